@@ -1,0 +1,42 @@
+# make demo    install everything, make a film four times as large and twice as smooth
+# make test    install everything, run the fast suite
+# Needs Python 3.12, a C++ compiler and make; PYTHON=... names another Python. CLIP=... is a video for the demo.
+
+PYTHON ?= $(shell command -v python3.12 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SOURCES := pyproject.toml requirements.txt vs_sr/_names.py $(wildcard plugins/vapoursynth/* plugins/vapoursynth/src/*)
+
+.PHONY: install demo test slow lint bench clean
+
+install: $(STAMP)
+
+$(STAMP): $(SOURCES)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || \
+		{ echo "vs_sr needs Python 3.12 or newer; $(PYTHON) is older. Use make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
+	$(BIN)/uv pip install --python $(BIN)/python -r requirements.txt
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --reinstall-package vs-sr -e .
+	@touch $@
+
+demo: install
+	$(BIN)/vs-sr demo $(if $(CLIP),--clip "$(CLIP)")
+
+test: install
+	$(BIN)/python -m pytest -m "not slow"
+
+slow: install
+	$(BIN)/python -m pytest -m slow
+
+bench: install
+	$(BIN)/python -m pytest --benchmark
+
+lint: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build demo

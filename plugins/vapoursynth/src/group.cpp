@@ -1,0 +1,217 @@
+#include "group.hpp"
+
+#include "failure.hpp"
+#include "rational.hpp"
+
+#include <VSHelper4.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace vssr {
+namespace {
+
+// The input frames that a group has asked for, in that order; lives from arInitial to the group's last callback.
+using Held = std::vector<int>;
+
+bool holds(const Held &held, std::int64_t index) { return std::find(held.begin(), held.end(), index) != held.end(); }
+
+std::string describe(const VSVideoFormat &format, int width, int height, const VSAPI *vsapi) {
+    char name[32] = "an unknown format";
+    vsapi->getVideoFormatName(&format, name);
+    return std::to_string(width) + "x" + std::to_string(height) + " " + name;
+}
+
+// One group in the making: everything that a single arAllFramesReady needs.
+class Call {
+public:
+    Call(const Group &group, int g, Held &held, VSFrameContext *context, VSCore *core, const VSAPI *vsapi)
+        : group_(group), g_(g), held_(held), context_(context), core_(core), vsapi_(vsapi) {}
+
+    // The carrier; or null after more input frames have been requested.
+    const VSFrame *run() {
+        const MapHandle answer = ask();
+        if (const char *error = vsapi_->mapGetError(answer.get()))
+            throw Failure(error);
+        if (vsapi_->mapNumElements(answer.get(), "_error") > 0)
+            throw Failure(vsapi_->mapGetData(answer.get(), "_error", 0, nullptr));
+        if (vsapi_->mapNumElements(answer.get(), "need") >= 0) {
+            request(answer.get());
+            return nullptr;
+        }
+        return collect(answer.get());
+    }
+
+private:
+    [[noreturn]] void fail(const std::string &text) const {
+        throw Failure(group_.name + ": group " + std::to_string(g_) + ": " + text);
+    }
+
+    // Calls back with all frames that are held.
+    MapHandle ask() const {
+        const MapHandle in = newMap(vsapi_);
+        const std::vector<std::int64_t> indices(held_.begin(), held_.end());
+        vsapi_->mapSetInt(in.get(), "g", g_, maReplace);
+        vsapi_->mapSetInt(in.get(), "want", group_.grid.wanted(g_), maReplace);
+        vsapi_->mapSetIntArray(in.get(), "n", indices.data(), static_cast<int>(indices.size()));
+        for (const int n : held_)
+            vsapi_->mapConsumeFrame(in.get(), "f", vsapi_->getFrameFilter(n, group_.clip.get(), context_), maAppend);
+        MapHandle out = newMap(vsapi_);
+        vsapi_->callFunction(group_.callback.get(), in.get(), out.get());
+        return out;
+    }
+
+    std::vector<std::int64_t> integers(const VSMap *answer, const char *key) const {
+        const int count = vsapi_->mapNumElements(answer, key);
+        if (count < 0)
+            return {};
+        if (vsapi_->mapGetType(answer, key) != ptInt)
+            fail(std::string("\"") + key + "\" must be a list of frame numbers");
+        const std::int64_t *values = vsapi_->mapGetIntArray(answer, key, nullptr);
+        return std::vector<std::int64_t>(values, values + count);
+    }
+
+    // {"need": ..., "drop": ...}: gives frames back, then asks for others.
+    void request(const VSMap *answer) {
+        for (const std::int64_t n : integers(answer, "drop")) {
+            if (!holds(held_, n))
+                fail("drops input frame " + std::to_string(n) + ", which it does not hold");
+            if (group_.grid.owned(g_).contains(n))
+                fail("drops input frame " + std::to_string(n) + ", which is one of its own");
+            held_.erase(std::find(held_.begin(), held_.end(), n));
+            vsapi_->releaseFrameEarly(group_.clip.get(), static_cast<int>(n), context_);
+        }
+        const std::vector<std::int64_t> needed = integers(answer, "need");
+        if (needed.empty())
+            fail("\"need\" names no frame");
+        if (held_.size() + needed.size() > maxHeld)
+            fail("needs " + std::to_string(needed.size()) + " input frames more than the " +
+                 std::to_string(held_.size()) + " it holds; " + std::to_string(maxHeld) + " at once is the limit");
+        for (const std::int64_t n : needed) {
+            if (n < 0 || n >= group_.grid.inputs())
+                fail("needs input frame " + std::to_string(n) + "; the clip has frames 0 to " +
+                     std::to_string(group_.grid.inputs() - 1));
+            if (holds(held_, n))
+                fail("needs input frame " + std::to_string(n) + ", which it holds already");
+            held_.push_back(static_cast<int>(n));
+        }
+        for (const std::int64_t n : needed)
+            vsapi_->requestFrameFilter(static_cast<int>(n), group_.clip.get(), context_);
+    }
+
+    // {"val": frames}: checks them and puts them into a carrier.
+    const VSFrame *collect(const VSMap *answer) const {
+        const int wanted = group_.grid.wanted(g_);
+        const int count = std::max(0, vsapi_->mapNumElements(answer, "val"));
+        if (count > 0 && vsapi_->mapGetType(answer, "val") != ptVideoFrame)
+            fail("the callback's answer must be video frames");
+        if (count != wanted)
+            fail("the callback made " + std::to_string(count) + " frames; " + std::to_string(wanted) +
+                 " are wanted");
+        VSVideoFormat gray{};
+        vsapi_->queryVideoFormat(&gray, cfGray, stInteger, 8, 0, 0, core_);
+        NewFrameHandle carrier = own(vsapi_->newVideoFrame(&gray, 1, 1, nullptr, core_), vsapi_);
+        VSMap *carried = vsapi_->getFramePropertiesRW(carrier.get());
+        for (int k = 0; k < count; ++k) {
+            const FrameHandle made = own(vsapi_->mapGetFrame(answer, "val", k, nullptr), vsapi_);
+            check(made.get(), k);
+            vsapi_->mapConsumeFrame(carried, carrierKey, wrap(made.get(), k), maAppend);
+        }
+        return carrier.release();
+    }
+
+    void check(const VSFrame *made, int k) const {
+        const VSVideoFormat &format = *vsapi_->getVideoFrameFormat(made);
+        const int width = vsapi_->getFrameWidth(made, 0);
+        const int height = vsapi_->getFrameHeight(made, 0);
+        const VSVideoInfo &output = group_.output;
+        if (width != output.width || height != output.height || !vsh::isSameVideoFormat(&format, &output.format))
+            fail("frame " + std::to_string(k) + " of the callback's answer is " +
+                 describe(format, width, height, vsapi_) + "; " +
+                 describe(output.format, output.width, output.height, vsapi_) + " is wanted");
+    }
+
+    // Output frame k of the group: the planes that Python made, shared and not copied; the properties of the input
+    // frame it stems from, with the time divided; and over these what Python has set.
+    const VSFrame *wrap(const VSFrame *made, int k) const {
+        const int multi = group_.grid.multi();
+        const int input = group_.grid.owned(g_).first + k / multi;
+        const FrameHandle source = own(vsapi_->getFrameFilter(input, group_.clip.get(), context_), vsapi_);
+        const VSFrame *planes[3] = {made, made, made};
+        const int numbers[3] = {0, 1, 2};
+        const VSVideoInfo &output = group_.output;
+        VSFrame *frame = vsapi_->newVideoFrame2(&output.format, output.width, output.height, planes, numbers,
+                                                source.get(), core_);
+        VSMap *props = vsapi_->getFramePropertiesRW(frame);
+        divideTime(props, k % multi);
+        vsapi_->copyMap(vsapi_->getFramePropertiesRO(made), props);
+        return frame;
+    }
+
+    // The input frame's duration is shared out evenly among its `multi` outputs; `sub` is the place of this one.
+    void divideTime(VSMap *props, int sub) const {
+        const int multi = group_.grid.multi();
+        int absent = 0;
+        const std::int64_t num = vsapi_->mapGetInt(props, "_DurationNum", 0, &absent);
+        if (absent)
+            return;
+        const std::int64_t den = vsapi_->mapGetInt(props, "_DurationDen", 0, &absent);
+        if (absent || num <= 0 || den <= 0)
+            return;
+        if (const auto part = scaled({num, den}, 1, multi)) {
+            vsapi_->mapSetInt(props, "_DurationNum", part->num, maReplace);
+            vsapi_->mapSetInt(props, "_DurationDen", part->den, maReplace);
+        } else {
+            // A denominator near 2^63: no duration is better than a wrong one.
+            vsapi_->mapDeleteKey(props, "_DurationNum");
+            vsapi_->mapDeleteKey(props, "_DurationDen");
+        }
+        const double time = vsapi_->mapGetFloat(props, "_AbsoluteTime", 0, &absent);
+        if (!absent && sub > 0) {
+            const double duration = static_cast<double>(num) / static_cast<double>(den);
+            vsapi_->mapSetFloat(props, "_AbsoluteTime", time + sub * duration / multi, maReplace);
+        }
+    }
+
+    const Group &group_;
+    const int g_;
+    Held &held_;
+    VSFrameContext *const context_;
+    VSCore *const core_;
+    const VSAPI *const vsapi_;
+};
+
+}  // namespace
+
+const VSFrame *VS_CC groupFrame(int g, int reason, void *data, void **pending, VSFrameContext *context, VSCore *core,
+                                const VSAPI *vsapi) noexcept {
+    try {
+        const Group &group = *static_cast<const Group *>(data);
+        if (reason == arInitial) {
+            const Span window = group.grid.window(g);
+            auto held = std::make_unique<Held>();
+            for (int n = window.first; held->size() < static_cast<std::size_t>(window.size()); ++n)
+                held->push_back(n);
+            for (const int n : *held)
+                vsapi->requestFrameFilter(n, group.clip.get(), context);
+            *pending = held.release();
+            return nullptr;
+        }
+        std::unique_ptr<Held> held(static_cast<Held *>(std::exchange(*pending, nullptr)));
+        if (reason != arAllFramesReady)
+            return nullptr;
+        const VSFrame *carrier = Call(group, g, *held, context, core, vsapi).run();
+        if (!carrier)
+            *pending = held.release();
+        return carrier;
+    } catch (...) {
+        vsapi->setFilterError(caughtText().c_str(), context);
+        return nullptr;
+    }
+}
+
+void VS_CC groupFree(void *group, VSCore *, const VSAPI *) noexcept { delete static_cast<Group *>(group); }
+
+}  // namespace vssr

@@ -1,0 +1,26 @@
+// XTemporal: many input frames in, many output frames out, a group at a time, made by a callback.
+//
+// Two nodes. The hidden Group node has one frame per group: a 1x1 carrier whose properties hold the group's output
+// frames. The Select node, which the script sees, takes output n out of its carrier. The core merges requests for one
+// frame of one node, so a group is made once although many of its outputs are asked for at the same time, and in
+// whichever order.
+#pragma once
+
+#include <VapourSynth4.h>
+
+namespace vssr {
+
+// clip     input, of constant format and size
+// func     func(g, want, n, f): group g is to make `want` frames; it has the input frames f, of the indices n.
+//          It answers {"val": frames}, or {"need": indices} to be called again with those frames behind the others
+//          ({"drop": indices} next to it gives frames back that it has done with), or {"_error": text}.
+// width, height, format    of the output
+// step, multi, share, before, after    see grid.hpp
+// cache    how many groups are kept, 2 by default
+// name     what errors begin with and the nodes are called; "XTemporal" by default
+inline constexpr char temporalSignature[] =
+    "clip:vnode;func:func;width:int;height:int;format:int;step:int;multi:int;share:int;before:int;after:int;"
+    "cache:int:opt;name:data:opt;";
+void VS_CC createTemporal(const VSMap *in, VSMap *out, void *userData, VSCore *core, const VSAPI *vsapi) noexcept;
+
+}  // namespace vssr

@@ -1,0 +1,83 @@
+"""Zooming Slow-Mo on a window of four frames against its plain form, and a film through vspipe."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import golden
+import torch
+from support import environment
+
+from bench.plain import plain
+from vs_sr import registry, session
+from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo
+from vs_sr.weights import store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SCRIPT = """
+import vapoursynth as vs
+clip = vs.core.std.BlankClip(width=96, height=64, format=vs.YUV420P8, length={length}, color=[90, 110, 140])
+vs.core.vs_sr.ZoomingSlowMo(clip, device_id=-1, precision="fp32").set_output()
+"""
+
+
+def test_full_size_network(versus: Callable[..., float]) -> None:
+    """4 frames of 112x64, 40 blocks: 7 frames of 448x256."""
+    ours, rival = (golden.fill(ZoomingSlowMo()) for _ in range(2))
+    plain(rival)
+    frames = torch.rand(1, 4, 3, 64, 112)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(frames), rival(frames), atol=1e-4, rtol=0)
+        goal = 0.7
+        ratio = versus(
+            "ZoomingSlowMo, full size, 4 x 112x64",
+            lambda: ours(frames),
+            "plain form with torchvision's operator",
+            lambda: rival(frames),
+            rounds=3,
+            goal=goal,
+        )
+    assert ratio < goal
+
+
+def test_a_film_through_vspipe(versus: Callable[..., float]) -> None:
+    """The shipped weights, 96x64: what everything around the network costs. Start-up is part of both."""
+    length = 25
+    model = registry.model("ZoomingSlowMo")
+    source = store.shipped(model.weights or "")
+    plan = session.Plan(
+        model=model.name,
+        variant=store.recognise(model, source).variant,
+        source=source,
+        device="cpu",
+        precision="fp32",
+        backend="eager",
+    )
+    running = session.acquire(plan)
+    windows = -(-(length - 1) // 3)
+
+    def network_alone() -> None:
+        for _ in range(windows):
+            running.run(torch.rand(4, 3, 64, 96), 2)
+
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "film.vpy"
+        script.write_text(SCRIPT.format(length=length), encoding="utf-8")
+
+        def film() -> None:
+            command = [Path(sys.executable).with_name("vspipe"), script, "--"]
+            subprocess.run(command, env=environment(), check=True, capture_output=True)
+
+        versus(
+            f"vspipe, {2 * length} frames of 384x256",
+            film,
+            f"the network alone, {windows} windows",
+            network_alone,
+            frames=2 * length,
+        )

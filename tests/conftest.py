@@ -1,0 +1,36 @@
+"""Options of the suite: ``--benchmark`` as a short form, and GPU tests that cannot pass by skipping."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--benchmark",
+        action="store_true",
+        help="run the benchmarks of tests/bench alone (short for tests/bench --benchmark-only)",
+    )
+    parser.addoption("--record", type=Path, help="write the benchmarks' comparisons to this JSON file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--benchmark"):
+        config.option.benchmark_only = True
+        config.args[:] = [str(config.rootpath / "tests" / "bench")]
+    elif not config.option.benchmark_only:
+        config.option.benchmark_skip = True  # minutes, and a busy machine would fail their goals
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") is None:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        if os.environ.get("VS_SR_REQUIRE_CUDA") == "1":
+            pytest.fail("VS_SR_REQUIRE_CUDA=1, and torch finds no CUDA device")
+        pytest.skip("needs a CUDA device")

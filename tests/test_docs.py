@@ -1,0 +1,79 @@
+"""What the documentation says is what there is: figures, commands, files, arguments."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+
+import pytest
+from bench import models_table
+from bench.table import readme
+from support import ROOT
+
+from vs_sr import cli
+from vs_sr.cli import evaluate
+from vs_sr.evaluation.upscalers import architectures
+
+PAGES = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md"),
+                                 *ROOT.glob("examples/**/*.md"), *ROOT.glob("plugins/**/*.md")])  # fmt: skip
+
+
+def test_the_figures_are_the_recorded_ones() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    record = json.loads((ROOT / "benchmarks" / "cpu.json").read_text(encoding="utf-8"))
+    assert readme(text, record) == text, "python -m tests.bench.table brings the README up to date"
+
+
+def test_the_pages_of_models_are_those_of_the_record_and_of_the_models() -> None:
+    for page, text in models_table.pages().items():
+        up_to_date = page.read_text(encoding="utf-8") == text
+        assert up_to_date, f"{page.name}: python -m tests.bench.models_table brings it up to date"
+
+
+def test_every_network_of_the_house_has_a_page_and_a_speed() -> None:
+    record = json.loads(models_table.RECORD.read_text(encoding="utf-8"))
+    measured = {row["model"] for row in record["rows"]}
+    house = {name: model for name, model in architectures().items() if model.build.__module__.startswith("vs_sr.")}
+    assert set(house) == measured
+    for model in house.values():
+        text = models_table.page_of(model).read_text(encoding="utf-8")
+        assert text.startswith(f"# {model.name}\n")
+        assert "## Weights" in text
+
+
+def test_protocols_and_flags_are_documented() -> None:
+    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    parser = argparse.ArgumentParser()
+    evaluate.add_arguments(parser)
+    undocumented = {"--help", "--list-protocols", "--weights", "--no-baseline", "--scale", "--device-id", "--precision"}
+    undocumented |= {"--set", "--crop", "--frames"}  # in --help and on the models' pages
+    for action in parser._actions:
+        for flag in action.option_strings:
+            if flag.startswith("--") and not flag.startswith("--no-") and flag not in undocumented:
+                assert flag in text, flag
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page) -> None:  # type: ignore[no-untyped-def]
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_commands_are_documented() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for command in cli.COMMANDS:
+        assert f"`vs-sr {command}`" in text
+
+
+def test_the_script_in_the_readme_is_the_one_that_is_tested() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    example = (ROOT / "examples" / "slowmo.vpy").read_text(encoding="utf-8")
+    for line in ("core = vs.core", "clip = core.vs_sr.ZoomingSlowMo(clip)", "clip.set_output()"):
+        assert line in text
+        assert line in example
+
+
+def test_nothing_tells_of_a_machine() -> None:
+    for page in PAGES:
+        assert not re.search(r"(/root/|/home/|/work/|/tmp/)", page.read_text(encoding="utf-8")), page

@@ -1,0 +1,75 @@
+"""The grid of windows: properties that hold for every clip length, window and pattern of cuts."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vs_sr.windows import Grid, Run, runs
+
+grids = st.builds(Grid, frames=st.integers(1, 40), window=st.integers(2, 9), multi=st.sampled_from([1, 2])) | (
+    st.builds(Grid, frames=st.integers(1, 40), window=st.just(1))
+)
+
+
+@given(grids)
+def test_every_output_belongs_to_one_window(grid: Grid) -> None:
+    outputs = [n for group in range(grid.groups) for n in grid.outputs(group)]
+    assert outputs == list(range(grid.multi * grid.frames))
+    assert [grid.group(n) for n in outputs] == [g for g in range(grid.groups) for _ in grid.outputs(g)]
+
+
+@given(grids)
+def test_windows_advance_by_a_fixed_step_and_share_one_frame(grid: Grid) -> None:
+    for group in range(grid.groups):
+        inputs = grid.inputs(group)
+        assert inputs.start == group * grid.step
+        assert len(inputs) == grid.window or group == grid.groups - 1
+        if group:
+            assert inputs.start == grid.inputs(group - 1).stop - grid.share
+            assert len(inputs) > grid.share, "there is no window of the shared frame alone"
+
+
+@given(grids, st.sets(st.integers(0, 40)))
+def test_runs_give_each_output_once_and_pass_no_cut(grid: Grid, cuts: set[int]) -> None:
+    for group in range(grid.groups):
+        parts = runs(grid, group, cuts)
+        assert [output for run in parts for output, _ in run.outputs] == list(grid.outputs(group))
+        for run in parts:
+            frames = sorted(set(run.inputs))
+            assert frames == list(range(frames[0], frames[-1] + 1))
+            assert not cuts.intersection(frames[:-1])
+            assert len(run.inputs) > grid.share
+            assert set(frames) <= set(grid.inputs(group))
+            length = (len(run.inputs) - grid.share) * grid.multi + grid.share
+            for output, position in run.outputs:
+                assert 0 <= position < length
+                frame, between = divmod(output, grid.multi)
+                last = frame in cuts or frame == grid.frames - 1
+                assert position == (frame - frames[0]) * grid.multi + (0 if last else between)
+
+
+def test_lengths_around_the_window() -> None:
+    def inputs(frames: int) -> list[list[int]]:
+        grid = Grid(frames=frames, window=4, multi=2)
+        return [list(grid.inputs(group)) for group in range(grid.groups)]
+
+    assert inputs(1) == [[0]]
+    assert inputs(2) == [[0, 1]]
+    assert inputs(4) == [[0, 1, 2, 3]]
+    assert inputs(5) == [[0, 1, 2, 3], [3, 4]]
+    assert inputs(7) == [[0, 1, 2, 3], [3, 4, 5, 6]]
+
+
+def test_a_cut_at_the_shared_frame() -> None:
+    grid = Grid(frames=7, window=4, multi=2)
+    assert runs(grid, 0, {2}) == [Run(inputs=(0, 1, 2), outputs=((0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 4)))]
+    first, second = runs(grid, 1, {3})
+    assert first == Run(inputs=(3, 3), outputs=((6, 0), (7, 0)))
+    assert second.inputs == (4, 5, 6)
+
+
+def test_a_huge_clip_costs_nothing() -> None:
+    grid = Grid(frames=2**31 - 1, window=4, multi=2)
+    assert grid.group(2**31 - 2) == (2**31 - 2) // 6
+    assert grid.inputs(grid.groups - 1).stop == 2**31 - 1

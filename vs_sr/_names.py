@@ -1,0 +1,150 @@
+"""The names in ``core.vs_sr``, known without importing anything.
+
+The native plugin calls :func:`scan` while VapourSynth loads it, in every script that touches ``vs.core``,
+vs_sr or not. So this module imports only what ``vapoursynth`` has imported anyway, reads the metadata of
+installed packages by hand (half a millisecond; importing ``importlib.metadata`` alone takes 30) and never
+imports one of them. It must not touch ``vapoursynth.core``, which is only being made at that time.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+COMMON = (
+    "weights:data:opt;backend:data:opt;device_id:int:opt;precision:data:opt;"
+    "matrix_in:int:opt;range_in:int:opt;matrix:int:opt;range:int:opt;format:int:opt;"
+)
+IMAGE = "clip:vnode;scale:int:opt;" + COMMON + "tilesize:int[]:opt;overlap:int[]:opt;num_streams:int:opt;"
+"""Arguments of a model that enlarges frames one by one."""
+
+SEQUENCE = "clip:vnode;window:int:opt;multi:int:opt;sc:int:opt;" + COMMON
+"""Arguments of a model that sees several frames at a time."""
+
+
+class Builtin(NamedTuple):
+    """A filter that vs_sr itself brings."""
+
+    module: str
+    """The module that provides its model through the hook ``vs_sr_models``."""
+    signature: str
+    """Its arguments, as VapourSynth writes them."""
+
+
+BUILTIN = {
+    "A2N": Builtin("vs_sr.models.a2n", IMAGE),
+    "EDSR": Builtin("vs_sr.models.edsr", IMAGE),
+    "ESRGAN": Builtin("vs_sr.models.esrgan", IMAGE),
+    "MDSR": Builtin("vs_sr.models.mdsr", IMAGE),
+    "SRCNN": Builtin("vs_sr.models.srcnn", IMAGE),
+    "SRGAN": Builtin("vs_sr.models.srgan", IMAGE),
+    "SRResNet": Builtin("vs_sr.models.srresnet", IMAGE),
+    "VDSR": Builtin("vs_sr.models.vdsr", IMAGE),
+    "ZoomingSlowMo": Builtin("vs_sr.models.zooming_slow_mo", SEQUENCE),
+}
+"""The built-in filters. The plugin's own table is generated from this one when it is built."""
+
+HELPERS = frozenset({"XCall", "XTemporal", "XRoute", "XAttached", "XRegister"})
+"""Functions of the plugin that serve vs_sr itself."""
+
+COMMUNITY = "clip:vnode;any"
+"""The signature of a filter from another package: the model checks its arguments, when it is called."""
+
+MODELS = "vs_sr.models"
+"""Entry points of this group are filters: ``SomeModel = "package.module"`` is ``core.vs_sr.SomeModel``."""
+
+BACKENDS = "vs_sr.backends"
+"""Entry points of this group are backends."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_METADATA = (".dist-info", ".egg-info")
+
+
+class Entry(NamedTuple):
+    """One entry point of an installed package."""
+
+    name: str
+    """Left of the equals sign."""
+    target: str
+    """Right of it: ``package.module`` or ``package.module:attribute``."""
+    package: str
+    """The distribution it comes from: its metadata folder's name, in lower case, with ``_`` for ``-``."""
+
+
+def entries(group: str, path: Iterable[str] | None = None) -> Iterator[Entry]:
+    """The entry points of ``group`` in the folders of ``path`` (``sys.path``), as packages declare them.
+
+    A package that is found twice counts once, the first on the path, which is the one that Python imports.
+    Folders and files that cannot be read are passed over.
+    """
+    seen: set[str] = set()
+    for folder in dict.fromkeys(sys.path if path is None else path):
+        try:
+            with os.scandir(folder or ".") as listing:
+                found = sorted(item.name for item in listing if item.name.endswith(_METADATA))
+        except OSError:
+            continue
+        for name in found:
+            package = re.sub(r"[-_.]+", "_", name.rpartition(".")[0].partition("-")[0]).lower()
+            if package in seen:
+                continue
+            seen.add(package)
+            try:
+                with open(f"{folder or '.'}/{name}/entry_points.txt", encoding="utf-8") as file:
+                    lines = file.read().splitlines()
+            except (OSError, UnicodeDecodeError):
+                continue
+            for key, value in _section(lines, group):
+                yield Entry(key, value, package)
+
+
+def _section(lines: Iterable[str], group: str) -> Iterator[tuple[str, str]]:
+    """The ``key = value`` lines below ``[group]``; extras in brackets behind the value are cut off."""
+    inside = False
+    for raw in lines:
+        line = raw.strip()
+        if line.startswith("["):
+            inside = line == f"[{group}]"
+        elif inside and "=" in line and not line.startswith(("#", ";")):
+            key, _, value = line.partition("=")
+            yield key.strip(), value.partition("[")[0].strip()
+
+
+def models(path: Iterable[str] | None = None) -> tuple[list[Entry], list[str]]:
+    """The filters that installed packages bring, and why which ones are left out, a sentence each.
+
+    Left out are names that VapourSynth does not allow, the names of vs_sr's own functions, and a name that
+    two packages claim: which of them won would depend on the order of installation.
+    """
+    declared = list(entries(MODELS, path))
+    claims: dict[str, list[str]] = {}
+    for entry in declared:
+        claims.setdefault(entry.name, []).append(entry.package)
+    usable: list[Entry] = []
+    problems: list[str] = []
+    for entry in declared:
+        others = sorted(set(claims[entry.name]) - {entry.package})
+        if not _NAME.fullmatch(entry.name):
+            reason = "is not a legal name; use letters, digits and _, a letter first"
+        elif entry.name in BUILTIN or entry.name in HELPERS:
+            reason = "is a function of vs_sr itself; the package must choose another name"
+        elif others:
+            reason = f"is also claimed by {', '.join(others)}; uninstall all but one of them"
+        elif any(entry.name == other.name for other in usable):
+            reason = "is declared twice; the first one is used"
+        else:
+            usable.append(entry)
+            continue
+        problems.append(f"{entry.package}: model '{entry.name}' {reason}")
+    return usable, problems
+
+
+def arguments(signature: str) -> dict[str, str]:
+    """Argument name to type ("vnode", "int", "data", ...), in order."""
+    return dict(part.split(":")[:2] for part in signature.split(";") if ":" in part)
+
+
+def scan() -> str:
+    """What the plugin registers besides the built-in filters: a line ``Name<TAB>signature`` for each."""
+    return "\n".join(f"{entry.name}\t{COMMUNITY}" for entry in models()[0])

@@ -1,0 +1,47 @@
+"""The command ``vs-sr``: one file a command, errors and exit codes here.
+
+Exit codes: 0 done; 1 the work failed; 2 wrong usage; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from vs_sr import __version__
+from vs_sr.errors import VsSrError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = ("models", "doctor", "demo", "weights", "evaluate")
+"""Each is a module of this package with ``add_arguments(parser)`` and ``run(options) -> int``; its docstring's
+first line is the help. Only the one that is called is run, and heavy imports are made inside ``run``."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``vs-sr`` with these arguments (the process's by default) and give its exit code."""
+    parser = argparse.ArgumentParser(prog="vs-sr", description="Space-time video super-resolution for VapourSynth.")
+    parser.add_argument("--version", action="version", version=f"vs-sr {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        module = import_module(f"vs_sr.cli.{name}")
+        summary = (module.__doc__ or "").partition("\n")[0]
+        command = commands.add_parser(name, help=summary, description=summary)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except VsSrError as error:
+        print(f"vs-sr {options.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nvs-sr {options.command}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `vs-sr models | head`: nobody reads any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1

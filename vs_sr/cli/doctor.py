@@ -1,0 +1,117 @@
+"""Check the installation: versions, autoload, weights, GPU, plugins."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+_PACKAGES = ("vs-sr", "vapoursynth", "torch", "numpy", "pluggy", "safetensors", "av")
+_OPTIONAL = ("cupy-cuda13x", "cupy-cuda12x", "vapoursynth-bestsource", "pillow")
+
+type Finding = tuple[bool, str, str]
+"""(is it well, what was looked at, what was found and what to do)"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Nothing to set."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print a line per check; exit code 1 where something does not work."""
+    broken = False
+    for check in (_versions, _autoload, _weights, _devices, _plugins):
+        try:
+            findings = list(check())
+        except Exception as error:
+            findings = [(False, check.__name__.strip("_"), f"{type(error).__name__}: {error}")]
+        for well, subject, text in findings:
+            broken |= not well
+            print(f"{'ok     ' if well else 'BROKEN '} {subject:22} {text}")
+    return int(broken)
+
+
+def _versions() -> Iterator[Finding]:
+    yield sys.version_info >= (3, 12), "python", f"{platform.python_version()} ({platform.platform()})"
+    for name in _PACKAGES:
+        version = _version(name)
+        yield version is not None, name, version or f"not installed: pip install {name}"
+    for name in _OPTIONAL:
+        version = _version(name)
+        if version is not None:
+            yield True, name, version
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _autoload() -> Iterator[Finding]:
+    import vapoursynth as vs
+
+    from vs_sr import _names
+
+    yield True, "vapoursynth core", f"{vs.core.core_version}, {vs.core.num_threads} threads"
+    folder = Path(vs.get_plugin_dir()) / "vs_sr"
+    library = next(iter(sorted(folder.glob("*vs_sr*.so"))), None)
+    if hasattr(vs.core, "vs_sr"):
+        names = {function.name for function in vs.core.vs_sr.functions()}
+        filters = ", ".join(sorted(names - _names.HELPERS))
+        yield True, "core.vs_sr", f"{filters} ({library or 'loaded from another folder'})"
+    elif library is None:
+        yield False, "core.vs_sr", f"there is no plugin in {folder}: pip install --force-reinstall vs-sr"
+    else:
+        try:
+            vs.core.std.LoadPlugin(str(library))
+            reason = "it loads by hand; VapourSynth did not look there: is another VapourSynth installed?"
+        except vs.Error as error:
+            reason = str(error)
+        yield False, "core.vs_sr", f"{library} was not loaded: {reason}"
+
+
+def _weights() -> Iterator[Finding]:
+    from vs_sr.weights import store
+
+    for entry in store.index().values():
+        source = store.shipped(entry.name)
+        problem = store.damage(source)
+        yield problem is None, f"weights {entry.name}", problem or f"{source.path} ({entry.model})"
+
+
+def _devices() -> Iterator[Finding]:
+    import torch
+
+    from vs_sr.ops import kernel_status
+
+    yield True, "cpu", f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    if not torch.cuda.is_available():
+        built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch has no CUDA"
+        yield True, "gpu", f"none found ({built}): filters run on the CPU"
+    for line in kernel_status().splitlines():
+        subject, _, text = line.partition(": ")
+        yield True, subject, text
+    for number in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(number)
+        text = f"{properties.name}, {properties.total_memory >> 20} MiB, sm_{properties.major}{properties.minor}"
+        yield True, f"gpu device_id={number}", text
+
+
+def _plugins() -> Iterator[Finding]:
+    from vs_sr import _names, registry
+
+    for kind, items in (("model", registry.models()), ("backend", registry.backends())):
+        for item in items:
+            yield True, f"{kind} {item.name}", item.summary
+    for module, reason in registry.failures().items():
+        yield False, f"package {module}", reason
+    for problem in _names.models()[1]:
+        yield False, "package", problem

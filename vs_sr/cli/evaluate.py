@@ -1,0 +1,232 @@
+"""Measure a network, or bicubic, against ground truth: PSNR, SSIM, how a clip moves; by a published protocol."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from vs_sr.errors import ArgumentError, QuestionError, WeightsError
+
+if TYPE_CHECKING:
+    from vs_sr.evaluation.measure import Clip
+    from vs_sr.evaluation.protocols import Protocol
+    from vs_sr.evaluation.upscalers import Upscaler
+
+# argparse wants the choices before anything heavy is imported; tests hold them to those of vs_sr.evaluation.
+RULES = ("matlab-double", "matlab-uint8", "matlab-once", "pil")
+PRESETS = ("matlab-uint8", "matlab-double", "vdsr", "pil", "edsr", "div2k", "a2n-article", "yjn870", "vid4")
+LUMAS = ("matlab", "edsr", "a2n", "yjn870", "jpeg")
+ENDS = ("replicate", "reflection", "reflection_circle", "circle")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is measured, on what, by which protocol, and where the figures go."""
+    parser.add_argument(
+        "folder", nargs="*", type=Path, help="ground truth: a folder of pictures, or of a clip's frames"
+    )
+    parser.add_argument("--list-protocols", action="store_true", help="say what each protocol and rule is, and stop")
+    what = parser.add_argument_group("what is measured")
+    what.add_argument(
+        "--model", metavar="NAME", help="a model of `vs-sr models`; default: as the weights are recognised"
+    )
+    what.add_argument("--weights", metavar="W", help="a shipped name or a file; default: the model's own")
+    what.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="answers",
+        metavar="KEY=VALUE",
+        help="what no tensor tells of the weights (scale=2, range=255, ...); may be given several times",
+    )
+    what.add_argument("--bicubic", action="store_true", help="measure bicubic alone")
+    what.add_argument("--no-baseline", action="store_true", help="do not measure bicubic beside the network")
+    what.add_argument("--scale", type=int, help="factor; needed for bicubic and for networks on enlarged pictures")
+    what.add_argument("--device-id", type=int, help="number of a GPU, -1 the CPU; default: the first GPU, else the CPU")
+    what.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
+    what.add_argument("--lr", action="append", type=Path, default=[], metavar="FOLDER", help="LR pictures, if given")
+
+    how = parser.add_argument_group("protocol", "--protocol sets all of these; the others change one of them")
+    how.add_argument("--protocol", choices=PRESETS, help="default: matlab-uint8, for clips vid4")
+    how.add_argument("--resize", choices=RULES, help="how LR is made and enlarged")
+    how.add_argument("--ground-truth", choices=("crop", "resize"), help="how it comes to a multiple of the scale")
+    how.add_argument("--cumulative-modcrop", action=argparse.BooleanOptionalAction, help="multiples of 2, 3, ... scale")
+    how.add_argument("--border", metavar="N", help="pixels left out on each side: a number, scale, or scale+N")
+    how.add_argument("--ssim-border", metavar="N", help="the same for SSIM alone")
+    how.add_argument("--ssim-padding", choices=("valid", "zero"), help="zero: as pytorch_ssim")
+    how.add_argument("--y", choices=LUMAS, help="the constants of Y")
+    how.add_argument("--round-y", action=argparse.BooleanOptionalAction, help="round Y to integers before PSNR")
+    how.add_argument("--output", choices=("round", "truncate", "none"), help="how RGB becomes code values")
+    how.add_argument(
+        "--chop", type=int, nargs="?", const=10, metavar="N", help="four quarters, N (10) pixels of overlap"
+    )
+    how.add_argument(
+        "--ensemble", choices=("none", "flips", "all"), default="none", help="mean over 4 or 8 turned inputs"
+    )
+
+    clip = parser.add_argument_group("clips")
+    clip.add_argument("--video", action="store_true", help="folders are clips; implied by models of sequences")
+    clip.add_argument("--multi", type=int, help="frame-rate factor: 2 gives every second frame and scores them all")
+    clip.add_argument("--window", type=int, help="input frames per run; 0 the whole clip; default: the model's")
+    clip.add_argument("--shared", type=int, help="input frames that windows share; default 1 with --multi 2, else 0")
+    clip.add_argument(
+        "--keep", choices=("first", "later"), default="first", help="whose result of a shared frame counts"
+    )
+    clip.add_argument("--tail", choices=("short", "drop"), default="short", help="frames after the last whole window")
+    clip.add_argument("--ends", choices=ENDS, default="reflection_circle", help="for windows around a frame (EDVR)")
+    clip.add_argument("--mirrored", action="store_true", help="run on the clip and its reverse, take the mean")
+    clip.add_argument("--frames", choices=("all", "centre"), default="all", help="which frames are scored")
+
+    out = parser.add_argument_group("results")
+    out.add_argument("--csv", type=Path, metavar="FILE", help="a line per picture")
+    out.add_argument("--json", type=Path, metavar="FILE", help="everything, with the protocol")
+    out.add_argument("--figure", type=Path, metavar="FILE", help="a picture of crops side by side (needs pillow)")
+    out.add_argument("--crop", metavar="X,Y,W,H", help="of --figure; default: where the ground truth has most detail")
+    out.add_argument("--plot", type=Path, metavar="FILE", help="a picture of PSNR-Y over the frames (needs pillow)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the table, write the files that were asked for."""
+    if options.list_protocols:
+        print(_protocols())
+        return 0
+    if not options.folder:
+        raise ArgumentError("give a folder of ground truth; --list-protocols says what protocols there are")
+    from vs_sr.cli._progress import Progress
+    from vs_sr.evaluation import figure, report
+    from vs_sr.evaluation.measure import Measurement
+
+    _check(options)
+    if options.figure or options.plot:
+        figure.check()
+    upscaler, baseline = _upscalers(options)
+    video = options.video or upscaler.video
+    protocol = _protocol(options, video)
+    measurement = Measurement(
+        upscaler=upscaler,
+        protocol=protocol,
+        baseline=baseline,
+        video=video,
+        only=options.frames,
+        crop=_crop(options.crop),
+    )
+    clips: list[Clip] = []
+    with Progress() as progress:
+        for folder, lr in zip(options.folder, options.lr or [None] * len(options.folder), strict=True):
+            clips.append(measurement.folder(folder, lr, progress))
+    print(report.table(clips))
+    if options.csv:
+        report.write_csv(options.csv, clips)
+    if options.json:
+        report.write_json(options.json, report.record(clips, protocol, upscaler.describe()))
+    if options.figure:
+        figure.crops(clips, options.figure)
+    if options.plot:
+        figure.plot(clips, options.plot)
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse before anything is computed what would fail at the end."""
+    if options.lr and len(options.lr) != len(options.folder):
+        raise ArgumentError(f"--lr is given {len(options.lr)} times for {len(options.folder)} folders")
+    if options.scale is not None and not 1 <= options.scale <= 16:
+        raise ArgumentError(f"--scale {options.scale} is out of range; 1 to 16")
+    for name, least in (("window", 0), ("shared", 0), ("chop", 0)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise ArgumentError(f"--{name} {value} is out of range; {least} or more")
+    for name in ("csv", "json", "figure", "plot"):
+        path = getattr(options, name)
+        if path is not None and not path.absolute().parent.is_dir():
+            raise ArgumentError(f"--{name}: there is no folder {path.absolute().parent}")
+
+
+def _upscalers(options: argparse.Namespace) -> tuple[Upscaler, Upscaler | None]:
+    """What is measured, and bicubic beside it."""
+    from vs_sr.evaluation import upscalers
+
+    if options.bicubic:
+        if options.model or options.weights:
+            raise ArgumentError("--bicubic is measured beside a network anyway; give one or the other")
+        multi = options.multi or 1
+        if multi not in (1, 2):
+            raise ArgumentError(f"--multi {multi}: bicubic does 1 and 2")
+        return upscalers.Bicubic(_scale(options), multi), None
+    from vs_sr import session
+
+    try:
+        model, variant, source = upscalers.find(options.model, options.weights, _answers(options.answers))
+    except QuestionError as error:
+        choices = " or ".join(f"--set {answer}" for answer in error.answers)
+        raise WeightsError(f"{error.question}; say which with {choices}") from None
+    scale = _scale(options) if variant.enlarged else options.scale or variant.scale
+    network = upscalers.Network(
+        model,
+        variant,
+        source,
+        scale=scale,
+        multi=options.multi or model.multi[0],
+        device=session.choose_device(options.device_id),
+        precision=options.precision,
+        running=upscalers.Running(
+            window=options.window,
+            shared=options.shared,
+            keep=options.keep,
+            tail=options.tail,
+            ends=options.ends,
+            mirrored=options.mirrored,
+            chop=options.chop,
+            ensemble=options.ensemble,
+        ),
+    )
+    return network, None if options.no_baseline else upscalers.Bicubic(scale, network.multi)
+
+
+def _scale(options: argparse.Namespace) -> int:
+    if options.scale is None:
+        raise ArgumentError("--scale is needed: nothing else says how much to enlarge by")
+    return cast("int", options.scale)
+
+
+def _answers(told: list[str]) -> dict[str, str]:
+    answers = {}
+    for each in told:
+        key, equals, value = each.partition("=")
+        if not (key and equals and value):
+            raise ArgumentError(f"--set {each!r} must be KEY=VALUE, such as scale=2")
+        answers[key] = value
+    return answers
+
+
+def _protocol(options: argparse.Namespace, video: bool) -> Protocol:
+    """The named protocol, with what the other flags say."""
+    from vs_sr.evaluation import protocols
+
+    names = ("resize", "ground_truth", "cumulative_modcrop", "ssim_padding", "y", "round_y", "output")
+    changes: dict[str, Any] = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    for name in ("border", "ssim_border"):
+        if getattr(options, name) is not None:
+            changes[name] = protocols.Border.parse(getattr(options, name))
+    return replace(protocols.preset(options.protocol or ("vid4" if video else "matlab-uint8")), **changes)
+
+
+def _crop(text: str | None) -> tuple[int, int, int, int] | None:
+    if text is None:
+        return None
+    try:
+        x, y, width, height = (int(part) for part in text.split(","))
+    except ValueError:
+        raise ArgumentError(f"--crop {text!r} must be X,Y,WIDTH,HEIGHT in pixels") from None
+    return x, y, width, height
+
+
+def _protocols() -> str:
+    from vs_sr.evaluation import protocols, resample
+
+    lines = ["protocols"]
+    lines += [f"  {name:14} {summary}" for name, (summary, _) in protocols.PRESETS.items()]
+    lines += ["", "--resize", *(f"  {name:14} {summary}" for name, summary in resample.SUMMARY.items())]
+    lines += ["", "--y", *(f"  {name:14} {luma.summary}" for name, luma in protocols.LUMAS.items())]
+    return "\n".join(lines)

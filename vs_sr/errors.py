@@ -1,0 +1,65 @@
+"""The error tree.
+
+    VsSrError
+    ├── ArgumentError      an argument or a clip that the filter cannot take (also a ValueError)
+    ├── WeightsError       a weights file: missing, damaged, or not of this architecture (also a ValueError)
+    │   └── QuestionError  a weights file that leaves something open, which has to be told
+    ├── DeviceError        the device asked for is absent or cannot do the work (also a RuntimeError)
+    ├── PluginError        an extension package that cannot be loaded (also a RuntimeError)
+    └── FrameError         an input frame that cannot be processed (also a RuntimeError)
+
+A message states the value, the choices and the way out. The filter's name is put in front in one place,
+where the error becomes a ``vapoursynth.Error`` (``vs_sr._bridge``).
+"""
+
+
+class VsSrError(Exception):
+    """Base of every error that vs_sr raises on purpose."""
+
+
+class ArgumentError(VsSrError, ValueError):
+    """An argument or a clip that the filter cannot take."""
+
+
+class WeightsError(VsSrError, ValueError):
+    """A weights file that is missing, damaged, or not of this architecture."""
+
+
+class QuestionError(WeightsError):
+    """A weights file that leaves something open which no tensor tells.
+
+    Args:
+        question: what is open.
+        key: under which the answer is given: "scale", "range", ...
+        choices: the possible answers; none: a number.
+    """
+
+    def __init__(self, question: str, key: str, choices: tuple[str, ...] = ()) -> None:
+        super().__init__(question, key, choices)
+        self.key = key
+        self.choices = choices
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What can be said, as ``key=value``."""
+        return tuple(f"{self.key}={choice}" for choice in self.choices) or (f"{self.key}=...",)
+
+    @property
+    def question(self) -> str:
+        """What is open."""
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        return f"{self.question}; say which with {' or '.join(self.answers)}"
+
+
+class DeviceError(VsSrError, RuntimeError):
+    """The device asked for is absent or cannot do the work."""
+
+
+class PluginError(VsSrError, RuntimeError):
+    """An extension package that cannot be loaded, or that registers a name twice."""
+
+
+class FrameError(VsSrError, RuntimeError):
+    """An input frame that cannot be processed (combed, for example)."""

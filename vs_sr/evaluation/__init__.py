@@ -1,0 +1,1 @@
+"""Measurement: reference resampling, metrics and the space-time protocol. Knows no filters."""

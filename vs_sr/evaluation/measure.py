@@ -1,0 +1,330 @@
+"""Pictures and clips measured by a protocol: a row of figures per frame, and for clips how they move."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from vs_sr.errors import ArgumentError
+from vs_sr.evaluation import metrics, protocols
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from vs_sr.evaluation.protocols import Protocol
+    from vs_sr.evaluation.upscalers import Output, Upscaler
+
+    Image = npt.NDArray[np.generic]
+    Float64 = npt.NDArray[np.float64]
+
+SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".ppm")
+"""Of pictures that are read: lossless ones."""
+
+type Tell = Callable[[str, int, int], None]
+"""Called with a label, pictures done and pictures in all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One output picture against its ground truth."""
+
+    frame: str
+    """Name of the ground truth's file."""
+    interpolated: bool
+    """Its time was not among the inputs."""
+    psnr_rgb: float
+    """dB over all channels; inf where nothing differs."""
+    psnr_y: float
+    """dB on Y."""
+    ssim_rgb: float
+    """Mean of the channels' SSIM, -1..1."""
+    ssim_y: float
+    """SSIM on Y, -1..1."""
+
+
+FIGURES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Temporal:
+    """How a clip moves, next to its ground truth; on Y."""
+
+    change_error: float
+    """Mean of ``abs((O[t+1] - O[t]) - (T[t+1] - T[t]))`` over pixels and frames, in code values: 0 where output O
+    moves as target T does; flicker and frozen texture raise it."""
+    sharpness: float
+    """Mean over frames at the inputs' times of sharpness(O) / sharpness(T), where sharpness is the mean length of
+    the gradient: 1 is the target's, below 1 softer."""
+    sharpness_between: float | None
+    """The same over interpolated frames; None without any."""
+
+    @property
+    def pulse(self) -> float | None:
+        """Sharpness of frames at the inputs' times minus that of frames in between: what is seen as pulsing."""
+        return None if self.sharpness_between is None else self.sharpness - self.sharpness_between
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """The same part of a picture from everyone, for the eye."""
+
+    frame: str
+    parts: tuple[tuple[str, npt.NDArray[np.uint8]], ...]
+    """(label, (h, w, 3)), the ground truth first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """The figures of a folder."""
+
+    name: str
+    scores: dict[str, tuple[Score, ...]]
+    """By upscaler, the one that is measured first."""
+    temporal: dict[str, Temporal] = field(default_factory=dict)
+    """By upscaler; empty for pictures that are no clip."""
+    samples: tuple[Sample, ...] = ()
+
+    def mean(self, upscaler: str, figure: str, *, interpolated: bool | None = None) -> float:
+        """Mean of a figure over the pictures, as papers take it; over those at one kind of time where asked.
+
+        nan where there are none.
+        """
+        chosen = [
+            getattr(score, figure)
+            for score in self.scores[upscaler]
+            if interpolated is None or score.interpolated == interpolated
+        ]
+        return float(np.mean(chosen)) if chosen else math.nan
+
+
+def pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder in the order of their names.
+
+    Raises:
+        ArgumentError: no such folder, or none in it.
+    """
+    if not folder.is_dir():
+        raise ArgumentError(f"there is no folder {folder}")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise ArgumentError(f"{folder} holds no pictures ({', '.join(SUFFIXES)})")
+    return found
+
+
+def read(path: Path) -> npt.NDArray[np.uint8]:
+    """A picture as (H, W, 3) uint8 RGB.
+
+    Raises:
+        ArgumentError: it cannot be read.
+    """
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            frame = next(container.decode(video=0))
+            return np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+    except (OSError, av.FFmpegError, StopIteration, IndexError) as error:
+        raise ArgumentError(f"{path} cannot be read as a picture: {error or 'it is empty'}") from None
+
+
+def score(output: Output, target: Image, scale: int, protocol: Protocol, frame: str, *, between: bool) -> Score:
+    """The figures of one picture.
+
+    Raises:
+        ArgumentError: output and target differ in size, or the border leaves too little of them.
+    """
+    rgb, y, truth = protocols.code_values(output.rgb, protocol), _y(output, protocol), _rounded(target, protocol)
+    border = protocol.border.at(scale)
+    ssim_border = (protocol.ssim_border or protocol.border).at(scale)
+    padding = protocol.ssim_padding
+    try:
+        return Score(
+            frame=frame,
+            interpolated=between,
+            psnr_rgb=metrics.psnr(rgb, target, border=border),
+            psnr_y=metrics.psnr(y, truth, border=border),
+            ssim_rgb=metrics.ssim_rgb(rgb, target, border=ssim_border, padding=padding),
+            ssim_y=metrics.ssim(y, truth, border=ssim_border, padding=padding),
+        )
+    except ValueError as error:
+        raise ArgumentError(f"{frame}: {error}") from None
+
+
+def _y(output: Output, protocol: Protocol) -> Float64:
+    y = protocol.luma(protocols.code_values(output.rgb, protocol)) if output.y is None else output.y
+    return np.floor(y + 0.5) if protocol.round_y else y
+
+
+def _rounded(target: Image, protocol: Protocol) -> Float64:
+    y = protocol.luma(target)
+    return np.floor(y + 0.5) if protocol.round_y else y
+
+
+def sharpness(y: Float64) -> float:
+    """Mean length of the gradient of a plane (H, W), by differences of neighbours."""
+    down, right = y[1:, :-1] - y[:-1, :-1], y[:-1, 1:] - y[:-1, :-1]
+    return float(np.mean(np.hypot(down, right)))
+
+
+class _Motion:
+    """Gathers what :class:`Temporal` says, frame by frame."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Float64, Float64] | None = None
+        self._changes: list[float] = []
+        self._ratios: dict[bool, list[float]] = {False: [], True: []}
+
+    def add(self, y: Float64, truth: Float64, *, between: bool) -> None:
+        if self._last is not None:
+            self._changes.append(float(np.mean(np.abs((y - self._last[0]) - (truth - self._last[1])))))
+        self._last = (y, truth)
+        self._ratios[between].append(sharpness(y) / max(sharpness(truth), 1e-6))
+
+    def result(self) -> Temporal | None:
+        """None for a single frame."""
+        if not self._changes:
+            return None
+        between = self._ratios[True]
+        return Temporal(
+            change_error=float(np.mean(self._changes)),
+            sharpness=float(np.mean(self._ratios[False])),
+            sharpness_between=float(np.mean(between)) if between else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What is done with a folder of ground truth."""
+
+    upscaler: Upscaler
+    protocol: Protocol
+    baseline: Upscaler | None = None
+    """Measured beside it on the same pictures."""
+    video: bool = False
+    """The folder is a clip, in the order of the names; else its pictures have nothing to do with each other."""
+    only: Literal["all", "centre"] = "all"
+    """Which output frames of a clip are scored."""
+    crop: tuple[int, int, int, int] | None = None
+    """(x, y, width, height) of samples; None: where the ground truth has most detail."""
+
+    def folder(self, folder: Path, lr: Path | None = None, tell: Tell | None = None) -> Clip:
+        """Measure the pictures of a folder.
+
+        Args:
+            folder: ground truth.
+            lr: LR pictures in the same order, where the benchmark has its own; else they are made of ground truth.
+            tell: is told of progress.
+
+        Raises:
+            ArgumentError: pictures that cannot be read, are too small, or differ where they must not.
+        """
+        targets = pictures(folder)
+        given = pictures(lr) if lr is not None else None
+        if given is not None and len(given) not in (len(targets), self._inputs(len(targets))):
+            raise ArgumentError(f"{lr} holds {len(given)} pictures, but {folder} holds {len(targets)}")
+        if self.video:
+            clip = self._clip(targets, given, tell, folder.name)
+            return Clip(name=folder.name, scores=clip.scores, temporal=clip.temporal, samples=clip.samples)
+        scores: dict[str, list[Score]] = {}
+        samples: list[Sample] = []
+        for number, (target, low) in enumerate(zip_longest(targets, given or [])):
+            one = self._clip([target], [low] if low else None, None, folder.name)
+            for label, rows in one.scores.items():
+                scores.setdefault(label, []).extend(rows)
+            samples += one.samples
+            if tell:
+                tell(folder.name, number + 1, len(targets))
+        return Clip(
+            name=folder.name, scores={label: tuple(rows) for label, rows in scores.items()}, samples=tuple(samples)
+        )
+
+    def _inputs(self, count: int) -> int:
+        return (count + self.upscaler.multi - 1) // self.upscaler.multi
+
+    def _clip(self, paths: Sequence[Path], lows: Sequence[Path] | None, tell: Tell | None, name: str) -> Clip:
+        scale, multi = self.upscaler.scale, self.upscaler.multi
+        count = len(paths) - (len(paths) - 1) % multi  # frames in between have a given one on either side
+        if count < 2 and multi > 1:
+            raise ArgumentError(f"{name} has {len(paths)} frames; with frames in between it takes 3 at least")
+        paths = paths[:count]
+        truth = [protocols.ground_truth(read(path), scale, self.protocol) for path in paths]
+        if len({image.shape for image in truth}) > 1:
+            sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in truth})
+            raise ArgumentError(f"the frames of {name} must have one size; got {', '.join(sizes)}")
+        if lows is None:
+            low = [protocols.reduce(image, scale, self.protocol) for image in truth[::multi]]
+        else:
+            low = [read(path) for path in (lows[:count:multi] if len(lows) >= count else lows[: self._inputs(count)])]
+            wanted = (truth[0].shape[0] // scale, truth[0].shape[1] // scale)
+            if low[0].shape[:2] != wanted:
+                found = f"{low[0].shape[1]}x{low[0].shape[0]}"
+                raise ArgumentError(f"LR pictures for {name} must be {wanted[1]}x{wanted[0]} at x{scale}; got {found}")
+        everyone = [each for each in (self.upscaler, self.baseline) if each is not None]
+        scores: dict[str, list[Score]] = {each.label: [] for each in everyone}
+        motion = {each.label: _Motion() for each in everyone}
+        samples: list[Sample] = []
+        for index, outputs in enumerate(self._together(everyone, low)):
+            if tell:
+                tell(name, index + 1, count)
+            between = index % multi != 0
+            chosen = self.only == "all" or index == count // 2
+            parts = []
+            for each, output in zip(everyone, outputs, strict=True):
+                if chosen:
+                    row = score(output, truth[index], scale, self.protocol, paths[index].name, between=between)
+                    scores[each.label].append(row)
+                if self.video:
+                    motion[each.label].add(
+                        self._inside(_y(output, self.protocol)),
+                        self._inside(_rounded(truth[index], self.protocol)),
+                        between=between,
+                    )
+                parts.append((each.label, np.rint(output.rgb.astype(np.float64).clip(0, 255)).astype(np.uint8)))
+            if index == self._shown(count):
+                samples.append(self._sample(paths[index].name, truth[index], parts))
+        moved = {each: gathered.result() for each, gathered in motion.items()}
+        return Clip(
+            name=name,
+            scores={label: tuple(rows) for label, rows in scores.items()},
+            temporal={each: temporal for each, temporal in moved.items() if temporal is not None},
+            samples=tuple(samples),
+        )
+
+    def _together(self, everyone: Sequence[Upscaler], low: Sequence[Image]) -> Iterator[tuple[Output, ...]]:
+        """Outputs of all upscalers, a frame at a time; as many as the first gives."""
+        return zip(*(each(low, self.protocol) for each in everyone), strict=False)
+
+    def _inside(self, plane: Float64) -> Float64:
+        border = self.protocol.border.at(self.upscaler.scale)
+        return plane[border : plane.shape[0] - border, border : plane.shape[1] - border]
+
+    def _shown(self, count: int) -> int:
+        """The frame that samples are taken from: in the middle, an interpolated one where there are any."""
+        middle = count // 2
+        return middle | 1 if self.upscaler.multi > 1 and count > 1 else middle
+
+    def _sample(self, frame: str, truth: Image, parts: Sequence[tuple[str, npt.NDArray[np.uint8]]]) -> Sample:
+        height, width = truth.shape[:2]
+        x, y, w, h = self.crop or detailed_part(self.protocol.luma(truth))
+        if not (0 <= x < x + w <= width and 0 <= y < y + h <= height):
+            raise ArgumentError(f"crop {x},{y},{w},{h} is not inside {frame} of {width}x{height}")
+        window = (slice(y, y + h), slice(x, x + w))
+        everyone = [("ground truth", truth.astype(np.uint8)), *parts]
+        return Sample(frame=frame, parts=tuple((label, image[window].copy()) for label, image in everyone))
+
+
+def detailed_part(y: Float64, width: int = 128, height: int = 96) -> tuple[int, int, int, int]:
+    """(x, y, width, height) of the part of a plane with the most detail: the largest sum of gradients."""
+    height, width = min(height, y.shape[0]), min(width, y.shape[1])
+    detail = np.zeros((y.shape[0] + 1, y.shape[1] + 1))
+    detail[1:-1, 1:-1] = np.hypot(y[1:, :-1] - y[:-1, :-1], y[:-1, 1:] - y[:-1, :-1])
+    sums = detail.cumsum(0).cumsum(1)
+    boxes = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
+    top, left = np.unravel_index(np.argmax(boxes), boxes.shape)
+    return int(left), int(top), width, height

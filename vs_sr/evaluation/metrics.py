@@ -1,0 +1,118 @@
+"""PSNR and SSIM as the super-resolution papers compute them.
+
+All functions take images in the 8-bit range (0..255), uint8 or floating point, and compute in float64. The
+papers' figures come from images rounded to uint8; rounding is left to the caller.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.generic]
+Float64 = npt.NDArray[np.float64]
+type Padding = Literal["valid", "zero"]
+
+# BT.601 luma of 8-bit full-range RGB, on the studio range 16..235, with MATLAB's constants.
+LUMA = np.array([65.481, 128.553, 24.966]) / 255
+LUMA_OFFSET = 16.0
+
+# Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity".
+SSIM_SIZE = 11
+SSIM_SIGMA = 1.5
+SSIM_C1 = (0.01 * 255) ** 2
+SSIM_C2 = (0.03 * 255) ** 2
+
+
+def luma(rgb: Image) -> Float64:
+    """BT.601 Y (16..235, not rounded) of RGB (..., 3) in 0..255, as MATLAB's ``rgb2ycbcr`` without its rounding.
+
+    Raises:
+        ValueError: the last axis does not hold three channels.
+    """
+    if rgb.shape[-1] != 3:
+        raise ValueError(f"RGB needs three channels last; got shape {rgb.shape}")
+    return rgb.astype(np.float64) @ LUMA + LUMA_OFFSET
+
+
+def _pair(a: Image, b: Image, border: int) -> tuple[Float64, Float64]:
+    """Both images in float64 without ``border`` pixels on each side."""
+    if a.shape != b.shape:
+        raise ValueError(f"images must have one shape; got {a.shape} and {b.shape}")
+    if border < 0 or 2 * border >= min(a.shape[:2]):
+        raise ValueError(f"border must leave pixels of a {a.shape[:2]} image; got {border}")
+    window = (slice(border, a.shape[0] - border), slice(border, a.shape[1] - border))
+    return a[window].astype(np.float64), b[window].astype(np.float64)
+
+
+def psnr(a: Image, b: Image, *, border: int = 0) -> float:
+    """PSNR in dB over all samples of two images (H, W[, C]) in 0..255 (peak 255); inf where they are equal.
+
+    ``border`` pixels are left out on each side (papers on single images: the scale; on video: 0).
+
+    Raises:
+        ValueError: shapes differ, or the border leaves no pixel.
+    """
+    x, y = _pair(a, b, border)
+    mse = float(np.mean((x - y) ** 2))
+    return math.inf if mse == 0 else 10 * math.log10(255**2 / mse)
+
+
+def psnr_y(a: Image, b: Image, *, border: int = 0) -> float:
+    """PSNR in dB on the luma of two RGB images (H, W, 3) in 0..255; see :func:`psnr`."""
+    return psnr(luma(a), luma(b), border=border)
+
+
+def _blur_matrix(length: int, padding: Padding) -> Float64:
+    """The SSIM window along one axis: (length - 10, length), valid positions only; (length, length) with zeros."""
+    x = np.arange(SSIM_SIZE) - SSIM_SIZE // 2
+    window = np.exp(-(x**2) / (2 * SSIM_SIGMA**2))
+    window /= window.sum()
+    margin = 0 if padding == "valid" else SSIM_SIZE // 2
+    rows = length + 2 * margin - SSIM_SIZE + 1
+    matrix = np.zeros((rows, length + 2 * margin))
+    for tap, weight in enumerate(window):
+        matrix[np.arange(rows), np.arange(rows) + tap] = weight
+    return matrix[:, margin : margin + length]
+
+
+def ssim(a: Image, b: Image, *, border: int = 0, padding: Padding = "valid") -> float:
+    """Mean SSIM of two images (H, W) in 0..255: 11x11 Gaussian window, sigma 1.5, valid region.
+
+    ``padding="zero"`` continues the images by zeros instead and takes the mean over all pixels, as the
+    ``pytorch_ssim`` that some repositories report with.
+
+    Raises:
+        ValueError: shapes differ or are not (H, W), or fewer than 11 pixels are left in a direction.
+    """
+    if a.ndim != 2:
+        raise ValueError(f"SSIM is computed on one plane (H, W); got shape {a.shape}")
+    x, y = _pair(a, b, border)
+    if min(x.shape) < SSIM_SIZE:
+        raise ValueError(f"SSIM needs at least {SSIM_SIZE} pixels in each direction; got {x.shape}")
+    vertical, horizontal = _blur_matrix(x.shape[0], padding), _blur_matrix(x.shape[1], padding).T
+
+    def blur(plane: Float64) -> Float64:
+        return vertical @ plane @ horizontal
+
+    mean_x, mean_y = blur(x), blur(y)
+    var_x, var_y = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2
+    covariance = blur(x * y) - mean_x * mean_y
+    numerator = (2 * mean_x * mean_y + SSIM_C1) * (2 * covariance + SSIM_C2)
+    return float(np.mean(numerator / ((mean_x**2 + mean_y**2 + SSIM_C1) * (var_x + var_y + SSIM_C2))))
+
+
+def ssim_y(a: Image, b: Image, *, border: int = 0) -> float:
+    """SSIM on the luma of two RGB images (H, W, 3) in 0..255; see :func:`ssim`."""
+    return ssim(luma(a), luma(b), border=border)
+
+
+def ssim_rgb(a: Image, b: Image, *, border: int = 0, padding: Padding = "valid") -> float:
+    """Mean of the channels' SSIM of two images (H, W, C) in 0..255; see :func:`ssim`."""
+    if a.ndim != 3:
+        raise ValueError(f"images must be (H, W, C); got shape {a.shape}")
+    channels = zip(np.moveaxis(a, 2, 0), np.moveaxis(b, 2, 0), strict=True)
+    return float(np.mean([ssim(x, y, border=border, padding=padding) for x, y in channels]))

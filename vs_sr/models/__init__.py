@@ -1,0 +1,1 @@
+"""The architectures: a folder each, with ``network`` (torch) apart from ``detect`` and ``build`` (no torch)."""

@@ -1,0 +1,255 @@
+"""The network of EDVR (Wang et al., CVPR Workshops 2019): one frame restored from itself and its neighbours.
+
+Every frame of the window is aligned to the one in the middle by deformable convolutions, coarse to fine
+(section 3.2); the aligned features are fused by attention in time and space (section 3.3) and reconstructed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from vs_sr.models.layers import DeformableConv, Pyramid, ResidualBlock, as_weights, conv3, enlarge, lrelu, up2
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+
+class PCDAlign(nn.Module):
+    """Deforms the features of a neighbour towards those of the middle frame; (B, C, H, W).
+
+    The offset features of a level are doubled when they go up one level: so do displacements in pixels.
+    """
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        levels = ("l3", "l2", "l1")
+        self.offset_conv1 = nn.ModuleDict({level: conv3(2 * channels, channels) for level in levels})
+        self.offset_conv2 = nn.ModuleDict(
+            {level: conv3(channels if level == "l3" else 2 * channels, channels) for level in levels}
+        )
+        self.offset_conv3 = nn.ModuleDict({level: conv3(channels, channels) for level in levels[1:]})
+        self.dcn_pack = nn.ModuleDict({level: DeformableConv(channels, groups) for level in levels})
+        self.feat_conv = nn.ModuleDict({level: conv3(2 * channels, channels) for level in levels[1:]})
+        self.cas_offset_conv1 = conv3(2 * channels, channels)
+        self.cas_offset_conv2 = conv3(channels, channels)
+        self.cas_dcnpack = DeformableConv(channels, groups)
+
+    def forward(self, neighbour: Pyramid, middle: Pyramid) -> Tensor:
+        offset = lrelu(self.offset_conv1["l3"](torch.cat([neighbour.l3, middle.l3], 1)))
+        offset = lrelu(self.offset_conv2["l3"](offset))
+        feature = lrelu(self.dcn_pack["l3"](neighbour.l3, offset))
+        for level, a, b in (("l2", neighbour.l2, middle.l2), ("l1", neighbour.l1, middle.l1)):
+            coarse = 2 * up2(offset)
+            offset = lrelu(self.offset_conv1[level](torch.cat([a, b], 1)))
+            offset = lrelu(self.offset_conv2[level](torch.cat([offset, coarse], 1)))
+            offset = lrelu(self.offset_conv3[level](offset))
+            deformed = self.dcn_pack[level](a, offset)
+            feature = self.feat_conv[level](torch.cat([deformed, up2(feature)], 1))
+            if level == "l2":
+                feature = lrelu(feature)
+        # cascade: once more, at full size
+        offset = lrelu(self.cas_offset_conv1(torch.cat([feature, middle.l1], 1)))
+        offset = lrelu(self.cas_offset_conv2(offset))
+        return lrelu(self.cas_dcnpack(feature, offset))
+
+
+class TSAFusion(nn.Module):
+    """Temporal and spatial attention: (B, T, C, H, W) aligned features -> (B, C, H, W)."""
+
+    def __init__(self, channels: int, frames: int) -> None:
+        super().__init__()
+        self.middle = frames // 2
+        self.temporal_attn1 = conv3(channels, channels)  # of the middle frame
+        self.temporal_attn2 = conv3(channels, channels)  # of every frame
+        self.feat_fusion = nn.Conv2d(frames * channels, channels, 1)
+        self.spatial_attn1 = nn.Conv2d(frames * channels, channels, 1)
+        self.spatial_attn2 = nn.Conv2d(2 * channels, channels, 1)
+        self.spatial_attn3 = conv3(channels, channels)
+        self.spatial_attn4 = nn.Conv2d(channels, channels, 1)
+        self.spatial_attn5 = conv3(channels, channels)
+        self.spatial_attn_l1 = nn.Conv2d(channels, channels, 1)
+        self.spatial_attn_l2 = conv3(2 * channels, channels)
+        self.spatial_attn_l3 = conv3(channels, channels)
+        self.spatial_attn_add1 = nn.Conv2d(channels, channels, 1)
+        self.spatial_attn_add2 = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, aligned: Tensor) -> Tensor:
+        weighted = aligned * self.correlation(aligned)[:, :, None]
+        stacked = weighted.flatten(1, 2)  # (B, T*C, H, W)
+        feature = lrelu(self.feat_fusion(stacked))
+
+        attention = lrelu(self.spatial_attn1(stacked))
+        attention = lrelu(self.spatial_attn2(_pool(attention)))
+        coarse = lrelu(self.spatial_attn_l1(attention))
+        coarse = lrelu(self.spatial_attn_l2(_pool(coarse)))
+        coarse = up2(lrelu(self.spatial_attn_l3(coarse)))
+        attention = lrelu(self.spatial_attn3(attention)) + coarse
+        attention = up2(lrelu(self.spatial_attn4(attention)))
+        attention = self.spatial_attn5(attention)
+        added = self.spatial_attn_add2(lrelu(self.spatial_attn_add1(attention)))
+        return 2 * feature * torch.sigmoid(attention) + added
+
+    def correlation(self, aligned: Tensor) -> Tensor:
+        """How much each frame resembles the middle one, per pixel: (B, T, H, W) in 0..1."""
+        middle = self.temporal_attn1(aligned[:, self.middle])
+        return torch.stack(
+            [torch.sigmoid((self.temporal_attn2(frame) * middle).sum(1)) for frame in aligned.unbind(1)], 1
+        )
+
+
+def _pool(x: Tensor) -> Tensor:
+    """Maximum and mean of 3x3, at half the size: (B, C, H, W) -> (B, 2C, H/2, W/2)."""
+    return torch.cat([F.max_pool2d(x, 3, 2, 1), F.avg_pool2d(x, 3, 2, 1)], 1)
+
+
+class _Fusion(nn.Conv2d):
+    """Fusion without attention: (B, T, C, H, W) -> (B, C, H, W)."""
+
+    def __init__(self, channels: int, frames: int) -> None:
+        super().__init__(frames * channels, channels, 1)
+
+    def forward(self, aligned: Tensor) -> Tensor:
+        return super().forward(aligned.flatten(1, 2))
+
+
+class Predeblur(nn.Module):
+    """Features (B, C, H, W) of a blurred frame (B, 3, H, W); at a quarter of the size for large frames."""
+
+    def __init__(self, channels: int, *, hr_in: bool) -> None:
+        super().__init__()
+        self.hr_in = hr_in
+        self.conv_first = conv3(3, channels)
+        if hr_in:
+            self.stride_conv_hr1 = conv3(channels, channels, stride=2)
+            self.stride_conv_hr2 = conv3(channels, channels, stride=2)
+        self.stride_conv_l2 = conv3(channels, channels, stride=2)
+        self.stride_conv_l3 = conv3(channels, channels, stride=2)
+        self.resblock_l3 = ResidualBlock(channels)
+        self.resblock_l2_1 = ResidualBlock(channels)
+        self.resblock_l2_2 = ResidualBlock(channels)
+        self.resblock_l1 = nn.ModuleList(ResidualBlock(channels) for _ in range(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        l1 = lrelu(self.conv_first(x))
+        if self.hr_in:
+            l1 = lrelu(self.stride_conv_hr2(lrelu(self.stride_conv_hr1(l1))))
+        l2 = lrelu(self.stride_conv_l2(l1))
+        l3 = up2(self.resblock_l3(lrelu(self.stride_conv_l3(l2))))
+        l2 = up2(self.resblock_l2_2(self.resblock_l2_1(l2) + l3))
+        first, second, *rest = self.resblock_l1
+        l1 = second(first(l1)) + l2
+        for block in rest:
+            l1 = block(l1)
+        return l1
+
+
+class EDVR(nn.Module):
+    """EDVR: (B, T, 3, H, W) -> (B, 3, scale*H, scale*W), the middle frame; RGB in 0..1, not clamped.
+
+    The scale is 4, or 1 for frames that have the output's size already (``hr_in``).
+
+    Args:
+        frames: T, odd.
+        channels: of all features; 64 (M), 128 (L).
+        groups: offset groups of the deformable convolutions; 8.
+        front_blocks: residual blocks of the feature extraction; 5.
+        back_blocks: residual blocks of the reconstruction; 10 (M), 40 (L).
+        hr_channels: channels at the output's size; 64.
+        tsa: whether fusion is by attention, or by a convolution alone.
+        predeblur: whether the features are deblurred first.
+        hr_in: whether the frames have the output's size.
+    """
+
+    def __init__(
+        self,
+        *,
+        frames: int = 5,
+        channels: int = 64,
+        groups: int = 8,
+        front_blocks: int = 5,
+        back_blocks: int = 10,
+        hr_channels: int = 64,
+        tsa: bool = True,
+        predeblur: bool = False,
+        hr_in: bool = False,
+    ) -> None:
+        super().__init__()
+        self.frames = frames
+        self.hr_in = hr_in
+        self.scale = 1 if hr_in else 4
+        self.multiple = 16 if hr_in else 4  # two stride-2 levels, after two more where the frames are large
+        if predeblur:
+            self.predeblur = Predeblur(channels, hr_in=hr_in)
+            self.conv_1x1 = nn.Conv2d(channels, channels, 1)
+        elif hr_in:
+            self.conv_first_1 = conv3(3, channels)
+            self.conv_first_2 = conv3(channels, channels, stride=2)
+            self.conv_first_3 = conv3(channels, channels, stride=2)
+        else:
+            self.conv_first = conv3(3, channels)
+        self.stem = self._stem_predeblur if predeblur else self._stem_hr if hr_in else self._stem_plain
+        self.feature_extraction = nn.Sequential(*(ResidualBlock(channels) for _ in range(front_blocks)))
+        self.conv_l2_1 = conv3(channels, channels, stride=2)
+        self.conv_l2_2 = conv3(channels, channels)
+        self.conv_l3_1 = conv3(channels, channels, stride=2)
+        self.conv_l3_2 = conv3(channels, channels)
+        self.pcd_align = PCDAlign(channels, groups)
+        self.fusion = TSAFusion(channels, frames) if tsa else _Fusion(channels, frames)
+        self.reconstruction = nn.Sequential(*(ResidualBlock(channels) for _ in range(back_blocks)))
+        self.upconv1 = conv3(channels, 4 * channels)
+        self.upconv2 = conv3(channels, 4 * hr_channels)
+        self.conv_hr = conv3(hr_channels, hr_channels)
+        self.conv_last = conv3(hr_channels, 3)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Restore the middle frame.
+
+        Args:
+            frames: (B, T, 3, H, W) in time order, of any size (padded inside by repeating the border).
+
+        Returns:
+            (B, 3, scale*H, scale*W) in the type of ``frames``.
+
+        Raises:
+            ValueError: another number of frames.
+        """
+        if frames.shape[1] != self.frames:
+            raise ValueError(f"EDVR: this network takes {self.frames} frames, got {frames.shape[1]}")
+        height, width = frames.shape[-2:]
+        pad = (0, -width % self.multiple, 0, -height % self.multiple)
+        out = self.reconstruct([self.pyramid(F.pad(frame, pad, mode="replicate")) for frame in frames.unbind(1)])
+        middle = frames[:, self.frames // 2]
+        base = middle if self.hr_in else enlarge(middle, 4)
+        return base + out[..., : self.scale * height, : self.scale * width].to(frames.dtype)
+
+    def pyramid(self, frame: Tensor) -> Pyramid:
+        """Features of a frame (B, 3, H, W), H and W multiples of 4 (16 where frames are large)."""
+        l1 = self.feature_extraction(self.stem(as_weights(frame, self.conv_last)))
+        l2 = lrelu(self.conv_l2_2(lrelu(self.conv_l2_1(l1))))
+        l3 = lrelu(self.conv_l3_2(lrelu(self.conv_l3_1(l2))))
+        return Pyramid(l1, l2, l3)
+
+    def reconstruct(self, pyramids: Sequence[Pyramid]) -> Tensor:
+        """From the features of T frames to what is added to the base of the middle one."""
+        middle = pyramids[self.frames // 2]
+        aligned = torch.stack([self.pcd_align(pyramid, middle) for pyramid in pyramids], 1)
+        x = self.reconstruction(self.fusion(aligned))
+        x = lrelu(F.pixel_shuffle(self.upconv1(x), 2))
+        x = lrelu(F.pixel_shuffle(self.upconv2(x), 2))
+        return self.conv_last(lrelu(self.conv_hr(x)))
+
+    def _stem_plain(self, frame: Tensor) -> Tensor:
+        return lrelu(self.conv_first(frame))
+
+    def _stem_hr(self, frame: Tensor) -> Tensor:
+        first = lrelu(self.conv_first_1(frame))
+        return lrelu(self.conv_first_3(lrelu(self.conv_first_2(first))))
+
+    def _stem_predeblur(self, frame: Tensor) -> Tensor:
+        return self.conv_1x1(self.predeblur(frame))

@@ -1,0 +1,111 @@
+"""Layers that several architectures have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from vs_sr.ops import deform_conv2d
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Mean of R, G and B in 0..1 over the pictures that VGG and SpyNet were trained on."""
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Their standard deviation."""
+
+
+def conv3(inputs: int, outputs: int, stride: int = 1, *, bias: bool = True) -> nn.Conv2d:
+    """A 3x3 convolution with one pixel of zero padding."""
+    return nn.Conv2d(inputs, outputs, 3, stride, 1, bias=bias)
+
+
+def lrelu(x: Tensor) -> Tensor:
+    """Leaky ReLU of slope 0.1, the video networks' activation."""
+    return F.leaky_relu(x, 0.1)
+
+
+def up2(x: Tensor) -> Tensor:
+    """Twice the size, bilinear, half-pixel centres."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def enlarge(frame: Tensor, scale: int) -> Tensor:
+    """The bilinear base that several networks add their output to; half-pixel centres."""
+    return F.interpolate(frame, scale_factor=scale, mode="bilinear", align_corners=False)
+
+
+def as_weights(x: Tensor, layer: nn.Module) -> Tensor:
+    """``x`` in the floating-point type of the weights of ``layer``.
+
+    A network's body runs in the type of its weights, while what is added to the input runs in the type of the
+    input: in bfloat16 a value of 128..255 has steps of 1, which a skip over the whole network would show.
+    """
+    return x.to(next(layer.parameters()).dtype)
+
+
+def normalize(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(x - mean) / std, a number of each for every channel of (B, C, H, W).
+
+    The numbers are constants of the code: a buffer would lose digits with a network in lower precision.
+    """
+    parts = zip(x.unbind(1), mean, std, strict=True)
+    return torch.stack([(channel - centre) / width for channel, centre, width in parts], 1)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv2(ReLU(conv1(x))), without normalisation."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = conv3(channels, channels)
+        self.conv2 = conv3(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.relu(self.conv1(x)))
+
+
+class Pyramid(NamedTuple):
+    """Features of one frame, (B, C, H, W), (B, C, H/2, W/2) and (B, C, H/4, W/4)."""
+
+    l1: Tensor
+    l2: Tensor
+    l3: Tensor
+
+    def frame(self, index: int | Tensor) -> Pyramid:
+        """The pyramids of the given rows of the batch."""
+        return Pyramid(*(level[index] for level in self))
+
+
+class DeformableConv(nn.Module):
+    """3x3 modulated deformable convolution whose offsets and mask come from a second feature.
+
+    Args:
+        channels: in and out.
+        groups: offset groups.
+        offsets: name, in the state dict, of the convolution that makes offsets and mask.
+    """
+
+    def __init__(self, channels: int, groups: int, offsets: str = "conv_offset") -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
+        # per group and tap: dy and dx (18 G channels), then the mask's logit (9 G)
+        conv = conv3(channels, 27 * groups)
+        nn.init.zeros_(conv.weight)
+        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        self.add_module(offsets, conv)
+        self.name = offsets
+        self.offsets = 18 * groups
+
+    def forward(self, x: Tensor, offset_feature: Tensor) -> Tensor:
+        z = self.get_submodule(self.name)(offset_feature)
+        offset, mask = z[:, : self.offsets], torch.sigmoid(z[:, self.offsets :])
+        return deform_conv2d(x, offset, mask, self.weight, self.bias, padding=1)

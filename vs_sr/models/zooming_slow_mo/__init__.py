@@ -1,0 +1,72 @@
+"""Zooming Slow-Mo: 4x the resolution and 2x the frame rate in one network.
+
+Xiang et al., "Zooming Slow-Mo: Fast and Accurate One-Stage Space-Time Video Super-Resolution", CVPR 2020.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vs_sr.errors import WeightsError
+from vs_sr.hookspecs import hookimpl
+from vs_sr.spec import Model, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import nn
+
+    from vs_sr.spec import Metadata, Shapes
+
+_SIGNATURE = ("ConvBLSTM.forward_net.pcd_h.fusion.weight", "ConvBLSTM.conv_1x1.weight", "conv_last.weight")
+_BASES = ("none", "bicubic")
+
+
+def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
+    """Read the configuration off the shapes; ``base`` is not in them and comes from the metadata."""
+    if not all(key in shapes for key in _SIGNATURE):
+        return None
+    base = metadata.get("base", "none")
+    if base not in _BASES:
+        raise WeightsError(f"base {base!r} in the file's metadata is not known; choices: {', '.join(_BASES)}")
+    return Variant(
+        scale=4,
+        min_size=8,
+        config={
+            "channels": shapes["conv_first.weight"][0],
+            "groups": shapes["pcd_align.L1_dcnpack_1.conv_offset_mask.weight"][0] // 27,
+            "front_blocks": _blocks(shapes, "feature_extraction"),
+            "back_blocks": _blocks(shapes, "recon_trunk"),
+            "hr_channels": shapes["HRconv.weight"][0],
+            "base": base,
+        },
+    )
+
+
+def _blocks(shapes: Shapes, prefix: str) -> int:
+    return sum(key.startswith(f"{prefix}.") and key.endswith(".conv1.weight") for key in shapes)
+
+
+def build(variant: Variant) -> nn.Module:
+    """The network of random weights."""
+    from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo
+
+    return ZoomingSlowMo(**variant.config)
+
+
+@hookimpl
+def vs_sr_models() -> Sequence[Model]:
+    """Zooming Slow-Mo as the filter ``core.vs_sr.ZoomingSlowMo``."""
+    return [
+        Model(
+            name="ZoomingSlowMo",
+            summary="4x the resolution and 2x the frame rate in one network (recurrent, deformable)",
+            paper='Xiang et al., "Zooming Slow-Mo", CVPR 2020',
+            kind="sequence",
+            build=build,
+            detect=detect,
+            weights="zooming_slow_mo_compact",
+            multi=(2, 1),
+            window=4,
+        )
+    ]

@@ -1,0 +1,208 @@
+"""A network with its weights on one device, shared by every filter that uses the same.
+
+Networks run on threads of our own, one per device and stream, never on VapourSynth's workers: each calling
+thread would bring up its own team of compute threads.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Literal
+
+from vs_sr import registry
+from vs_sr.errors import DeviceError
+from vs_sr.weights import store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from torch import Tensor
+
+    from vs_sr.spec import Model, Variant
+    from vs_sr.tiles import Tile
+    from vs_sr.weights.store import Source
+
+type Precision = Literal["fp32", "fp16", "bf16"]
+
+_log = logging.getLogger("vs_sr")
+_lock = threading.Lock()
+_told: set[str] = set()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that decides what a network computes, and where. Equal plans share a session."""
+
+    model: str
+    variant: Variant
+    source: Source | None
+    device: str
+    """As torch names it: "cpu", "cuda:0", ..."""
+    precision: Precision
+    backend: str
+    stream: int = 0
+    """Sessions of different streams run side by side, each with a network and a thread of its own."""
+
+    def __hash__(self) -> int:
+        return hash((self.model, self.source, self.device, self.precision, self.backend, self.stream))
+
+
+def choose_device(device_id: int | None) -> str:
+    """The torch device of an argument ``device_id``: None the first GPU or else the CPU, -1 the CPU.
+
+    Raises:
+        DeviceError: there is no such GPU.
+    """
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device_id is None:
+        device = "cuda:0" if count else "cpu"
+        tell(f"running on {torch.cuda.get_device_name(0) if count else 'the CPU: no CUDA device was found'}")
+        return device
+    if device_id == -1:
+        return "cpu"
+    if not 0 <= device_id < count:
+        found = ", ".join(f"{i} ({torch.cuda.get_device_name(i)})" for i in range(count)) or "none"
+        raise DeviceError(f"device_id={device_id}: no such CUDA device; found: {found}; device_id=-1 runs on the CPU")
+    return f"cuda:{device_id}"
+
+
+def choose_precision(precision: Literal["auto"] | Precision, device: str, *, float_clip: bool) -> Precision:
+    """The precision of an argument ``precision``; "auto" is fp16 on CUDA unless the clip is 32-bit float."""
+    if precision != "auto":
+        return precision
+    return "fp32" if device == "cpu" or float_clip else "fp16"
+
+
+def total_memory(device: str) -> int:
+    """Bytes that a device has, used or not: what is planned by it does not change from run to run."""
+    if device == "cpu":
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    import torch
+
+    return int(torch.cuda.get_device_properties(device).total_memory)
+
+
+def tell(message: str) -> None:
+    """Log a line once in the life of the process."""
+    with _lock:
+        if message in _told:
+            return
+        _told.add(message)
+    _log.info(message)
+
+
+class _Worker:
+    """The one thread that runs the networks of a stream on a device; ends with the last session that uses it."""
+
+    def __init__(self, device: str, stream: int) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"vs_sr {device}")
+        weakref.finalize(self, self._pool.shutdown, wait=False)
+        self._device = device
+        self._stream = stream
+
+    @cached_property
+    def context(self) -> AbstractContextManager[object]:
+        """What a network runs within: a CUDA stream of its own where streams are to overlap."""
+        if self._device == "cpu" or not self._stream:
+            return nullcontext()
+        import torch
+
+        return torch.cuda.stream(torch.cuda.Stream(self._device))
+
+    def run[T](self, function: Callable[[], T]) -> T:
+        return self._pool.submit(function).result()
+
+
+class Session:
+    """Runs one network. The weights are read when the first frame comes."""
+
+    def __init__(self, plan: Plan, worker: _Worker) -> None:
+        self.plan = plan
+        self._worker = worker
+        self._call: Callable[..., Tensor] | None = None
+
+    def run(self, frames: Tensor, multi: int, tiles: Sequence[Tile] = ()) -> Tensor:
+        """Enlarge frames of one scene.
+
+        Args:
+            frames: (T, C, H, W) float32 on the host: RGB, or luma as the variant says.
+            multi: frame-rate factor, for sequence models.
+            tiles: image models: the parts to run one after the other; none: whole frames.
+
+        Returns:
+            (multi*(T-1)+1, C, scale*H, scale*W) float32 on the host; (T, ...) for image models.
+
+        Raises:
+            WeightsError: the weights are damaged or do not fit.
+            DeviceError: out of memory.
+        """
+        if not tiles:
+            return self._worker.run(lambda: self._run(frames, multi))
+        scale = self.plan.variant.scale
+        out = frames.new_empty((*frames.shape[:-2], *(scale * n for n in frames.shape[-2:])))
+        for tile in tiles:
+            part = frames[..., tile.rows.run, tile.columns.run].contiguous()
+            made = self._worker.run(partial(self._run, part, multi))
+            rows, columns = tile.rows.result(scale), tile.columns.result(scale)
+            out[..., rows.target, columns.target] = made[..., rows.source, columns.source]
+        return out
+
+    def _run(self, frames: Tensor, multi: int) -> Tensor:
+        import torch
+
+        with (
+            self._worker.context,
+            torch.inference_mode(),
+            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+        ):
+            model = registry.model(self.plan.model)
+            if self._call is None:
+                self._call = self._load(model)
+            try:
+                batch = frames.to(self.plan.device)
+                out = self._call(batch) if model.kind == "image" else self._call(batch[None], multi)[0]
+                return out.to("cpu", torch.float32)
+            except torch.OutOfMemoryError as error:
+                size = "x".join(str(n) for n in reversed(frames.shape[-2:]))
+                less = "tilesize, fewer num_streams" if model.kind == "image" else "window or clip"
+                raise DeviceError(
+                    f"out of memory on {self.plan.device} with {frames.shape[0]} frames of {size}; "
+                    f"use a smaller {less}, or device_id=-1 for the CPU ({error})"
+                ) from None
+
+    def _load(self, model: Model) -> Callable[..., Tensor]:
+        import torch
+
+        network = model.build(self.plan.variant).eval().requires_grad_(False)
+        if self.plan.source is not None:
+            store.load(network, model, self.plan.source)
+        dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[self.plan.precision]
+        network = network.to(self.plan.device, dtype).to(memory_format=torch.channels_last)  # quicker everywhere
+        return registry.backend(self.plan.backend).prepare(network)
+
+
+_sessions: weakref.WeakValueDictionary[Plan, Session] = weakref.WeakValueDictionary()
+_workers: weakref.WeakValueDictionary[tuple[str, int], _Worker] = weakref.WeakValueDictionary()
+
+
+def acquire(plan: Plan) -> Session:
+    """The session of a plan: the one in use in this process, or a new one. It lives as long as it is held."""
+    with _lock:
+        session = _sessions.get(plan)
+        if session is None:
+            key = (plan.device, plan.stream)
+            worker = _workers.get(key) or _Worker(*key)
+            _workers[key] = worker
+            session = Session(plan, worker)
+            _sessions[plan] = session
+        return session

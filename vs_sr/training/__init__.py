@@ -1,0 +1,1 @@
+"""Training: scenes made by a program and scripts that read top to bottom. Knows no filters."""

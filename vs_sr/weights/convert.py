@@ -1,0 +1,140 @@
+"""Turning a checkpoint into a safetensors file that says what it is, and describing one."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vs_sr.errors import ArgumentError, WeightsError
+from vs_sr.weights import checkpoint, recognition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vs_sr.spec import Metadata, Model
+    from vs_sr.weights.recognition import Recognition
+
+_ALWAYS = ("scale", "architecture")
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    answers: Metadata | None = None,
+    *,
+    notes: Metadata | None = None,
+    models: Iterable[Model] | None = None,
+) -> Recognition:
+    """Recognise a checkpoint and write it as safetensors, with the network's names and with metadata.
+
+    The metadata holds ``architecture``, ``scale``, all answers that recognition needs, the naming scheme, and
+    name and sha-256 of the source. The target appears complete or not at all.
+
+    Args:
+        source: a file of any known format and naming scheme.
+        target: a name that ends in ``.safetensors``; an existing file is replaced.
+        answers: what no tensor tells (``scale``, ``range``, ...), see ``Model.asks``.
+        notes: further metadata: ``licence``, ``training_data``, ...
+        models: to try; default: every registered one.
+
+    Returns:
+        What the file was recognised as.
+
+    Raises:
+        WeightsError: the source cannot be read, is not recognised, or does not fit its network.
+        ArgumentError: an answer that the model does not ask for, or a target that cannot be written.
+    """
+    source, target = Path(source), Path(target)
+    if target.suffix != ".safetensors":
+        raise ArgumentError(f"the target must end in .safetensors; got {target.name!r}")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise ArgumentError(f"source and target are the same file: {source}")
+    file = checkpoint.read(source)
+    found = recognition.recognise(file, answers, models)
+    known = (*_ALWAYS, *found.model.asks)
+    if unknown := [key for key in answers or () if key not in known]:
+        raise ArgumentError(f"{unknown[0]}: {found.model.name} asks for {', '.join(sorted(set(known)))}")
+    network = found.model.build(found.variant)
+    recognition.load(network, file, found)
+    with source.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    metadata = {
+        **file.metadata,
+        "format": "pt",
+        "architecture": found.model.name,
+        "scale": str(found.variant.scale),
+        **found.variant.metadata,
+        "source_names": found.scheme.name,
+        "source": source.name,
+        "source_sha256": digest,
+        **(notes or {}),
+    }
+    from safetensors.torch import save
+
+    data = save({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, metadata)
+    _write(target, data)
+    return found
+
+
+def describe(path: str | Path, answers: Metadata | None = None, *, models: Iterable[Model] | None = None) -> str:
+    """What a weights file holds and is, in lines; torch is not needed. Arguments as of :func:`convert`.
+
+    Raises:
+        WeightsError: it cannot be read. A file that can be read but is not recognised is described all the
+            same, with the reason.
+    """
+    file = checkpoint.read(Path(path))
+    numbers = sum(math.prod(shape) for shape in file.shapes.values())
+    lines = [
+        ("file", f"{file.path.name}: {file.format}, {len(file.shapes)} tensors, {numbers:,} numbers"),
+        ("types", ", ".join(sorted(file.dtypes))),
+    ]
+    if file.wrappers:
+        lines.append(("inside", " / ".join(file.wrappers)))
+    try:
+        found = recognition.recognise(file, answers, models)
+    except WeightsError as error:
+        lines.append(("network", f"not recognised: {str(error).removeprefix(f'{file.path}: ')}"))
+        lines += [("", f"{name} {list(shape)}") for name, shape in list(file.shapes.items())[:8]]
+    else:
+        variant = found.variant
+        prefix = f", behind {found.prefix!r}" if found.prefix else ""
+        scale = "1, for a clip enlarged beforehand" if variant.enlarged else str(variant.scale)
+        lines += [
+            ("network", f"{found.model.name}: {found.model.summary}"),
+            ("names", f"{found.scheme.name}{prefix}"),
+            ("scale", scale),
+            ("takes", "luma" if variant.color == "y" else "RGB"),
+            ("config", ", ".join(f"{key}={value}" for key, value in variant.config.items())),
+        ]
+        if found.unused:
+            lines.append(("unused", ", ".join(found.unused[:8]) + (", ..." if len(found.unused) > 8 else "")))
+    lines += [("metadata", f"{key}: {value}") for key, value in sorted(file.metadata.items())]
+    return "\n".join(f"{label:<9} {text}" for label, text in lines)
+
+
+def _write(target: Path, data: bytes) -> None:
+    """Write a temporary file beside ``target`` and rename it: nobody ever sees half a file."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise ArgumentError(f"{target} cannot be written: {error.strerror}") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(name).chmod(0o666 & ~umask)
+        Path(name).replace(target)
+    except OSError as error:
+        raise ArgumentError(f"{target} cannot be written: {error.strerror}") from None
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
