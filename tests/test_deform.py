@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from typing import TYPE_CHECKING
 
 import golden
 import pytest
@@ -13,6 +14,9 @@ from torch.library import opcheck
 from torchvision.ops import deform_conv2d as torchvision_deform_conv2d
 
 from vs_sr.ops import deform_conv2d
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def inputs(
@@ -133,9 +137,9 @@ def test_survives_compilation() -> None:
 
 
 @pytest.mark.slow
-def test_survives_inductor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_survives_inductor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # Inductor's cache on disk knows nothing of the operator's code, its memory format for one.
-    monkeypatch.setattr(torch.compiler.config, "force_disable_caches", True)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     tensors = inputs(1, 8, 8, 2, (9, 10))
     compiled = torch.compile(lambda *args: torch.relu(deform_conv2d(*args, padding=1)) + 1, fullgraph=True)
     expected = torch.relu(deform_conv2d(*tensors, padding=1)) + 1
