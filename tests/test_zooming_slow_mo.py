@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import golden
 import pytest
@@ -41,6 +42,34 @@ def pyramid(name: str) -> network.Pyramid:
     return network.Pyramid(*(golden.draw(f"pcd/{name}/L{i}", shape, 1.0) for i, shape in enumerate(shapes, 1)))
 
 
+def positions(net: ZoomingSlowMo, frames: torch.Tensor) -> list[network.Position]:
+    """All 2T-1 of (B, T, 3, H, W)."""
+    known = [net.encode(frame) for frame in frames.unbind(1)]
+    middle = [made for before, after in pairwise(known) for made in net.between(before, after)]
+    return [known[t // 2] if t % 2 == 0 else middle[t // 2] for t in range(2 * len(known) - 1)]
+
+
+def hidden_states(
+    net: ZoomingSlowMo, sequence: list[network.Position]
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Of the two directions, both in time order."""
+    found: tuple[list[torch.Tensor], list[torch.Tensor]] = [], []
+    for step, order, hidden in (
+        (net.forward_step, sequence, found[0]),
+        (net.backward_step, sequence[::-1], found[1]),
+    ):
+        state, neighbour = None, None
+        for position in order:
+            state = step(position, neighbour, state)
+            neighbour = position
+            hidden.append(state[0])
+    return found[0], found[1][::-1]
+
+
+def fused(net: ZoomingSlowMo, past: list[torch.Tensor], future: list[torch.Tensor]) -> torch.Tensor:
+    return torch.stack([net.ConvBLSTM.fuse(*states) for states in zip(past, future, strict=True)], 1)
+
+
 def lstm_input(name: str) -> torch.Tensor:
     return golden.draw(f"lstm/{name}", (1, 64, *SIZE), 1.0)
 
@@ -67,24 +96,23 @@ def test_whole_network(blocks: int, vector: str, shape: tuple[int, ...]) -> None
 def test_intermediate_features(net: ZoomingSlowMo) -> None:
     arrays = golden.load("zsm_b10_1x3x16x24_full")
     frames = golden.draw01("input", (1, 3, 3, 16, 24))
-    pyramids = [net.pyramid(frame) for frame in frames.unbind(1)]
+    sequence = positions(net, frames)
+    pyramids = [position.pyramid for position in sequence[::2] if position.pyramid is not None]
     aligned = net.pcd_align(pyramids[0], pyramids[1])
-    sequence = net.sequence(frames)
-    past, future = net.ConvBLSTM.hidden_states(sequence)
-    features = net.ConvBLSTM(sequence)
+    past, future = hidden_states(net, sequence)
     found = {
         "i/L1_fea": torch.cat([p.l1 for p in pyramids]),
         "i/L2_fea": torch.cat([p.l2 for p in pyramids]),
         "i/L3_fea": torch.cat([p.l3 for p in pyramids]),
         "i/pcd_align_pair0": aligned,
         "i/fusion_pair0": net.interpolate(pyramids[0], pyramids[1]),
-        "i/lstm_in": sequence,
+        "i/lstm_in": torch.stack([position.recurrent[0].l1 for position in sequence], 1),
         "i/h_fwd_t0": past[0],
         "i/h_fwd_last": past[-1],
         "i/h_rev_processing_order_last": future[0],
         "i/all_h_fwd": torch.stack(past, 1),
         "i/all_h_rev_in_processing_order": torch.stack(future[::-1], 1),
-        "i/lstm_out": features,
+        "i/lstm_out": fused(net, past, future),
     }
     errors = {name: golden.error(value, name, arrays) for name, value in found.items()}
     assert max(errors.values()) < golden.TOLERANCE, errors
@@ -128,11 +156,12 @@ def test_one_step_of_the_recurrence(net: ZoomingSlowMo) -> None:
 
 def test_both_directions(net: ZoomingSlowMo) -> None:
     arrays = golden.load("zsm_units")
-    sequence = golden.draw("bilstm/x", (1, 5, 64, *SIZE), 1.0)
-    past, future = net.ConvBLSTM.hidden_states(sequence)
+    lstm, picture = net.ConvBLSTM.forward_net, torch.empty(0)  # of the pictures the recurrence takes nothing
+    features = golden.draw("bilstm/x", (1, 5, 64, *SIZE), 1.0).unbind(1)
+    past, future = hidden_states(net, [network.Position(picture, None, lstm.pyramids(x)) for x in features])
     assert golden.error(torch.stack(past, 1), "bilstm/fwd", arrays) < golden.TOLERANCE
     assert golden.error(torch.stack(future, 1), "bilstm/rev_back_in_time_order", arrays) < golden.TOLERANCE
-    assert golden.error(net.ConvBLSTM(sequence), "bilstm/out", arrays) < golden.TOLERANCE
+    assert golden.error(fused(net, past, future), "bilstm/out", arrays) < golden.TOLERANCE
 
 
 def test_deformable_convolution_layer(net: ZoomingSlowMo) -> None:
@@ -206,8 +235,10 @@ def test_any_size_is_padded_with_zeros_and_cropped(tiny: ZoomingSlowMo, size: tu
     padded = F.pad(frames, (0, -w % 4, 0, -h % 4))
     assert out.shape == (1, 5, 3, 4 * h, 4 * w)
     # The base is made of the frame itself, so only what the network adds comes from the padded one.
-    base = torch.stack([tiny.enlarge(frames, t) for t in range(5)], 1)
-    added = tiny(padded) - torch.stack([tiny.enlarge(padded, t) for t in range(5)], 1)
+    base, padded_base = (
+        torch.stack([network.bicubic(position.picture) for position in positions(tiny, x)], 1) for x in (frames, padded)
+    )
+    added = tiny(padded) - padded_base
     torch.testing.assert_close(out - base, added[..., : 4 * h, : 4 * w], atol=2e-6, rtol=0)
 
 
@@ -224,14 +255,36 @@ def test_one_frame_is_refused(tiny: ZoomingSlowMo) -> None:
         tiny(torch.rand(1, 1, 3, 12, 12))
 
 
+def test_steps_are_the_sequence(tiny: ZoomingSlowMo) -> None:
+    """States that were kept, and positions made anew, give the sequence bit for bit."""
+    frames = torch.rand(1, 3, 3, 12, 16)
+    sequence = positions(tiny, frames)
+    past, state = [], None
+    for position in sequence:
+        state = tuple(kept.clone() for kept in tiny.forward_step(position, None, state))
+        past.append(state)
+    state = None
+    anew = positions(tiny, frames)
+    made = []
+    for t in reversed(range(5)):
+        state = tiny.backward_step(anew[t], None, state)
+        made.append(tiny.reconstruct(anew[t], past[t], state))
+    torch.testing.assert_close(torch.stack(made[::-1], 1), tiny(frames), atol=0, rtol=0)
+
+
+def test_between_takes_input_frames_alone(tiny: ZoomingSlowMo) -> None:
+    first, middle, _ = positions(tiny, torch.rand(1, 2, 3, 12, 16))
+    with pytest.raises(ValueError, match="only between input frames"):
+        tiny.between(first, middle)
+
+
 def test_batches_are_independent(tiny: ZoomingSlowMo) -> None:
     frames = torch.rand(2, 3, 3, 12, 16)
     torch.testing.assert_close(tiny(frames), torch.cat([tiny(f[None]) for f in frames]), atol=2e-6, rtol=0)
 
 
-def test_base_is_the_frame_enlarged_by_cubic_interpolation(tiny: ZoomingSlowMo) -> None:
-    ramp = torch.linspace(0, 1, 16).expand(1, 2, 3, 16, 16)
-    enlarged = tiny.enlarge(ramp, 0)
+def test_base_is_the_frame_enlarged_by_cubic_interpolation() -> None:
+    enlarged = network.bicubic(torch.linspace(0, 1, 16).expand(1, 3, 16, 16))
     # away from the border a cubic kernel of a = -0.5 reproduces straight lines
     expected = (torch.arange(64) + 0.5) / 4 - 0.5
     torch.testing.assert_close(enlarged[0, 0, 20, 8:-8], expected[8:-8] / 15, atol=1e-5, rtol=0)

@@ -1,4 +1,4 @@
-"""The network in its plain form: torchvision's operator, one direction after the other, nothing precomputed."""
+"""The network in its plain form: torchvision's operator, nothing precomputed for both directions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torchvision.ops import deform_conv2d
 
+from vs_sr.models.layers import Pyramid
 from vs_sr.models.zooming_slow_mo import network
 
 if TYPE_CHECKING:
@@ -20,18 +21,12 @@ class _DeformableConv(network.DeformableConv):
         return deform_conv2d(x, offset, self.weight, self.bias, padding=1, mask=mask)
 
 
-class _Bidirectional(network.BidirectionalConvLSTM):
-    def forward(self, sequence: Tensor) -> Tensor:
-        past, future = self._direction(sequence), self._direction(sequence.flip(1)).flip(1)
-        return torch.stack([self.fuse(h, r) for h, r in zip(past.unbind(1), future.unbind(1), strict=True)], 1)
+class _DeformableConvLSTM(network.DeformableConvLSTM):
+    def pyramids(self, x: Tensor) -> tuple[Pyramid, Pyramid]:
+        return Pyramid(x, x, x), Pyramid(x, x, x)  # nothing yet
 
-    def _direction(self, sequence: Tensor) -> Tensor:
-        h = c = torch.zeros_like(sequence[:, 0])
-        out = []
-        for x in sequence.unbind(1):
-            h, c = self.forward_net.step(self.forward_net.pyramids(x), h, c)
-            out.append(h)
-        return torch.stack(out, 1)
+    def step(self, frame: tuple[Pyramid, Pyramid], h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        return super().step(super().pyramids(frame[0].l1), h, c)
 
 
 def plain(net: nn.Module) -> nn.Module:
@@ -39,6 +34,6 @@ def plain(net: nn.Module) -> nn.Module:
     for module in net.modules():
         if isinstance(module, network.DeformableConv):
             module.__class__ = _DeformableConv
-        elif isinstance(module, network.BidirectionalConvLSTM):
-            module.__class__ = _Bidirectional
+        elif isinstance(module, network.DeformableConvLSTM):
+            module.__class__ = _DeformableConvLSTM
     return net

@@ -78,10 +78,6 @@ class Pyramid(NamedTuple):
     l2: Tensor
     l3: Tensor
 
-    def frame(self, index: int | Tensor) -> Pyramid:
-        """The pyramids of the given rows of the batch."""
-        return Pyramid(*(level[index] for level in self))
-
 
 class DeformableConv(nn.Module):
     """3x3 modulated deformable convolution whose offsets and mask come from a second feature.

@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from torch import nn
 
 from vs_sr.evaluation.vid4 import Report, evaluate, evaluate_folder
 from vs_sr.models.layers import DeformableConv, lrelu
-from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo
+from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo, bicubic
 from vs_sr.training.clips import HELD_OUT_SEED, load_clips, make_clip
 
 WINDOW = 4  # LR frames per forward when measuring: the filter's default
@@ -153,9 +154,16 @@ def single_image(net: ZoomingSlowMo, frames: torch.Tensor) -> torch.Tensor:
     features = [known[:, 0]]
     for t in range(1, count):
         features += [(known[:, t - 1] + known[:, t]) / 2, known[:, t]]
-    detail: torch.Tensor = net.reconstruct(torch.stack(features, 1).flatten(0, 1)).unflatten(0, (batch, 2 * count - 1))
-    base = torch.stack([net.enlarge(frames, t) for t in range(2 * count - 1)], 1)
-    return detail + base
+    detail: torch.Tensor = net.detail(torch.stack(features, 1).flatten(0, 1)).unflatten(0, (batch, 2 * count - 1))
+    return detail + bicubic_and_blend(frames)
+
+
+def bicubic_and_blend(frames: torch.Tensor) -> torch.Tensor:
+    """The base that the network's output is added to: (B, T, 3, h, w) -> (B, 2T-1, 3, 4h, 4w)."""
+    pictures = [frames[:, 0]]
+    for before, after in pairwise(frames.unbind(1)):
+        pictures += [(before + after) / 2, after]
+    return torch.stack([bicubic(picture) for picture in pictures], 1)
 
 
 def learning_rate(step: int, args: argparse.Namespace) -> float:
@@ -288,8 +296,7 @@ def train(args: argparse.Namespace) -> Path:
                 ema[name].lerp_(parameter, 1 - decay)
 
         # The base's own loss puts the figure in proportion: 1.0 is what the network started from.
-        base = torch.stack([net.enlarge(lr, t) for t in range(2 * inputs - 1)], 1)
-        losses.append(float(loss.detach()) / float(charbonnier(base, hr, args.charbonnier)))
+        losses.append(float(loss.detach()) / float(charbonnier(bicubic_and_blend(lr), hr, args.charbonnier)))
         done = step + 1
         if done % args.log_every == 0 or done == steps:
             pace = (time.perf_counter() - started) / (done - first)

@@ -2,23 +2,29 @@
 
 T low-resolution frames go in, 2T-1 frames of four times the size come out: per-frame features, features of
 the frames in between synthesised by deformable alignment (section 3.1), a bidirectional deformable ConvLSTM
-over the whole sequence (section 3.2), and a reconstruction per frame (section 3.3). Parameter names are those
-of the published checkpoints.
+over the whole sequence (section 3.2), and a reconstruction per frame (section 3.3). Every part is a method that
+can be called position by position, with states that go in and come out. Parameter names are those of the
+published checkpoints.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vs_sr.models.layers import DeformableConv, Pyramid, ResidualBlock, conv3, lrelu, up2
+from vs_sr.models.layers import DeformableConv, Pyramid, ResidualBlock, as_weights, conv3, lrelu, up2
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
+
+type State = tuple[Tensor, ...]
+"""What the recurrence carries: h and c, (B, C, H, W) each."""
 
 SCALE = 4
 _MULTIPLE = 4  # two stride-2 levels
@@ -122,36 +128,27 @@ class DeformableConvLSTM(nn.Module):
 
 
 class BidirectionalConvLSTM(nn.Module):
-    """The same recurrence forward and backward in time, both directions stepped as one batch."""
+    """The same recurrence, the same weights, forward and backward in time."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
         self.forward_net = DeformableConvLSTM(channels, groups)
         self.conv_1x1 = nn.Conv2d(2 * channels, channels, 1)
 
-    def forward(self, sequence: Tensor) -> Tensor:
-        """(B, S, C, H, W) -> (B, S, C, H, W), from states of zero at both ends."""
-        return torch.stack([self.fuse(h, r) for h, r in zip(*self.hidden_states(sequence), strict=True)], 1)
-
-    def hidden_states(self, sequence: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Hidden states of the two directions, both in time order; S times (B, C, H, W)."""
-        batch, steps = sequence.shape[:2]
-        # The pyramids depend on neither state nor direction: once for all positions.
-        for_h, for_c = self.forward_net.pyramids(sequence.transpose(0, 1).flatten(0, 1))  # S*B rows
-        rows = torch.arange(steps * batch, device=sequence.device).view(steps, batch)
-        h = c = sequence.new_zeros((2 * batch, *sequence.shape[2:]))
-        past: list[Tensor] = []
-        future: list[Tensor] = []
-        for t in range(steps):
-            both = torch.cat([rows[t], rows[steps - 1 - t]])
-            h, c = self.forward_net.step((for_h.frame(both), for_c.frame(both)), h, c)
-            past.append(h[:batch])
-            future.append(h[batch:])
-        return past, future[::-1]
-
     def fuse(self, past: Tensor, future: Tensor) -> Tensor:
         """The feature of one position, from its hidden states in the two directions."""
         return self.conv_1x1(torch.cat([past, future], 1))
+
+
+class Position(NamedTuple):
+    """One time of the sequence, with all that the recurrences and its output frame need of it."""
+
+    picture: Tensor
+    """(B, 3, H, W) as it came; in between, the mean of the neighbours."""
+    pyramid: Pyramid | None
+    """Features by which frames in between are made of it; None in between."""
+    recurrent: tuple[Pyramid, Pyramid]
+    """The ConvLSTM's own pyramids of its feature, for h and for c; both begin with the feature itself."""
 
 
 class ZoomingSlowMo(nn.Module):
@@ -209,26 +206,67 @@ class ZoomingSlowMo(nn.Module):
         """
         if frames.shape[1] < 2 or multi not in (1, 2):
             raise ValueError(f"ZoomingSlowMo: needs T >= 2 and multi 1 or 2, got {frames.shape[1]} and {multi}")
-        height, width = frames.shape[-2:]
-        padded = F.pad(frames, (0, -width % _MULTIPLE, 0, -height % _MULTIPLE))
-        features = self.ConvBLSTM(self.sequence(padded.to(self.conv_first.weight.dtype)))
-        out = []
-        for t in range(0, features.shape[1], 3 - multi):  # one frame at a time: HR features are large
-            frame = self.reconstruct(features[:, t])[..., : SCALE * height, : SCALE * width]
-            # The picture itself stays in float32, whatever the network's precision is.
-            out.append(frame.to(frames.dtype) if self.base == "none" else frame + self.enlarge(frames, t))
+        known = [self.encode(frame) for frame in frames.unbind(1)]
+        positions = known[:1]
+        for before, after in pairwise(known):
+            positions += [*self.between(before, after), after]
+        neighbours: list[Position | None] = [None, *positions, None]
+        state: State | None = None
+        future: list[State] = []
+        for t in reversed(range(len(positions))):
+            state = self.backward_step(positions[t], neighbours[t + 2], state)
+            future.append(state)
+        state = None
+        out: list[Tensor] = []
+        for t, position in enumerate(positions):
+            state = self.forward_step(position, neighbours[t], state)
+            backward = future.pop()
+            if t % (3 - multi) == 0:  # one frame at a time: HR features are large
+                out.append(self.reconstruct(position, state, backward))
         return torch.stack(out, 1)
 
-    def sequence(self, frames: Tensor) -> Tensor:
-        """Features at the 2T-1 times: (B, T, 3, H, W) -> (B, 2T-1, C, H, W); H, W multiples of 4."""
-        pyramids = [self.pyramid(frame) for frame in frames.unbind(1)]
-        features = [pyramids[0].l1]
-        for before, after in pairwise(pyramids):
-            features += [self.interpolate(before, after), after.l1]
-        return torch.stack(features, 1)
+    def encode(self, frame: Tensor) -> Position:
+        """The position of an input frame (B, 3, H, W)."""
+        pad = (0, -frame.shape[-1] % _MULTIPLE, 0, -frame.shape[-2] % _MULTIPLE)
+        pyramid = self.pyramid(as_weights(F.pad(frame, pad), self.conv_first))
+        return Position(frame, pyramid, self.ConvBLSTM.forward_net.pyramids(pyramid.l1))
+
+    def between(self, before: Position, after: Position) -> Sequence[Position]:
+        """The position half way between those of two neighbouring input frames.
+
+        Raises:
+            ValueError: one of them lies in between itself.
+        """
+        if before.pyramid is None or after.pyramid is None:
+            raise ValueError("ZoomingSlowMo: only between input frames are there positions to be made")
+        feature = self.interpolate(before.pyramid, after.pyramid)
+        picture = (before.picture + after.picture) / 2
+        return [Position(picture, None, self.ConvBLSTM.forward_net.pyramids(feature))]
+
+    def forward_step(self, position: Position, previous: Position | None, state: State | None) -> State:
+        """The state (h, c) after a position, from that after the previous one; None where the sequence begins."""
+        return self._step(position, state)
+
+    def backward_step(self, position: Position, following: Position | None, state: State | None) -> State:
+        """As :meth:`forward_step`, backward in time; None where the sequence ends."""
+        return self._step(position, state)
+
+    def _step(self, position: Position, state: State | None) -> State:
+        if state is None:
+            zero = torch.zeros_like(position.recurrent[0].l1)
+            state = zero, zero
+        return self.ConvBLSTM.forward_net.step(position.recurrent, *state)
+
+    def reconstruct(self, position: Position, past: State, future: State) -> Tensor:
+        """The output frame (B, 3, 4H, 4W) of a position, from its states in the two directions."""
+        picture = position.picture
+        height, width = picture.shape[-2:]
+        detail = self.detail(self.ConvBLSTM.fuse(past[0], future[0]))[..., : SCALE * height, : SCALE * width]
+        # The picture itself stays in float32, whatever the network's precision is.
+        return detail.to(picture.dtype) if self.base == "none" else bicubic(picture) + detail
 
     def pyramid(self, frame: Tensor) -> Pyramid:
-        """Features of a frame (B, 3, H, W)."""
+        """Features of a frame (B, 3, H, W), H and W multiples of 4."""
         l1 = self.feature_extraction(lrelu(self.conv_first(frame)))
         l2 = lrelu(self.fea_L2_conv2(lrelu(self.fea_L2_conv1(l1))))
         l3 = lrelu(self.fea_L3_conv2(lrelu(self.fea_L3_conv1(l2))))
@@ -238,16 +276,15 @@ class ZoomingSlowMo(nn.Module):
         """The feature (B, C, H, W) half way between two frames."""
         return self.fusion(self.pcd_align(before, after))
 
-    def reconstruct(self, feature: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, 3, 4H, 4W), without the base."""
+    def detail(self, feature: Tensor) -> Tensor:
+        """What is added to the base: (B, C, H, W) -> (B, 3, 4H, 4W)."""
         x = self.recon_trunk(feature)
         x = lrelu(F.pixel_shuffle(self.upconv1(x), 2))
         x = lrelu(F.pixel_shuffle(self.upconv2(x), 2))
         return self.conv_last(lrelu(self.HRconv(x)))
 
-    @staticmethod
-    def enlarge(frames: Tensor, t: int) -> Tensor:
-        """The bicubic base (B, 3, 4H, 4W) of position t = 0 .. 2T-2: a = -0.5, half-pixel centres."""
-        lr = frames[:, t // 2] if t % 2 == 0 else (frames[:, t // 2] + frames[:, t // 2 + 1]) / 2
-        # torch's kernel has a = -0.5 only with antialias=True, which changes nothing else when enlarging
-        return F.interpolate(lr, scale_factor=SCALE, mode="bicubic", antialias=True, align_corners=False)
+
+def bicubic(picture: Tensor) -> Tensor:
+    """The base of an output frame: (B, 3, H, W) -> (B, 3, 4H, 4W), a = -0.5, half-pixel centres."""
+    # torch's kernel has a = -0.5 only with antialias=True, which changes nothing else when enlarging
+    return F.interpolate(picture, scale_factor=SCALE, mode="bicubic", antialias=True, align_corners=False)
