@@ -18,14 +18,14 @@ LAYERS = (
     ("weights",),
     ("session",),
     ("scheduler",),
-    ("frames", "filters", "functions", "_bridge"),
+    ("_bridge", "frames", "cuts", "renderer", "filters", "functions"),
     ("training", "evaluation"),
     ("cli", "__main__"),
 )
 """Bottom to top: a module imports from its own layer and from those before it."""
 
 POLICY = ("windows", "tiles", "scenes", "color", "spec", "errors", "_names", "hookspecs", "registry")
-EDGE = ("frames", "filters", "functions", "_bridge", "cli")
+EDGE = ("_bridge", "frames", "cuts", "renderer", "filters", "functions", "cli")
 
 PACKAGE = ROOT / "vs_sr"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

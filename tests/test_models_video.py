@@ -59,7 +59,7 @@ def edvr_intermediates(network: EDVR, frames: Tensor) -> dict[str, Tensor]:
         "i/aligned": aligned,
         "i/fusion_out": fused,
         "i/recon": network.reconstruction(fused),
-        "i/conv_last_before_base": network.reconstruct(pyramids),
+        "i/conv_last_before_base": network.detail(pyramids),
     }
     if isinstance(getattr(network, "predeblur", None), Predeblur):
         features = network.predeblur(frames.flatten(0, 1))
@@ -189,6 +189,20 @@ def test_basicvsr(name: str) -> None:
     assert golden.error(out, "out", golden.load(name)) < golden.TOLERANCE
 
 
+def stepped(network: BasicVSR, frames: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
+    """The features of the backward and of the forward direction, both in time order."""
+    found: tuple[list[Tensor], list[Tensor]] = [], []
+    for step, order, features in (
+        (network.backward_step, frames[::-1], found[0]),
+        (network.forward_step, frames, found[1]),
+    ):
+        state = None
+        for frame in order:
+            state = step(frame, state)
+            features.append(state[0])
+    return found[0][::-1], found[1]
+
+
 def test_what_basicvsr_computes_on_the_way() -> None:
     arrays = golden.load("basicvsr_b10_1x3x64x64_full")
     network = golden.fill(BasicVSR(blocks=10))
@@ -196,12 +210,7 @@ def test_what_basicvsr_computes_on_the_way() -> None:
     x = sequence(3).unbind(1)
     forward = [network.spynet(x[t + 1], x[t]) for t in range(2)]
     backward = [network.spynet(x[t], x[t + 1]) for t in range(2)]
-    future = {2: network.backward_step(x[2], None, None)}
-    for t in (1, 0):
-        future[t] = network.backward_step(x[t], future[t + 1], backward[t])
-    past = {0: network.forward_step(x[0], None, None)}
-    for t in (1, 2):
-        past[t] = network.forward_step(x[t], past[t - 1], forward[t - 1])
+    future, past = stepped(network, x)
     found = {
         "flows_forward": torch.stack(forward, 1),
         "flows_backward": torch.stack(backward, 1),
@@ -211,7 +220,7 @@ def test_what_basicvsr_computes_on_the_way() -> None:
         "i/forward_feat_last_frame": past[2],
         "i/fusion_preact_frame1": network.fusion(torch.cat([future[1], past[1]], 1)),
     }
-    found["out"] = torch.stack([network.reconstruct(x[t], future[t], past[t]) for t in range(3)], 1)
+    found["out"] = torch.stack([network.reconstruct(*each) for each in zip(x, past, future, strict=True)], 1)
     assert {key.partition("[")[0] for key in arrays} == set(found)
     for key, tensor in found.items():
         assert golden.error(tensor, key, arrays) < golden.TOLERANCE, key
@@ -222,14 +231,9 @@ def test_basicvsr_is_its_steps_one_after_the_other() -> None:
     network = golden.fill(BasicVSR(channels=8, blocks=1, hr_channels=8))
     assert isinstance(network, BasicVSR)
     x = sequence(3)[..., :32, :40].unbind(1)
-    future = [network.backward_step(x[2], None, None)]
-    for t in (1, 0):
-        future.insert(0, network.backward_step(x[t], future[0], network.spynet(x[t], x[t + 1])))
-    past = [network.forward_step(x[0], None, None)]
-    for t in (1, 2):
-        past.append(network.forward_step(x[t], past[-1], network.spynet(x[t], x[t - 1])))
-    stepped = torch.stack([network.reconstruct(*each) for each in zip(x, future, past, strict=True)], 1)
-    assert torch.equal(network(torch.stack(x, 1)), stepped)
+    future, past = stepped(network, x)
+    out = torch.stack([network.reconstruct(*each) for each in zip(x, past, future, strict=True)], 1)
+    assert torch.equal(network(torch.stack(x, 1)), out)
 
 
 @pytest.mark.parametrize("shape", [(1, 64, 64), (1, 64, 96), (2, 70, 90), (1, 128, 160)])
@@ -281,10 +285,14 @@ def slow(*values: str) -> Any:
 
 
 _BASICVSR_MUTATIONS = [
-    ("network", "self.spynet(sequence[t], sequence[t + 1])", "self.spynet(sequence[t + 1], sequence[t])"),
+    ("network", "self.spynet(frame, neighbour)", "self.spynet(neighbour, frame)"),
     slow("network", "torch.cat([future, past], 1)", "torch.cat([past, future], 1)"),
     slow("network", "nn.LeakyReLU(0.1)", "nn.ReLU()"),
-    slow("network", "return warp(state, flow)", 'return warp(state, flow, "border")'),
+    slow(
+        "network",
+        "return warp(feature, self.spynet(frame, neighbour))",
+        'return warp(feature, self.spynet(frame, neighbour), "border")',
+    ),
     slow(
         "network",
         "torch.cat([as_weights(frame, self.main[0]), state], 1)",

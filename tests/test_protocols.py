@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vs_sr import windows
 from vs_sr.cli import evaluate as command
 from vs_sr.errors import ArgumentError
 from vs_sr.evaluation import protocols, resample, sampling, upscalers
@@ -157,7 +158,6 @@ def test_the_command_knows_every_choice():
     assert tuple(protocols.PRESETS) == command.PRESETS
     assert command.RULES == resample.RULES
     assert tuple(protocols.LUMAS) == command.LUMAS
-    assert command.ENDS == sampling.ENDS
     for name, (_, protocol) in protocols.PRESETS.items():
         assert protocols.preset(name) is protocol
     with pytest.raises(ArgumentError, match="choices: matlab-uint8"):
@@ -200,7 +200,7 @@ def tables():
 def test_neighbours_are_basicsrs(tables):
     for key, expected in tables["edvr_basicsr_generate_frame_indices"].items():
         ends, size, count = (part.rpartition("=")[2] for part in key.split(","))
-        found = [sampling.neighbours(i, int(count), int(size), ends) for i in range(int(count))]
+        found = [windows.neighbours(i, range(int(count)), int(size), ends) for i in range(int(count))]
         assert found == expected, key
     assert len(tables["edvr_basicsr_generate_frame_indices"]) == 8
 
@@ -220,11 +220,11 @@ def test_windows_are_those_of_zooming_slow_mos_test(tables):
 
 @given(count=st.integers(2, 60), size=st.integers(2, 9), shared=st.integers(0, 1))
 def test_windows_cover_a_clip(count, size, shared):
-    windows = sampling.spans(count, size, shared, "short")
-    assert sorted({frame for span in windows for frame in span}) == list(range(count))
-    assert all(b.start == a.stop - shared for a, b in pairwise(windows))
-    assert all(len(span) == size for span in windows[:-1])
-    assert len(windows[-1]) > shared or len(windows) == 1
+    spans = sampling.spans(count, size, shared, "short")
+    assert sorted({frame for span in spans for frame in span}) == list(range(count))
+    assert all(b.start == a.stop - shared for a, b in pairwise(spans))
+    assert all(len(span) == size for span in spans[:-1])
+    assert len(spans[-1]) > shared or len(spans) == 1
 
 
 def test_windows_that_are_none():
@@ -235,10 +235,10 @@ def test_windows_that_are_none():
     with pytest.raises(ArgumentError, match="no window of 4"):
         sampling.spans(3, 4, 1, "drop")
     with pytest.raises(ArgumentError, match="odd"):
-        sampling.neighbours(0, 9, 4, "circle")
-    with pytest.raises(ArgumentError, match="too short"):
-        sampling.neighbours(0, 3, 5, "reflection")
-    assert sampling.neighbours(0, 1, 5, "replicate") == [0] * 5
+        windows.neighbours(0, range(9), 4, "circle")
+    with pytest.raises(ArgumentError, match="too few"):
+        windows.neighbours(0, range(3), 5, "reflection")
+    assert windows.neighbours(0, range(1), 5, "replicate") == [0] * 5
 
 
 @given(height=st.integers(26, 90), width=st.integers(26, 90), limit=st.sampled_from([10, 1500, 100_000]))

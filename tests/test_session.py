@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 import networks
 import pytest
@@ -69,13 +71,13 @@ def test_filters_free_their_session() -> None:
 def test_the_network_runs_on_one_thread_whoever_calls() -> None:
     held = session.acquire(plan())
     names: set[str] = set()
-    original = held._run
+    original = held._call
 
-    def spy(frames: torch.Tensor, multi: int) -> torch.Tensor:
+    def spy(function: Callable[[Any], Any]) -> Any:
         names.add(threading.current_thread().name)
-        return original(frames, multi)
+        return original(function)
 
-    held._run = spy  # type: ignore[method-assign]
+    held._call = spy  # type: ignore[method-assign, assignment]
     threads = [threading.Thread(target=held.run, args=(torch.rand(2, 3, 8, 8), 2)) for _ in range(6)]
     for thread in threads:
         thread.start()
@@ -100,6 +102,6 @@ def test_running_out_of_memory_says_what_to_do(monkeypatch: pytest.MonkeyPatch) 
     def fail(*_: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("tried to allocate 40 GiB")
 
-    monkeypatch.setattr(held, "_call", fail)
-    with pytest.raises(DeviceError, match=r"out of memory on cpu with 4 frames of 16x8; use a smaller window"):
+    monkeypatch.setattr(held, "_network", fail)
+    with pytest.raises(session.OutOfMemoryError, match=r"out of memory on cpu \(tried to allocate 40 GiB\)"):
         held.run(torch.rand(4, 3, 8, 16), 2)

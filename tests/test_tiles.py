@@ -112,15 +112,18 @@ def test_overlap_where_none_is_asked_for(tile: int, halo: int | None, overlap: i
     assert tiles.default_overlap(tile, halo) == overlap
 
 
-def plan(size: tuple[int, int], memory: int, halo: int | None = 20) -> tuple[int, int]:
-    return tiles.plan(size, scale=4, channels=64, width=2, memory=memory, halo=halo)
+NEEDED = tiles.estimate(scale=4, channels=64, width=2)
+
+
+def plan(size: tuple[int, int], memory: int) -> tuple[int, int]:
+    return tiles.plan(size, NEEDED, memory)
 
 
 def test_the_planner_takes_whole_frames_where_they_fit() -> None:
-    needed = tiles.estimate(1920 * 1080, scale=4, channels=64, width=2)
+    needed = 1920 * 1080 * NEEDED
     assert plan((1920, 1080), needed) == (0, 0)
     assert plan((1920, 1080), needed - 1) != (0, 0)
-    assert plan((1920, 1080), 1, halo=None) == (0, 0)
+    assert NEEDED < tiles.estimate(scale=4, channels=64, width=2, positions=7) < 2 * NEEDED
 
 
 @given(st.integers(1, 8000), st.integers(1, 8000), st.integers(0, 1 << 36))
@@ -128,6 +131,19 @@ def test_planned_tiles_fit_and_do_not_depend_on_chance(width: int, height: int, 
     tile = plan((width, height), memory)
     assert tile == plan((width, height), memory)
     if any(tile) and tile != (64, 64):
-        assert tiles.estimate(tile[0] * tile[1], scale=4, channels=64, width=2) <= memory
+        assert tile[0] * tile[1] * NEEDED <= memory
     overlap = tiles.default_overlap(tile[0], 20)
     tiles.cover((width, height), tile, (overlap, overlap), 4)
+
+
+@given(st.integers(1, 4000), st.integers(1, 4000))
+def test_tiles_are_halved_until_they_are_small(width: int, height: int) -> None:
+    tile: tuple[int, int] | None = (0, 0)
+    pixels = width * height
+    while tile is not None:
+        last, tile = tile, tiles.halved((width, height), tile)
+        if tile is not None:
+            assert pixels // 3 <= tile[0] * tile[1] <= pixels / 2
+            pixels = tile[0] * tile[1]
+            assert min(tile) >= min(64, width, height)
+    assert max(side or whole for side, whole in zip(last, (width, height), strict=True)) < 128

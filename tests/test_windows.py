@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vs_sr.windows import Grid, Run, runs
+from vs_sr.windows import Grid, Run, passes, runs
 
-grids = st.builds(Grid, frames=st.integers(1, 40), window=st.integers(2, 9), multi=st.sampled_from([1, 2])) | (
-    st.builds(Grid, frames=st.integers(1, 40), window=st.just(1))
+sequences = st.builds(
+    Grid,
+    frames=st.integers(1, 40),
+    window=st.integers(2, 9),
+    multi=st.sampled_from([1, 2]),
+    density=st.sampled_from([2, 4]),
+    lookahead=st.integers(0, 5),
 )
+grids = sequences | st.builds(Grid, frames=st.integers(1, 40), window=st.just(1))
 
 
 @given(grids)
@@ -36,17 +44,21 @@ def test_runs_give_each_output_once_and_pass_no_cut(grid: Grid, cuts: set[int]) 
         parts = runs(grid, group, cuts)
         assert [output for run in parts for output, _ in run.outputs] == list(grid.outputs(group))
         for run in parts:
+            assert run.fresh
             frames = sorted(set(run.inputs))
             assert frames == list(range(frames[0], frames[-1] + 1))
             assert not cuts.intersection(frames[:-1])
             assert len(run.inputs) > grid.share
-            assert set(frames) <= set(grid.inputs(group))
-            length = (len(run.inputs) - grid.share) * grid.multi + grid.share
+            assert set(frames) <= set(grid.seen(group))
+            length = (len(run.inputs) - grid.share) * grid.density + grid.share
             for output, position in run.outputs:
-                assert 0 <= position < length
+                assert 0 <= position < min(length, run.own)
                 frame, between = divmod(output, grid.multi)
                 last = frame in cuts or frame == grid.frames - 1
-                assert position == (frame - frames[0]) * grid.multi + (0 if last else between)
+                assert (
+                    position * grid.multi
+                    == ((frame - frames[0]) * grid.multi + (0 if last else between)) * grid.density
+                )
 
 
 def test_lengths_around_the_window() -> None:
@@ -62,11 +74,48 @@ def test_lengths_around_the_window() -> None:
 
 
 def test_a_cut_at_the_shared_frame() -> None:
-    grid = Grid(frames=7, window=4, multi=2)
-    assert runs(grid, 0, {2}) == [Run(inputs=(0, 1, 2), outputs=((0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 4)))]
+    grid = Grid(frames=7, window=4, multi=2, density=2, carry=True)
+    outputs = ((0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 4))
+    assert runs(grid, 0, {2}) == [Run(inputs=(0, 1, 2), own=5, fresh=True, outputs=outputs)]
     first, second = runs(grid, 1, {3})
-    assert first == Run(inputs=(3, 3), outputs=((6, 0), (7, 0)))
+    assert first == Run(inputs=(3, 3), own=1, fresh=False, outputs=((6, 0), (7, 0)))
     assert second.inputs == (4, 5, 6)
+    assert second.fresh
+
+
+@given(sequences, st.sets(st.integers(0, 38)))
+def test_every_position_is_integrated_once(grid: Grid, cuts: set[int]) -> None:
+    """Those between the frames of two scenes do not exist; no others are left out."""
+    stepped = []
+    for group in range(grid.groups):
+        for run in runs(grid, group, cuts):
+            stepped += range(run.inputs[0] * grid.density, run.inputs[0] * grid.density + run.own)
+    missing = {i * grid.density + part for i in cuts for part in range(1, grid.density)}
+    assert stepped == [p for p in range((grid.frames - 1) * grid.density + 1) if p not in missing]
+
+
+@given(sequences, st.sets(st.integers(0, 38)), st.integers(0, 7), st.integers(0, 3))
+def test_states_begin_anew_at_cuts_and_segments_alone(grid: Grid, cuts: set[int], segment: int, past: int) -> None:
+    grid = replace(grid, carry=True, segment=segment, past=past)
+    cuts = {i for i in cuts if i < grid.frames - 1}
+    for group in range(grid.groups):
+        for run in runs(grid, group, cuts):
+            first = run.inputs[0]
+            begins = first == group * grid.step
+            segments = begins and segment and (past + group) % segment == 0
+            assert run.fresh == (not begins or bool(segments) or past + group == 0 or first - 1 in cuts)
+        assert passes(grid, group, cuts) == (len(runs(grid, group, cuts)) == 1 and group * grid.step - 1 not in cuts)
+        assert grid.fresh(group) or segment == 0 or (past + group) % segment < segment
+
+
+@given(sequences, st.sets(st.integers(0, 40)))
+def test_the_backward_direction_sees_the_lookahead_and_no_further(grid: Grid, cuts: set[int]) -> None:
+    for group in range(grid.groups):
+        assert len(grid.seen(group)) <= grid.window + grid.lookahead + grid.share
+        seen = {frame for run in runs(grid, group, cuts) for frame in run.inputs}
+        assert seen <= set(grid.seen(group))
+        if not cuts:
+            assert seen == set(grid.seen(group))
 
 
 def test_a_huge_clip_costs_nothing() -> None:

@@ -58,10 +58,9 @@ def hidden_states(
         (net.forward_step, sequence, found[0]),
         (net.backward_step, sequence[::-1], found[1]),
     ):
-        state, neighbour = None, None
+        state = None
         for position in order:
-            state = step(position, neighbour, state)
-            neighbour = position
+            state = step(position, state)
             hidden.append(state[0])
     return found[0], found[1][::-1]
 
@@ -261,14 +260,14 @@ def test_steps_are_the_sequence(tiny: ZoomingSlowMo) -> None:
     sequence = positions(tiny, frames)
     past, state = [], None
     for position in sequence:
-        state = tuple(kept.clone() for kept in tiny.forward_step(position, None, state))
+        state = tuple(kept.clone() for kept in tiny.forward_step(position, state))
         past.append(state)
     state = None
     anew = positions(tiny, frames)
     made = []
     for t in reversed(range(5)):
-        state = tiny.backward_step(anew[t], None, state)
-        made.append(tiny.reconstruct(anew[t], past[t], state))
+        state = tiny.backward_step(anew[t], state)
+        made.append(tiny.reconstruct(anew[t], past[t][0], state[0]))
     torch.testing.assert_close(torch.stack(made[::-1], 1), tiny(frames), atol=0, rtol=0)
 
 

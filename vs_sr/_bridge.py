@@ -10,7 +10,6 @@ import atexit
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import vapoursynth as vs
 
 from vs_sr.errors import ArgumentError, VsSrError
+from vs_sr.windows import Need
 
 _log = logging.getLogger(__name__)
 
@@ -37,16 +37,6 @@ def _close() -> None:
     """
     global _closing
     _closing = True
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """A callback's answer "ask me again when I have these as well"."""
-
-    frames: Sequence[int]
-    """Numbers of input frames, at least one, none held yet. They come behind the others, in this order."""
-    drop: Sequence[int] = ()
-    """Numbers of frames that are held and no longer needed; not those that the group owns."""
 
 
 type Callback = Callable[[int, int, list[int], list[vs.VideoFrame]], Sequence[vs.VideoFrame] | Need]
@@ -102,7 +92,7 @@ def temporal(
     Group g owns the inputs ``[g*step, (g+1)*step)``; there are ``max(1, ceil((N-share)/step))`` groups, and
     the last one owns all up to N. A group makes ``multi`` outputs of each input that it owns. It is given
     its own inputs, ``before`` more in front and ``after`` more behind, clamped to the clip; it may ask for
-    others with :class:`Need`.
+    others with :class:`~vs_sr.windows.Need`.
 
     The callback runs on VapourSynth's threads, one call at a time, in no particular order of groups.
     Between a ``Need`` and the call that follows it other groups may be served, and that call never comes if

@@ -19,8 +19,17 @@ COMMON = (
 IMAGE = "clip:vnode;scale:int:opt;" + COMMON + "tilesize:int[]:opt;overlap:int[]:opt;num_streams:int:opt;"
 """Arguments of a model that enlarges frames one by one."""
 
-SEQUENCE = "clip:vnode;window:int:opt;multi:int:opt;sc:int:opt;" + COMMON
-"""Arguments of a model that sees several frames at a time."""
+CUTS = "sc:int:opt;sc_threshold:float:opt;"
+WINDOW = "clip:vnode;" + CUTS + COMMON + "tilesize:int[]:opt;overlap:int[]:opt;"
+"""Arguments of a model that sees a frame's neighbours."""
+
+SEQUENCE = (
+    "clip:vnode;window:int:opt;multi:int:opt;carry:int:opt;segment:int:opt;lookahead:int:opt;"
+    + CUTS
+    + COMMON
+    + "tilesize:int[]:opt;overlap:int[]:opt;checkpoint:int:opt;state_memory:int:opt;state_in:data:opt;state_out:data:opt;"
+)
+"""Arguments of a model that runs over a clip."""
 
 
 class Builtin(NamedTuple):
@@ -34,7 +43,9 @@ class Builtin(NamedTuple):
 
 BUILTIN = {
     "A2N": Builtin("vs_sr.models.a2n", IMAGE),
+    "BasicVSR": Builtin("vs_sr.models.basicvsr", SEQUENCE),
     "EDSR": Builtin("vs_sr.models.edsr", IMAGE),
+    "EDVR": Builtin("vs_sr.models.edvr", WINDOW),
     "ESRGAN": Builtin("vs_sr.models.esrgan", IMAGE),
     "MDSR": Builtin("vs_sr.models.mdsr", IMAGE),
     "SRCNN": Builtin("vs_sr.models.srcnn", IMAGE),

@@ -5,32 +5,45 @@ A graph is built without torch and without a single frame: what the weights are 
 
 from __future__ import annotations
 
+import logging
 import shlex
-import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
 
 import vapoursynth as vs
 
-from vs_sr import _bridge, _names, color, frames, registry, scenes, session, tiles
+from vs_sr import _bridge, _names, color, cuts, frames, registry, session, tiles
 from vs_sr.errors import ArgumentError, QuestionError, WeightsError
-from vs_sr.scheduler import Scheduler
+from vs_sr.renderer import Job, Renderer
+from vs_sr.scheduler import State
 from vs_sr.weights import store
 from vs_sr.windows import Grid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from vs_sr.spec import Model, Variant
-    from vs_sr.tiles import Tile
     from vs_sr.weights.store import Source
 
+_log = logging.getLogger("vs_sr")
+
 _MAX_WINDOW = 64
-"""A window's features are held at once; more frames than this are a mistake, not a wish."""
+"""A window's features are held at once; more frames than this are a mistake, not a wish. Of lookahead as well."""
 _MAX_STREAMS = 32
 """Each has a network and a thread of its own."""
 _DEFAULT_ENLARGEMENT, _MAX_ENLARGEMENT = 2, 8
 """Of models that take an enlarged clip: what people expect of a filter for super-resolution, and a limit."""
+
+
+_LIMITS = (
+    ("lookahead", 0, _MAX_WINDOW),
+    ("segment", 0, 1 << 30),
+    ("sc_threshold", *cuts.RANGE),
+    ("checkpoint", 1, 1 << 30),
+    ("state_memory", 1, 1 << 20),
+)
+"""Least and most of arguments that are numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +56,15 @@ class Arguments:
     num_streams: int = 1
     window: int | None = None
     multi: int | None = None
+    carry: int | None = None
+    segment: int | None = None
+    lookahead: int | None = None
     sc: int = 1
+    sc_threshold: float = cuts.THRESHOLD
+    checkpoint: int = 8
+    state_memory: int = 1024
+    state_in: str | None = None
+    state_out: str | None = None
     weights: str | None = None
     backend: str = "auto"
     device_id: int | None = None
@@ -79,66 +100,103 @@ def create(name: str, arguments: Mapping[str, Any]) -> vs.VideoNode:
     size = (enlarge * clip.width, enlarge * clip.height)
     output_size = (variant.scale * size[0], variant.scale * size[1])
     output_format = _output_format(input_format, options, output_size)
+    job = Job(
+        model=model,
+        variant=variant,
+        source=source,
+        size=size,
+        float_clip=input_format.sample_type == vs.FLOAT and input_format.bits_per_sample == 32,
+        device_id=options.device_id,
+        precision=options.precision,
+        backend=options.backend,
+        tilesize=_tilesize(variant, options, size),
+        overlap=options.overlap,
+        num_streams=options.num_streams,
+        sc=bool(options.sc) and model.kind != "image",
+        checkpoint=options.checkpoint,
+        state_memory=options.state_memory << 20,
+        state_in=None if options.state_in is None else Path(options.state_in),
+        state_out=None if options.state_out is None else Path(options.state_out),
+        also=tuple((key, str(getattr(options, key))) for key in ("sc_threshold", "matrix_in", "range_in")),
+    )
+    marked = cuts.mark(name, clip, options.sc_threshold) if job.sc else clip
     taken = frames.to_network(
         name,
-        clip,
+        marked,
         variant.color,
         enlarge=enlarge,
         matrix_in=options.matrix_in,
         range_in=options.range_in,
     )
-    job = _Job(
-        model=model,
-        variant=variant,
-        source=source,
-        options=options,
-        float_clip=input_format.sample_type == vs.FLOAT and input_format.bits_per_sample == 32,
-        size=size,
-        tiles=_tiles(variant, options, size),
-    )
-    enlarged = _streams(name, taken, job)
-    return frames.from_network(name, enlarged, clip, output_format, matrix=options.matrix, range=options.range)
+    enlarged = _streams(name, taken, job, options)
+    return frames.from_network(name, enlarged, marked, output_format, matrix=options.matrix, range=options.range)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Job:
-    """What the streams of a filter have in common."""
-
-    model: Model
-    variant: Variant
-    source: Source | None
-    options: Arguments
-    float_clip: bool
-    size: tuple[int, int]
-    """Width and height of what the network takes."""
-    tiles: tuple[Tile, ...] | None
-    """As the arguments say; None: they do not."""
-
-
-def _streams(name: str, taken: vs.VideoNode, job: _Job) -> vs.VideoNode:
+def _streams(name: str, taken: vs.VideoNode, job: Job, options: Arguments) -> vs.VideoNode:
     """The frames that the network makes of ``taken``, by one session or by several, each with frames of its own."""
-    model, options, variant = job.model, job.options, job.variant
+    scale = job.variant.scale
     count = min(options.num_streams, taken.num_frames)
+    around = (job.variant.window or 1) // 2
     streams = []
     for stream in range(count):
         # the durations stay those of the whole clip
         part = taken if count == 1 else taken.std.SelectEvery(count, [stream], modify_duration=False)
-        grid = Grid(frames=part.num_frames, window=options.window or model.window, multi=_multi(model, options))
+        grid = _grid(job, options, part.num_frames)
         made = _bridge.temporal(
             name,
             part,
-            _Renderer(job, grid, stream),
-            width=variant.scale * taken.width,
-            height=variant.scale * taken.height,
-            format=vs.RGBS if variant.color == "rgb" else vs.GRAYS,
+            Renderer(job, grid, stream),
+            width=scale * taken.width,
+            height=scale * taken.height,
+            format=vs.RGBS if job.variant.color == "rgb" else vs.GRAYS,
             step=grid.step,
             multi=grid.multi,
             share=grid.share,
-            before=0,
-            after=grid.share,
+            before=around,
+            after=around or grid.share + grid.lookahead,
         )
         streams.append(made)
     return streams[0] if count == 1 else vs.core.std.Interleave(streams, modify_duration=False)
+
+
+def _grid(job: Job, options: Arguments, length: int) -> Grid:
+    """The windows over a clip of ``length`` frames, and where the film before it ends."""
+    model = job.model
+    if model.kind != "sequence":
+        return Grid(frames=length, window=1)
+
+    def chosen(given: int | None, default: int) -> int:
+        return default if given is None else given
+
+    grid = Grid(
+        frames=length,
+        window=chosen(options.window, model.window),
+        multi=_multi(model, options),
+        density=model.density,
+        lookahead=chosen(options.lookahead, model.lookahead),
+        carry=bool(chosen(options.carry, model.carry)),
+        segment=chosen(options.segment, model.segment),
+    )
+    if not grid.carry and (job.state_in or job.state_out):
+        raise ArgumentError("state_in and state_out are for a state that is carried; give carry=1 as well")
+    if job.state_out is not None and not job.state_out.absolute().parent.is_dir():
+        raise ArgumentError(f"state_out={str(job.state_out)!r}: there is no such folder")
+    if job.state_in is None:
+        return grid
+    state = State.peek(job.state_in)
+    if state.final:
+        _log.info("%s: the clip goes on from the one that ended in %s", model.name, job.state_in)
+        return replace(grid, past=state.past + state.window)
+    if state.frames != length or state.window >= grid.groups:
+        raise ArgumentError(
+            f"state_in={str(job.state_in)!r} is of a clip of {state.frames} frames, this one has {length}; in the "
+            "middle of a clip a state is for the same clip only"
+        )
+    _log.info(
+        "%s: the state of %s is that before input frame %d: output begins with frame %d (vspipe --start)",
+        model.name, job.state_in, state.window * grid.step, grid.outputs(state.window).start,
+    )  # fmt: skip
+    return replace(grid, past=state.past)
 
 
 def _plain(value: Any) -> Any:
@@ -147,7 +205,8 @@ def _plain(value: Any) -> Any:
 
 def _options(model: Model, given: dict[str, Any]) -> Arguments:
     """Check names, types and values of a call's arguments."""
-    accepted = _names.arguments(_names.SEQUENCE if model.kind == "sequence" else _names.IMAGE)
+    signatures = {"image": _names.IMAGE, "window": _names.WINDOW, "sequence": _names.SEQUENCE}
+    accepted = _names.arguments(signatures[model.kind])
     for key, value in dict(given).items():
         if key not in accepted:
             raise ArgumentError(f"there is no argument {key!r}; choices: {', '.join(accepted)}")
@@ -166,6 +225,10 @@ def _options(model: Model, given: dict[str, Any]) -> Arguments:
         raise ArgumentError(
             f"window={options.window} is out of range; 2 to {_MAX_WINDOW} input frames (default {model.window})"
         )
+    for key, least, most in _LIMITS:
+        value = getattr(options, key)
+        if value is not None and not least <= value <= most:
+            raise ArgumentError(f"{key}={value} is out of range; {least} to {most}")
     precisions = ("auto", *get_args(session.Precision.__value__))
     if options.precision not in precisions:
         raise ArgumentError(f"precision={options.precision!r} is unknown; choices: {', '.join(precisions)}")
@@ -251,21 +314,16 @@ def _where_to_get(model: Model) -> str:
     return f"{start}; get {model.published}, run `{model.published.conversion(file)}`, and give weights={file!r}"
 
 
-def _tiles(variant: Variant, options: Arguments, size: tuple[int, int]) -> tuple[Tile, ...] | None:
-    """The tiles that the arguments ask for; None: they do not say."""
+def _tilesize(variant: Variant, options: Arguments, size: tuple[int, int]) -> tuple[int, int] | None:
+    """The (width, height) of tiles that the arguments ask for; None: they do not say."""
     if options.tilesize is None:
         return None
     smallest = min(length for length in (*options.tilesize, max(size)) if length)
     if smallest < variant.min_size:
         raise ArgumentError(f"tilesize={smallest} is too small; this network takes {variant.min_size} pixels at least")
-    return _cover(variant, options, size, options.tilesize)
-
-
-def _cover(variant: Variant, options: Arguments, size: tuple[int, int], tile: tuple[int, int]) -> tuple[Tile, ...]:
-    overlap = options.overlap
-    if overlap is None:
-        overlap = (tiles.default_overlap(tile[0], variant.halo), tiles.default_overlap(tile[1], variant.halo))
-    return tiles.cover(size, tile, overlap, variant.multiple)
+    overlap = options.overlap or tuple(tiles.default_overlap(side, variant.halo) for side in options.tilesize)
+    tiles.cover(size, options.tilesize, (overlap[0], overlap[1]), variant.multiple)  # raises where it cannot be
+    return options.tilesize
 
 
 def _output_format(source: vs.VideoFormat, options: Arguments, size: tuple[int, int]) -> vs.VideoFormat:
@@ -285,80 +343,3 @@ def _output_format(source: vs.VideoFormat, options: Arguments, size: tuple[int, 
             "sizes; use a 4:4:4 format, or std.Crop first"
         )
     return format
-
-
-class _Renderer:
-    """What the plugin calls for a group of output frames. Holds the session, so that both live equally long."""
-
-    def __init__(self, job: _Job, grid: Grid, stream: int) -> None:
-        self.grid = grid
-        self._job = job
-        self._stream = stream
-        self._scheduler: Scheduler | None = None
-        self._lock = threading.Lock()
-
-    def __call__(
-        self, group: int, want: int, numbers: list[int], inputs: list[vs.VideoFrame]
-    ) -> Sequence[vs.VideoFrame]:
-        tags = {n: _scene_tags(frame) for n, frame in zip(numbers, inputs, strict=True)}
-        cuts = scenes.cuts(tags) if self._job.options.sc else set()
-        uploaded = {n: frames.upload(frame) for n, frame in zip(numbers, inputs, strict=True)}
-        outputs = frames.download(self.scheduler().render(group, uploaded, cuts)[:want])
-        multi = self.grid.multi
-        for output, number in zip(outputs, self.grid.outputs(group), strict=False):
-            source, part = divmod(number, multi)
-            divided = scenes.divide(tags[source], part, multi)
-            for key, value in zip((scenes.PREVIOUS, scenes.NEXT), divided, strict=True):
-                if value is not None:
-                    output.props[key] = value
-        return outputs
-
-    def scheduler(self) -> Scheduler:
-        """The scheduler; at the first frame, this chooses the device and finds or makes the session."""
-        with self._lock:
-            if self._scheduler is None:
-                job, options = self._job, self._job.options
-                device = session.choose_device(options.device_id)
-                precision = session.choose_precision(
-                    cast("Literal['auto'] | session.Precision", options.precision),
-                    device,
-                    float_clip=job.float_clip,
-                )
-                plan = session.Plan(
-                    model=job.model.name,
-                    variant=job.variant,
-                    source=job.source,
-                    device=device,
-                    precision=precision,
-                    backend="eager" if options.backend == "auto" else options.backend,
-                    stream=self._stream,
-                )
-                self._scheduler = Scheduler(self.grid, session.acquire(plan), _divided(job, device, precision))
-            return self._scheduler
-
-
-def _divided(job: _Job, device: str, precision: session.Precision) -> tuple[Tile, ...]:
-    """The tiles that a frame is run in: as the arguments say, or as the device's memory demands."""
-    parts, variant, size = job.tiles, job.variant, job.size
-    if parts is None and job.model.kind == "image":
-        tile = tiles.plan(
-            size,
-            scale=variant.scale,
-            channels=variant.channels,
-            width=4 if precision == "fp32" else 2,
-            memory=session.total_memory(device) // (2 * job.options.num_streams),
-            halo=variant.halo,
-        )
-        parts = _cover(variant, job.options, size, tile) if any(tile) else ()
-    if parts:
-        sees = "the whole frame: tiles change its picture" if variant.halo is None else f"{variant.halo} pixels far"
-        session.tell(
-            f"{job.model.name}: frames of {size[0]}x{size[1]} are run in {len(parts)} tiles of "
-            f"{parts[0].columns.stop}x{parts[0].rows.stop}; the network sees {sees}"
-        )
-    return parts or ()
-
-
-def _scene_tags(frame: vs.VideoFrame) -> scenes.Tags:
-    properties = frame.props
-    return cast("scenes.Tags", (properties.get(scenes.PREVIOUS), properties.get(scenes.NEXT)))

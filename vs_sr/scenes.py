@@ -5,12 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, MutableMapping
+    from typing import Any
 
 PREVIOUS, NEXT = "_SceneChangePrev", "_SceneChangeNext"
 
 type Tags = tuple[int | None, int | None]
 """The two properties of a frame: is it the first of a scene, is it the last; None where absent."""
+
+
+def read(properties: Mapping[str, Any]) -> Tags:
+    """The two properties of a frame."""
+    return properties.get(PREVIOUS), properties.get(NEXT)
+
+
+def write(properties: MutableMapping[str, Any], tags: Tags) -> None:
+    """Set the two properties of a frame; those that are None are left as they are."""
+    for key, value in zip((PREVIOUS, NEXT), tags, strict=True):
+        if value is not None:
+            properties[key] = value
 
 
 def cuts(tags: Mapping[int, Tags]) -> set[int]:

@@ -14,20 +14,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vs_sr import registry
-from vs_sr.errors import DeviceError
+from vs_sr.errors import DeviceError, PluginError
 from vs_sr.weights import store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from torch import Tensor
 
     from vs_sr.spec import Model, Variant
-    from vs_sr.tiles import Tile
     from vs_sr.weights.store import Source
 
 type Precision = Literal["fp32", "fp16", "bf16"]
@@ -92,6 +91,22 @@ def total_memory(device: str) -> int:
     return int(torch.cuda.get_device_properties(device).total_memory)
 
 
+def device_name(device: str) -> str:
+    """What a device is, as far as it decides the last bits of a result."""
+    import torch
+
+    if device == "cpu":
+        return f"CPU, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+    return str(torch.cuda.get_device_name(device))
+
+
+def to_host(picture: Tensor) -> Tensor:
+    """A network's result as float32 in host memory."""
+    import torch
+
+    return picture.to("cpu", torch.float32)
+
+
 def tell(message: str) -> None:
     """Log a line once in the life of the process."""
     with _lock:
@@ -123,41 +138,45 @@ class _Worker:
         return self._pool.submit(function).result()
 
 
+class OutOfMemoryError(DeviceError):
+    """The device has no memory for a step. Schedulers try again with smaller tiles where there can be any."""
+
+
 class Session:
     """Runs one network. The weights are read when the first frame comes."""
 
     def __init__(self, plan: Plan, worker: _Worker) -> None:
         self.plan = plan
         self._worker = worker
-        self._call: Callable[..., Tensor] | None = None
+        self._network: Any = None
 
-    def run(self, frames: Tensor, multi: int, tiles: Sequence[Tile] = ()) -> Tensor:
-        """Enlarge frames of one scene.
+    def run(self, frames: Tensor, multi: int = 1) -> Tensor:
+        """Run the whole network.
 
         Args:
-            frames: (T, C, H, W) float32 on the host: RGB, or luma as the variant says.
+            frames: (T, C, H, W) float32 on the host, of one scene: RGB, or luma as the variant says.
             multi: frame-rate factor, for sequence models.
-            tiles: image models: the parts to run one after the other; none: whole frames.
 
         Returns:
             (multi*(T-1)+1, C, scale*H, scale*W) float32 on the host; (T, ...) for image models.
 
         Raises:
             WeightsError: the weights are damaged or do not fit.
-            DeviceError: out of memory.
+            OutOfMemoryError: the device has no memory for it.
         """
-        if not tiles:
-            return self._worker.run(lambda: self._run(frames, multi))
-        scale = self.plan.variant.scale
-        out = frames.new_empty((*frames.shape[:-2], *(scale * n for n in frames.shape[-2:])))
-        for tile in tiles:
-            part = frames[..., tile.rows.run, tile.columns.run].contiguous()
-            made = self._worker.run(partial(self._run, part, multi))
-            rows, columns = tile.rows.result(scale), tile.columns.result(scale)
-            out[..., rows.target, columns.target] = made[..., rows.source, columns.source]
-        return out
+        image = registry.model(self.plan.model).kind == "image"
 
-    def _run(self, frames: Tensor, multi: int) -> Tensor:
+        def whole(network: Any) -> Tensor:
+            batch = frames.to(self.plan.device)
+            return to_host(network(batch) if image else network(batch[None], multi)[0])
+
+        return self.call(whole)
+
+    def call[T](self, function: Callable[[Any], T]) -> T:
+        """``function(network)``, run on the network's own thread; raises as :meth:`run`."""
+        return self._worker.run(partial(self._call, function))
+
+    def _call[T](self, function: Callable[[Any], T]) -> T:
         import torch
 
         with (
@@ -165,22 +184,16 @@ class Session:
             torch.inference_mode(),
             torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
         ):
-            model = registry.model(self.plan.model)
-            if self._call is None:
-                self._call = self._load(model)
+            if self._network is None:
+                self._network = self._load(registry.model(self.plan.model))
             try:
-                batch = frames.to(self.plan.device)
-                out = self._call(batch) if model.kind == "image" else self._call(batch[None], multi)[0]
-                return out.to("cpu", torch.float32)
-            except torch.OutOfMemoryError as error:
-                size = "x".join(str(n) for n in reversed(frames.shape[-2:]))
-                less = "tilesize, fewer num_streams" if model.kind == "image" else "window or clip"
-                raise DeviceError(
-                    f"out of memory on {self.plan.device} with {frames.shape[0]} frames of {size}; "
-                    f"use a smaller {less}, or device_id=-1 for the CPU ({error})"
-                ) from None
+                return function(self._network)
+            except RuntimeError as error:
+                if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+                    raise OutOfMemoryError(f"out of memory on {self.plan.device} ({error})") from None
+                raise
 
-    def _load(self, model: Model) -> Callable[..., Tensor]:
+    def _load(self, model: Model) -> Any:
         import torch
 
         network = model.build(self.plan.variant).eval().requires_grad_(False)
@@ -188,7 +201,10 @@ class Session:
             store.load(network, model, self.plan.source)
         dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[self.plan.precision]
         network = network.to(self.plan.device, dtype).to(memory_format=torch.channels_last)  # quicker everywhere
-        return registry.backend(self.plan.backend).prepare(network)
+        prepared = registry.backend(self.plan.backend).prepare(network)
+        if model.kind != "image" and not hasattr(prepared, "encode"):
+            raise PluginError(f"backend={self.plan.backend!r} runs image models only; use another one for {model.name}")
+        return prepared
 
 
 _sessions: weakref.WeakValueDictionary[Plan, Session] = weakref.WeakValueDictionary()

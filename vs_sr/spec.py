@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
+    from vs_sr.windows import Ends
 
 type Shapes = Mapping[str, tuple[int, ...]]
 """A state dict without its numbers: parameter name to shape."""
@@ -57,6 +59,8 @@ class Variant:
     """Features that the network holds at once for every pixel: what its memory is estimated by."""
     window: int | None = None
     """Models of kind "window": input frames for one output frame. None: not of that kind."""
+    ends: Ends = "replicate"
+    """Models of kind "window": which frames stand for those in front of a scene's first and behind its last."""
     metadata: Metadata = field(default_factory=dict)
     """What a file with the network's names has to say for ``detect`` to find this variant in it again."""
 
@@ -94,7 +98,8 @@ class Model:
     - kind "sequence": (B, T, 3, H, W), multi -> (B, multi*(T-1)+1, 3, scale*H, scale*W), in time order;
     - kind "window": (B, variant.window, 3, H, W) -> (B, 3, scale*H, scale*W), the frame in the middle.
 
-    Networks of color "y" have one channel in place of three.
+    Networks of color "y" have one channel in place of three. Networks of the last two kinds have the methods of
+    :class:`SequenceNetwork` and :class:`WindowNetwork` as well, by which the filters run them.
     """
 
     name: str
@@ -122,6 +127,62 @@ class Model:
     """Frame-rate factors it can do, the default first."""
     window: int = 1
     """Sequence models: default number of input frames per step, one of them shared with the next step."""
+    carry: bool = False
+    """Sequence models: whether the forward state is carried from window to window unless asked otherwise."""
+    segment: int = 0
+    """Default number of windows after which a carried state begins anew; 0: at cuts only."""
+    lookahead: int = 0
+    """Default number of frames behind a window that its backward direction sees."""
+
+    @property
+    def density(self) -> int:
+        """Positions of a sequence for each input frame but the last."""
+        return max(self.multi)
+
+
+type Carried = tuple[Tensor, ...]
+"""What a direction of a recurrence hands from one position to the next; the hidden state first."""
+
+
+class SequenceNetwork(Protocol):
+    """The parts of a network of kind "sequence", for clips of any length.
+
+    T frames are ``density*(T-1)+1`` positions in time order. Two recurrences step over them, one from either
+    end; a picture is reconstructed from a position and the hidden states of both. What the methods hand on is
+    the network's own business: a position is a tuple, of tensors and whatever else, that is not written to.
+    """
+
+    def encode(self, frame: Tensor) -> Any:
+        """The position of an input frame (B, 3, H, W): RGB in 0..1, float32, of any size."""
+
+    def between(self, before: Any, after: Any) -> Sequence[Any]:
+        """The ``density``-1 positions between those of two neighbouring input frames."""
+
+    def forward_step(self, position: Any, state: Carried | None) -> Carried:
+        """The state after a position, from the state before it; None: at the beginning of a scene."""
+
+    def backward_step(self, position: Any, state: Carried | None) -> Carried:
+        """The same for the direction from the end to the beginning."""
+
+    def reconstruct(self, position: Any, past: Tensor, future: Tensor) -> Tensor:
+        """The picture (B, 3, scale*H, scale*W) at a position, in the type of the input frame.
+
+        Args:
+            position: its own.
+            past: hidden state of the forward direction after it.
+            future: hidden state of the backward direction after it.
+        """
+
+
+class WindowNetwork(Protocol):
+    """The parts of a network of kind "window"."""
+
+    def encode(self, frame: Tensor) -> Any:
+        """What is made of each frame (B, 3, H, W) by itself: RGB in 0..1, float32, of any size."""
+
+    def reconstruct(self, window: Sequence[Any]) -> Tensor:
+        """The picture (B, 3, scale*H, scale*W) of the middle frame, from :meth:`encode` of ``Variant.window``
+        frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,4 +193,5 @@ class Backend:
     summary: str
     prepare: Callable[[nn.Module], Callable[..., Any]]
     """From a network in evaluation mode, on its device and in its precision, to a callable that takes and
-    gives what the network's ``forward`` does."""
+    gives what the network's ``forward`` does; for the kinds "sequence" and "window" with the methods of
+    :class:`SequenceNetwork` or :class:`WindowNetwork`."""

@@ -105,33 +105,47 @@ def cover(
     return tuple(Tile(column, row) for row in rows for column in columns)
 
 
+def whole(size: tuple[int, int]) -> Tile:
+    """The whole frame (width, height) as a tile."""
+    return Tile(*(Span(0, side, 0, side) for side in size))
+
+
+def halved(size: tuple[int, int], tile: tuple[int, int]) -> tuple[int, int] | None:
+    """Tiles of about half the pixels of ``tile`` (0: that side of the frame); None: there are no smaller ones."""
+    width, height = (side if not 0 < part < side else part for side, part in zip(size, tile, strict=True))
+    if max(width, height) // 2 < _MIN_SIDE:
+        return None
+    return (width // 2, height) if width >= height else (width, height // 2)
+
+
 def default_overlap(tile: int, halo: int | None) -> int:
     """How far a network sees, or :data:`_MAX_OVERLAP` where that is further; a quarter of a tile at most."""
     return min(_MAX_OVERLAP if halo is None else halo, _MAX_OVERLAP, tile // 4)
 
 
-def estimate(pixels: int, *, scale: int, channels: int, width: int) -> int:
-    """Bytes that a network's features take at the most, roughly: some layers of them at both sizes.
+def estimate(*, scale: int, channels: int, width: int, positions: int = 1) -> int:
+    """Bytes for each input pixel that a network's features take at the most, roughly.
 
     Args:
-        pixels: of the input.
-        scale: of the output.
+        scale: of the output; some layers are held at its size.
         channels: features per pixel.
         width: bytes of a number.
+        positions: of a sequence, whose features are held at once.
     """
-    return pixels * channels * width * (8 + 4 * scale * scale)
+    return channels * width * (4 + 4 * positions + 4 * scale * scale)
 
 
-def plan(
-    size: tuple[int, int], *, scale: int, channels: int, width: int, memory: int, halo: int | None
-) -> tuple[int, int]:
+def plan(size: tuple[int, int], needed: int, memory: int) -> tuple[int, int]:
     """The (width, height) of tiles that fit into ``memory`` bytes, or (0, 0): the whole frame.
 
-    It depends on its arguments alone, so that a film is cut up in the same way each time. A network without
-    ``halo`` is never cut up unasked: its result would change. Arguments as of :func:`estimate`.
+    It depends on its arguments alone, so that a film is cut up in the same way each time.
+
+    Args:
+        size: (width, height) of a frame.
+        needed: bytes per pixel, see :func:`estimate`.
+        memory: bytes.
     """
-    each = estimate(1, scale=scale, channels=channels, width=width)
-    if halo is None or size[0] * size[1] * each <= memory:
+    if size[0] * size[1] * needed <= memory:
         return 0, 0
-    side = max(_MIN_SIDE, isqrt(memory // each) // 16 * 16)
+    side = max(_MIN_SIDE, isqrt(memory // needed) // 16 * 16)
     return side, side

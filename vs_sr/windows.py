@@ -1,14 +1,37 @@
-"""The grid of windows: which inputs and outputs a step of a sequence model has. Pure integers.
+"""The grid of windows: which inputs and outputs a step of a sequence model has, and where its state comes from.
 
 Windows are anchored at frame 0 of the clip, never at the frame that was asked for first. A window of W input
 frames advances by W-1: its last frame is the first of the next window, to which its outputs belong.
+
+A sequence model sees *positions*: those of the input frames, and ``density``-1 between each two neighbours.
+Its forward direction steps over each position exactly once, in the window that owns it; the backward direction
+of a window begins at the end of the frames that the window looks at. Pure integers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal, get_args
+
+from vs_sr.errors import ArgumentError
+
+type Ends = Literal["replicate", "reflection", "reflection_circle", "circle"]
+
+ENDS: tuple[Ends, ...] = get_args(Ends.__value__)
+"""What stands for the frames beyond both ends, where a model looks at a fixed number of neighbours; under the
+names that BasicSR uses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """An answer in place of frames: "ask me again when I have these input frames as well"."""
+
+    frames: Sequence[int]
+    """Numbers of input frames, at least one, none held yet. They come behind the others, in this order."""
+    drop: Sequence[int] = ()
+    """Numbers of frames that are held and no longer needed; not those that the group owns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +44,16 @@ class Grid:
     frames: int
     window: int
     multi: int = 1
+    density: int = 1
+    """Positions of the sequence for each input frame but the last; a multiple of ``multi``."""
+    lookahead: int = 0
+    """Frames behind a window that its backward direction sees."""
+    carry: bool = False
+    """Whether the forward direction goes on from window to window."""
+    segment: int = 0
+    """Windows after which a carried state begins anew; 0: never."""
+    past: int = 0
+    """Windows of the film in front of this clip: segments are counted from the film's beginning."""
 
     @property
     def share(self) -> int:
@@ -46,40 +79,105 @@ class Grid:
         start = group * self.step
         return range(start, min(start + self.step + self.share, self.frames))
 
+    def seen(self, group: int) -> range:
+        """The input frames that a window looks at: its own, the shared one and the lookahead."""
+        inputs = self.inputs(group)
+        return range(inputs.start, min(inputs.stop + self.lookahead, self.frames))
+
+    def owned(self, group: int) -> range:
+        """The input frames whose outputs a window makes: all but the shared one, but for the last window."""
+        start = group * self.step
+        return range(start, self.frames if group == self.groups - 1 else start + self.step)
+
     def outputs(self, group: int) -> range:
         """The output frames of a window."""
-        start = group * self.multi * self.step
-        last = group == self.groups - 1
-        return range(start, self.multi * self.frames if last else start + self.multi * self.step)
+        owned = self.owned(group)
+        return range(owned.start * self.multi, owned.stop * self.multi)
+
+    def fresh(self, group: int) -> bool:
+        """Whether the forward state is zero at a window's beginning wherever the cuts are."""
+        number = self.past + group
+        return not self.carry or number == 0 or (self.segment > 0 and number % self.segment == 0)
+
+    def ends_at_border(self) -> bool:
+        """Whether the last window is a whole one, so that another clip can continue where it ends."""
+        return self.share == 1 and self.frames > 1 and (self.frames - 1) % self.step == 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One call of the network inside a window: frames of one scene, and what becomes of its results."""
+    """What is computed in one go: the part of a window that lies in one scene."""
 
     inputs: tuple[int, ...]
-    """Input frames of one scene; where frames are shared, a scene of one frame is run as that frame twice."""
+    """Input frames of one scene: the window's own, then those it only looks at. Where frames are shared, one
+    frame alone is run as that frame twice."""
+    own: int
+    """The first so many positions belong to the window; the others are seen by the backward direction alone."""
+    fresh: bool
+    """Whether the forward state begins at zero, in place of where the window before ended."""
     outputs: tuple[tuple[int, int], ...]
-    """(output frame, position in the network's result), in time order; a position may serve twice."""
+    """(output frame, position), in time order; a position may serve twice."""
 
 
 def runs(grid: Grid, group: int, cuts: Collection[int]) -> list[Run]:
-    """The calls of the network that give a window's outputs.
+    """The runs that give a window's outputs.
 
     A cut i lies between the input frames i and i+1. Nothing passes it: the scenes on its sides are separate
     runs, and the output in between repeats the enlarged frame i. So does the one after the clip's last frame.
     """
-    inputs, outputs = grid.inputs(group), grid.outputs(group)
-    starts = [inputs.start, *(i + 1 for i in inputs[:-1] if i in cuts), inputs.stop]
+    owned, seen, outputs, density = grid.owned(group), grid.seen(group), grid.outputs(group), grid.density
+    starts = [seen.start, *(i + 1 for i in seen[:-1] if i in cuts), seen.stop]
     result = []
     for start, stop in pairwise(starts):
+        if start >= owned.stop:
+            break
         placed = []
         for output in range(max(start * grid.multi, outputs.start), min(stop * grid.multi, outputs.stop)):
             frame, between = divmod(output, grid.multi)
             if frame == stop - 1:
                 between = 0
-            placed.append((output, (frame - start) * grid.multi + between))
-        if placed:
-            frames = tuple(range(start, stop))
-            result.append(Run(inputs=frames * 2 if len(frames) == grid.share else frames, outputs=tuple(placed)))
+            placed.append((output, (frame - start) * density + between * (density // grid.multi)))
+        frames = tuple(range(start, stop))
+        run = Run(
+            inputs=frames * 2 if len(frames) == grid.share else frames,
+            own=min((stop - 1 - start) * density + 1, (owned.stop - start) * density),
+            fresh=start > seen.start or grid.fresh(group) or start - 1 in cuts,
+            outputs=tuple(placed),
+        )
+        result.append(run)
     return result
+
+
+def passes(grid: Grid, group: int, cuts: Collection[int]) -> bool:
+    """Whether no cut lies inside a window or at its beginning, so that its end depends on the window before."""
+    owned = grid.owned(group)
+    return not any(i in cuts for i in range(owned.start - 1, owned.stop - 1))
+
+
+def neighbours(frame: int, scene: range, size: int, ends: Ends) -> list[int]:
+    """The ``size`` frames around ``frame``, none from outside the scene (or clip).
+
+    Raises:
+        ArgumentError: ``size`` is even, or the scene too short for the way its ends are continued.
+    """
+    if size < 1 or size % 2 == 0:
+        raise ArgumentError(f"a window around a frame has an odd number of frames; got {size}")
+    if ends != "replicate" and len(scene) < size:
+        raise ArgumentError(f"{len(scene)} frames are too few for {size} at a time with ends {ends!r}")
+    half, first, last = size // 2, scene.start, scene.stop - 1
+
+    def inside(at: int) -> int:
+        if first <= at <= last:
+            return at
+        before = at < first
+        match ends:
+            case "replicate":
+                return first if before else last
+            case "reflection":
+                return 2 * first - at if before else 2 * last - at
+            case "reflection_circle":  # mirrored at the far end of the window
+                return frame + half + first - at if before else frame - half - (at - last)
+            case "circle":
+                return size + at if before else at - size
+
+    return [inside(at) for at in range(frame - half, frame + half + 1)]

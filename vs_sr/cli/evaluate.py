@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from vs_sr.errors import ArgumentError, QuestionError, WeightsError
+from vs_sr.windows import ENDS
 
 if TYPE_CHECKING:
     from vs_sr.evaluation.measure import Clip
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 RULES = ("matlab-double", "matlab-uint8", "matlab-once", "pil")
 PRESETS = ("matlab-uint8", "matlab-double", "vdsr", "pil", "edsr", "div2k", "a2n-article", "yjn870", "vid4")
 LUMAS = ("matlab", "edsr", "a2n", "yjn870", "jpeg")
-ENDS = ("replicate", "reflection", "reflection_circle", "circle")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

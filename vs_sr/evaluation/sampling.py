@@ -1,4 +1,4 @@
-"""Which frames a network is given for which output: windows and neighbours at the ends of a clip, on integers."""
+"""Which frames and which parts of them a network is given in a measurement: windows, quarters; on integers."""
 
 from __future__ import annotations
 
@@ -7,44 +7,10 @@ from typing import Literal, get_args
 
 from vs_sr.errors import ArgumentError
 
-type Ends = Literal["replicate", "reflection", "reflection_circle", "circle"]
-
-ENDS: tuple[Ends, ...] = get_args(Ends.__value__)
-"""What stands for frames beyond a clip's ends, under the names that BasicSR uses."""
-
 type Tail = Literal["short", "drop"]
 
 TAILS: tuple[Tail, ...] = get_args(Tail.__value__)
 """What becomes of the frames after the last whole window: a shorter window, or nothing."""
-
-
-def neighbours(index: int, count: int, size: int, ends: Ends) -> list[int]:
-    """The ``size`` frames around ``index`` of a clip of ``count`` frames.
-
-    Raises:
-        ArgumentError: ``size`` is even, or the clip too short for the way its ends are continued.
-    """
-    if size < 1 or size % 2 == 0:
-        raise ArgumentError(f"a window around a frame has an odd number of frames; got {size}")
-    if ends != "replicate" and count < size:
-        raise ArgumentError(f"a clip of {count} frames is too short for {size} at a time with ends {ends!r}")
-    half, last = size // 2, count - 1
-
-    def inside(at: int) -> int:
-        if 0 <= at <= last:
-            return at
-        before = at < 0
-        match ends:
-            case "replicate":
-                return 0 if before else last
-            case "reflection":
-                return -at if before else 2 * last - at
-            case "reflection_circle":  # mirrored at the far end of the window
-                return index + half - at if before else index - half - (at - last)
-            case "circle":
-                return size + at if before else at - size
-
-    return [inside(at) for at in range(index - half, index + half + 1)]
 
 
 def spans(count: int, size: int, shared: int, tail: Tail) -> list[range]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from vs_sr import registry
+from vs_sr import registry, windows
 from vs_sr.errors import ArgumentError, DeviceError
 from vs_sr.evaluation import protocols, sampling
 from vs_sr.weights import checkpoint, recognition, store
@@ -60,7 +60,7 @@ class Running:
     """Whose result of a shared frame counts."""
     tail: sampling.Tail = "short"
     """What becomes of the frames after the last whole window."""
-    ends: sampling.Ends = "reflection_circle"
+    ends: windows.Ends = "reflection_circle"
     """Window models: what stands for frames beyond the ends."""
     mirrored: bool = False
     """Sequence models: run on the clip followed by itself in reverse, and take the mean of both halves."""
@@ -201,7 +201,7 @@ class Network:
                 yield self._averaged(self._image, frame[None])[0]
         elif self.model.kind == "window":
             for index in range(len(frames)):
-                around = sampling.neighbours(index, len(frames), self.variant.window or 1, self.running.ends)
+                around = windows.neighbours(index, range(len(frames)), self.variant.window or 1, self.running.ends)
                 yield self._averaged(self._run, frames[around][None])[0]
         elif self.running.mirrored:
             both = self._averaged(lambda clip: self._run(clip, 1), torch.cat([frames, frames.flip(0)])[None])[0]
@@ -215,14 +215,14 @@ class Network:
         shared = running.shared if running.shared is not None else int(multi > 1 and size > 1)
         if multi > 1 and size and shared == 0:
             raise ArgumentError("windows must share a frame where frames are made in between")
-        windows = sampling.spans(len(frames), size, shared, running.tail)
+        spans = sampling.spans(len(frames), size, shared, running.tail)
         done = 0  # output frames given so far
-        for number, span in enumerate(windows):
+        for number, span in enumerate(spans):
             numbers = list(span) * 2 if len(span) == 1 else list(span)  # a sequence has two frames at least
             made = self._averaged(lambda clip: self._run(clip, multi), frames[numbers][None])[0]
             start, stop = multi * span.start, multi * (span.stop - 1) + 1
-            if running.keep == "later" and number + 1 < len(windows):
-                stop = multi * windows[number + 1].start
+            if running.keep == "later" and number + 1 < len(spans):
+                stop = multi * spans[number + 1].start
             yield from made[done - start : stop - start]
             done = max(done, stop)
 

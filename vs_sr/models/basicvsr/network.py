@@ -12,7 +12,11 @@ from vs_sr.models.basicvsr.spynet import SpyNet, warp
 from vs_sr.models.layers import ResidualBlock, as_weights, conv3, enlarge, lrelu
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
+
+    from vs_sr.spec import Carried
 
 SCALE = 4
 
@@ -69,44 +73,47 @@ class BasicVSR(nn.Module):
         if multi != 1:
             raise ValueError(f"BasicVSR: does not change the frame rate: multi must be 1, got {multi}")
         sequence = frames.unbind(1)
-        state: Tensor | None = None
+        state: Carried | None = None
         future: list[Tensor] = []
-        for t in reversed(range(len(sequence))):
-            flow = None if state is None else self.spynet(sequence[t], sequence[t + 1])
-            state = self.backward_step(sequence[t], state, flow)
-            future.append(state)
+        for frame in reversed(sequence):
+            state = self.backward_step(frame, state)
+            future.append(state[0])
         state = None
         out: list[Tensor] = []
-        for t, frame in enumerate(sequence):
-            flow = None if state is None else self.spynet(frame, sequence[t - 1])
-            state = self.forward_step(frame, state, flow)
-            out.append(self.reconstruct(frame, future.pop(), state))
+        for frame in sequence:
+            state = self.forward_step(frame, state)
+            out.append(self.reconstruct(frame, state[0], future.pop()))
         return torch.stack(out, 1)
 
-    def backward_step(self, frame: Tensor, state: Tensor | None, flow: Tensor | None) -> Tensor:
-        """The backward state (B, C, H, W) at ``frame`` (B, 3, H, W), from the state of the frame after it.
+    def encode(self, frame: Tensor) -> Tensor:
+        """The frame itself: nothing is made of it without its neighbours."""
+        return frame
 
-        Args:
-            frame: RGB in 0..1.
-            state: of the frame after it; None where there is none.
-            flow: (B, 2, H, W), from ``frame`` to the frame after it; None with ``state``.
-        """
-        return self.backward_trunk(frame, self._carry(frame, state, flow))
+    def between(self, before: Tensor, after: Tensor) -> Sequence[Tensor]:
+        """Nothing: the frame rate does not change."""
+        return ()
 
-    def forward_step(self, frame: Tensor, state: Tensor | None, flow: Tensor | None) -> Tensor:
-        """The forward state at ``frame``, from that of the frame before it; as :meth:`backward_step`."""
-        return self.forward_trunk(frame, self._carry(frame, state, flow))
+    def forward_step(self, frame: Tensor, state: Carried | None) -> Carried:
+        """From a frame (B, 3, H, W) and the state of the frame before it to its own: the feature
+        (B, C, H, W) and the frame, to which the next one's flow leads; None: it is the first."""
+        return self.forward_trunk(frame, self._aligned(frame, state)), frame
 
-    def reconstruct(self, frame: Tensor, future: Tensor, past: Tensor) -> Tensor:
-        """(B, 3, 4H, 4W) from a frame and the states of the backward and of the forward direction at it."""
+    def backward_step(self, frame: Tensor, state: Carried | None) -> Carried:
+        """As :meth:`forward_step`, from the frame after it."""
+        return self.backward_trunk(frame, self._aligned(frame, state)), frame
+
+    def reconstruct(self, frame: Tensor, past: Tensor, future: Tensor) -> Tensor:
+        """(B, 3, 4H, 4W) from a frame and the features of the forward and of the backward direction at it."""
         x = lrelu(self.fusion(torch.cat([future, past], 1)))
         x = lrelu(F.pixel_shuffle(self.upconv1(x), 2))
         x = lrelu(F.pixel_shuffle(self.upconv2(x), 2))
         out = self.conv_last(lrelu(self.conv_hr(x)))
         return enlarge(frame, SCALE) + out.to(frame.dtype)
 
-    def _carry(self, frame: Tensor, state: Tensor | None, flow: Tensor | None) -> Tensor:
-        if state is None or flow is None:
+    def _aligned(self, frame: Tensor, state: Carried | None) -> Tensor:
+        """The neighbour's feature, moved along the flow from ``frame`` to the neighbour."""
+        if state is None:
             size = (frame.shape[0], self.channels, *frame.shape[2:])
             return torch.zeros(size, dtype=self.conv_last.weight.dtype, device=frame.device)
-        return warp(state, flow)
+        feature, neighbour = state
+        return warp(feature, self.spynet(frame, neighbour))

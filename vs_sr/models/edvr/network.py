@@ -6,7 +6,7 @@ Every frame of the window is aligned to the one in the middle by deformable conv
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
@@ -149,6 +149,14 @@ class Predeblur(nn.Module):
         return l1
 
 
+class Encoded(NamedTuple):
+    """A frame and what is made of it by itself."""
+
+    picture: Tensor
+    """(B, 3, H, W) as it came."""
+    pyramid: Pyramid
+
+
 class EDVR(nn.Module):
     """EDVR: (B, T, 3, H, W) -> (B, 3, scale*H, scale*W), the middle frame; RGB in 0..1, not clamped.
 
@@ -221,12 +229,20 @@ class EDVR(nn.Module):
         """
         if frames.shape[1] != self.frames:
             raise ValueError(f"EDVR: this network takes {self.frames} frames, got {frames.shape[1]}")
-        height, width = frames.shape[-2:]
+        return self.reconstruct([self.encode(frame) for frame in frames.unbind(1)])
+
+    def encode(self, frame: Tensor) -> Encoded:
+        """What is made of a frame (B, 3, H, W) of any size by itself."""
+        height, width = frame.shape[-2:]
         pad = (0, -width % self.multiple, 0, -height % self.multiple)
-        out = self.reconstruct([self.pyramid(F.pad(frame, pad, mode="replicate")) for frame in frames.unbind(1)])
-        middle = frames[:, self.frames // 2]
-        base = middle if self.hr_in else enlarge(middle, 4)
-        return base + out[..., : self.scale * height, : self.scale * width].to(frames.dtype)
+        return Encoded(frame, self.pyramid(F.pad(frame, pad, mode="replicate")))
+
+    def reconstruct(self, window: Sequence[Encoded]) -> Tensor:
+        """The middle frame of T, (B, 3, scale*H, scale*W)."""
+        picture = window[self.frames // 2].picture
+        height, width = picture.shape[-2:]
+        detail = self.detail([frame.pyramid for frame in window])[..., : self.scale * height, : self.scale * width]
+        return (picture if self.hr_in else enlarge(picture, 4)) + detail.to(picture.dtype)
 
     def pyramid(self, frame: Tensor) -> Pyramid:
         """Features of a frame (B, 3, H, W), H and W multiples of 4 (16 where frames are large)."""
@@ -235,7 +251,7 @@ class EDVR(nn.Module):
         l3 = lrelu(self.conv_l3_2(lrelu(self.conv_l3_1(l2))))
         return Pyramid(l1, l2, l3)
 
-    def reconstruct(self, pyramids: Sequence[Pyramid]) -> Tensor:
+    def detail(self, pyramids: Sequence[Pyramid]) -> Tensor:
         """From the features of T frames to what is added to the base of the middle one."""
         middle = pyramids[self.frames // 2]
         aligned = torch.stack([self.pcd_align(pyramid, middle) for pyramid in pyramids], 1)

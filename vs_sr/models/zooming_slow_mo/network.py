@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-type State = tuple[Tensor, ...]
-"""What the recurrence carries: h and c, (B, C, H, W) each."""
+    from vs_sr.spec import Carried
 
 SCALE = 4
 _MULTIPLE = 4  # two stride-2 levels
@@ -210,19 +209,18 @@ class ZoomingSlowMo(nn.Module):
         positions = known[:1]
         for before, after in pairwise(known):
             positions += [*self.between(before, after), after]
-        neighbours: list[Position | None] = [None, *positions, None]
-        state: State | None = None
-        future: list[State] = []
-        for t in reversed(range(len(positions))):
-            state = self.backward_step(positions[t], neighbours[t + 2], state)
-            future.append(state)
+        state: Carried | None = None
+        future: list[Tensor] = []
+        for position in reversed(positions):
+            state = self.backward_step(position, state)
+            future.append(state[0])
         state = None
         out: list[Tensor] = []
         for t, position in enumerate(positions):
-            state = self.forward_step(position, neighbours[t], state)
-            backward = future.pop()
+            state = self.forward_step(position, state)
+            hidden = future.pop()
             if t % (3 - multi) == 0:  # one frame at a time: HR features are large
-                out.append(self.reconstruct(position, state, backward))
+                out.append(self.reconstruct(position, state[0], hidden))
         return torch.stack(out, 1)
 
     def encode(self, frame: Tensor) -> Position:
@@ -243,25 +241,22 @@ class ZoomingSlowMo(nn.Module):
         picture = (before.picture + after.picture) / 2
         return [Position(picture, None, self.ConvBLSTM.forward_net.pyramids(feature))]
 
-    def forward_step(self, position: Position, previous: Position | None, state: State | None) -> State:
-        """The state (h, c) after a position, from that after the previous one; None where the sequence begins."""
-        return self._step(position, state)
-
-    def backward_step(self, position: Position, following: Position | None, state: State | None) -> State:
-        """As :meth:`forward_step`, backward in time; None where the sequence ends."""
-        return self._step(position, state)
-
-    def _step(self, position: Position, state: State | None) -> State:
+    def forward_step(self, position: Position, state: Carried | None) -> Carried:
+        """The state (h, c) after a position, (B, C, H, W) each, from that before it; None: at the beginning."""
         if state is None:
             zero = torch.zeros_like(position.recurrent[0].l1)
             state = zero, zero
         return self.ConvBLSTM.forward_net.step(position.recurrent, *state)
 
-    def reconstruct(self, position: Position, past: State, future: State) -> Tensor:
-        """The output frame (B, 3, 4H, 4W) of a position, from its states in the two directions."""
+    def backward_step(self, position: Position, state: Carried | None) -> Carried:
+        """As :meth:`forward_step`, from the end to the beginning: the same network, the same weights."""
+        return self.forward_step(position, state)
+
+    def reconstruct(self, position: Position, past: Tensor, future: Tensor) -> Tensor:
+        """The output frame (B, 3, 4H, 4W) of a position, from its hidden states in the two directions."""
         picture = position.picture
         height, width = picture.shape[-2:]
-        detail = self.detail(self.ConvBLSTM.fuse(past[0], future[0]))[..., : SCALE * height, : SCALE * width]
+        detail = self.detail(self.ConvBLSTM.fuse(past, future))[..., : SCALE * height, : SCALE * width]
         # The picture itself stays in float32, whatever the network's precision is.
         return detail.to(picture.dtype) if self.base == "none" else bicubic(picture) + detail
 

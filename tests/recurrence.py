@@ -1,0 +1,116 @@
+"""A sequence model of whole numbers that tells every difference in order; and what it has to say, by definition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from vs_sr.spec import Carried
+
+MODULUS = 8191
+DENSITY = 2
+
+
+def fold(state: int, value: int) -> int:
+    """The state after one more position: another order gives another number."""
+    return (31 * state + value + 1) % MODULUS
+
+
+def between(before: int, after: int) -> int:
+    """The value of the position between two frames."""
+    return 4096 + (7 * before + 13 * after) % 4001
+
+
+class Position(NamedTuple):
+    picture: torch.Tensor
+    value: torch.Tensor
+
+
+class Recurrence(nn.Module):
+    """Frames whose pixels are their number -> R: what the forward direction has seen, G: the backward one, B: the
+    position's own value. Counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.calls: dict[str, list[int]] = {"encode": [], "between": [], "forward": [], "reconstruct": []}
+
+    def encode(self, frame: torch.Tensor) -> Position:
+        assert frame.shape[0] == 1
+        self.calls["encode"].append(int(frame[0, 0, 0, 0]))
+        return Position(frame, frame[:, :1])
+
+    def between(self, before: Position, after: Position) -> Sequence[Position]:
+        a, b = before.value, after.value
+        self.calls["between"].append(int(a[0, 0, 0, 0]))
+        return [Position(before.picture, 4096 + (7 * a + 13 * b) % 4001)]
+
+    def forward_step(self, position: Position, state: Carried | None) -> Carried:
+        self.calls["forward"].append(int(position.value[0, 0, 0, 0]))
+        return self.backward_step(position, state)
+
+    def backward_step(self, position: Position, state: Carried | None) -> Carried:
+        hidden = torch.zeros_like(position.value) if state is None else state[0]
+        return ((31 * hidden + position.value + 1) % MODULUS,)
+
+    def reconstruct(self, position: Position, past: torch.Tensor, future: torch.Tensor) -> torch.Tensor:
+        self.calls["reconstruct"].append(int(position.value[0, 0, 0, 0]))
+        return torch.cat([past, future, position.value], 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """A clip and the arguments of its run, for :meth:`expected`."""
+
+    frames: int
+    window: int = 4
+    multi: int = 2
+    lookahead: int = 0
+    carry: bool = False
+    segment: int = 0
+    cuts: Collection[int] = ()
+    past: int = 0
+    before: int = 0
+    """Forward state of an earlier clip, before this one's first position."""
+
+    def expected(self, output: int) -> tuple[int, int, int]:
+        """(R, G, B) of an output frame, for frames that begin at number 0."""
+        frame, part = divmod(output, self.multi)
+        if frame in self.cuts or frame == self.frames - 1:
+            part = 0  # the frame again, not one in between
+        step = self.window - 1
+        group = min(frame // step, max(1, -(-(self.frames - 1) // step)) - 1)
+        scene_first = max((i + 1 for i in self.cuts if i < frame), default=0)
+        scene_last = min((i for i in self.cuts if i >= frame), default=self.frames)
+        scene_last = min(scene_last, self.frames - 1)
+
+        number = self.past + group
+        beginning = group - (number % self.segment if self.segment else number) if self.carry else group
+        first = max(beginning * step, scene_first)
+        state = self.before if first < 0 else 0
+        first = max(first, 0)
+        for at in range(first, frame):
+            state = fold(fold(state, at), between(at, at + 1))
+        state = fold(state, frame)
+        value = frame
+        if part:
+            value = between(frame, frame + 1)
+            state = fold(state, value)
+
+        start = max(group * step, scene_first)
+        last = min(group * step + step + self.lookahead, scene_last)
+        after = 0
+        if start == last:  # one frame alone is run as that frame twice
+            after = fold(fold(after, frame), between(frame, frame))
+        for at in range(last, frame, -1):
+            after = fold(after, at)
+            if at - 1 > frame or part == 0:
+                after = fold(after, between(at - 1, at))
+        after = fold(after, value)
+        return state, after, value

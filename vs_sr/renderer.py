@@ -1,0 +1,210 @@
+"""What the plugin calls for a group of output frames: frames in, the scheduler's pictures out."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Literal, cast
+
+from vs_sr import frames, scenes, session, tiles
+from vs_sr.scheduler import Held, Layout, Recurrent, Single, Sliding, State
+from vs_sr.windows import Need
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import vapoursynth as vs
+
+    from vs_sr.scheduler import Scheduler
+    from vs_sr.scheduler.checkpoints import States
+    from vs_sr.spec import Model, Variant
+    from vs_sr.weights.store import Source
+    from vs_sr.windows import Grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a filter has to do, as its call says it; the same for all its streams."""
+
+    model: Model
+    variant: Variant
+    source: Source | None
+    size: tuple[int, int]
+    """Width and height of what the network takes."""
+    float_clip: bool
+    device_id: int | None
+    precision: str
+    backend: str
+    tilesize: tuple[int, int] | None
+    overlap: tuple[int, int] | None
+    num_streams: int
+    sc: bool
+    checkpoint: int
+    """Windows from one checkpoint of the state to the next."""
+    state_memory: int
+    """Bytes that checkpoints may take."""
+    state_in: Path | None
+    state_out: Path | None
+    also: tuple[tuple[str, str], ...] = ()
+    """Further arguments that decide what the network sees, by name."""
+
+
+class Renderer:
+    """Makes the groups of one stream. Holds the session, so that both live equally long."""
+
+    def __init__(self, job: Job, grid: Grid, stream: int = 0) -> None:
+        self.grid = grid
+        self._job = job
+        self._stream = stream
+        self._scheduler: Scheduler | None = None
+        self._lock = threading.Lock()
+
+    def __call__(
+        self, group: int, want: int, numbers: list[int], inputs: list[vs.VideoFrame]
+    ) -> list[vs.VideoFrame] | Need:
+        """See :data:`vs_sr._bridge.Callback`."""
+        held = dict(zip(numbers, inputs, strict=True))
+        tags = {number: scenes.read(frame.props) for number, frame in held.items()}
+        made = self.scheduler().render(
+            group,
+            Held(
+                numbers=frozenset(held),
+                cuts=frozenset(scenes.cuts(tags) if self._job.sc else ()),
+                picture=cache(lambda number: frames.upload(held[number])),
+            ),
+        )
+        if isinstance(made, Need):
+            return made
+        wanted = self.grid.outputs(group)[:want]
+        outputs = frames.download([made[number] for number in wanted])
+        for output, number in zip(outputs, wanted, strict=True):
+            source, part = divmod(number, self.grid.multi)
+            scenes.write(output.props, scenes.divide(tags[source], part, self.grid.multi))
+        return outputs
+
+    def scheduler(self) -> Scheduler:
+        """The scheduler; at the first frame, this chooses the device and finds or makes the session."""
+        with self._lock:
+            if self._scheduler is None:
+                self._scheduler = self._make()
+            return self._scheduler
+
+    def _make(self) -> Scheduler:
+        job = self._job
+        device = session.choose_device(job.device_id)
+        plan = session.Plan(
+            model=job.model.name,
+            variant=job.variant,
+            source=job.source,
+            device=device,
+            precision=session.choose_precision(
+                cast("Literal['auto'] | session.Precision", job.precision), device, float_clip=job.float_clip
+            ),
+            backend="eager" if job.backend == "auto" else job.backend,
+            stream=self._stream,
+        )
+        layout = self._layout(plan)
+        running = session.acquire(plan)
+        if job.model.kind == "image":
+            return Single(self.grid, running, layout)
+        if job.model.kind == "window":
+            return Sliding(self.grid, running, layout, size=job.variant.window or 1, ends=job.variant.ends)
+        return Recurrent(
+            self.grid,
+            running,
+            layout,
+            every=job.checkpoint,
+            memory=job.state_memory,
+            given=self._given(plan, layout),
+            save=self._save if job.state_out is not None else None,
+        )
+
+    def _layout(self, plan: session.Plan) -> Layout:
+        """The tiles: as the arguments say, or as the device's memory demands. Logged once."""
+        job, variant = self._job, self._job.variant
+        image = job.model.kind == "image"
+        tile = job.tilesize
+        needed = tiles.estimate(
+            scale=variant.scale,
+            channels=variant.channels,
+            width=4 if plan.precision == "fp32" else 2,
+            positions=1 if image else self._positions(),
+        )
+        budget = session.total_memory(plan.device) // (2 * job.num_streams)
+        if tile is None:
+            # an image model that sees the whole frame is not cut up unasked: its picture would change
+            tile = (0, 0) if image and variant.halo is None else tiles.plan(job.size, needed, budget)
+        overlap = job.overlap or tuple(tiles.default_overlap(side, variant.halo) for side in tile)
+        layout = Layout(
+            size=job.size,
+            scale=variant.scale,
+            tile=tile,
+            overlap=cast("tuple[int, int]", overlap),
+            multiple=variant.multiple,
+            divisible=variant.halo is not None or not image,
+        )
+        parts = layout.tiles()
+        width, height = job.size
+        how = "whole"
+        if len(parts) > 1:
+            sees = "the whole frame: tiles change its picture" if variant.halo is None else f"{variant.halo} pixels far"
+            how = f"in {len(parts)} tiles of {parts[0].columns.stop}x{parts[0].rows.stop} (the network sees {sees})"
+        pixels = max((part.columns.stop - part.columns.start) * (part.rows.stop - part.rows.start) for part in parts)
+        session.tell(
+            f"{job.model.name}: frames of {width}x{height} are run {how} on {plan.device} in {plan.precision}, "
+            f"with about {pixels * needed >> 20} MiB of features"
+        )
+        return layout
+
+    def _positions(self) -> int:
+        """Positions of the sequence, or frames, whose features are held at once."""
+        if self._job.model.kind == "window":
+            return self._job.variant.window or 1
+        return (self.grid.window - 1 + self.grid.lookahead) * self.grid.density + 1
+
+    def _fingerprint(self, plan: session.Plan, layout: Layout) -> dict[str, str]:
+        """Everything that decides the bits of a state."""
+        import torch
+
+        job, grid = self._job, self.grid
+        return {
+            "model": plan.model,
+            "weights": "none" if plan.source is None else _digest(plan.source.path),
+            "size": "x".join(map(str, layout.size)),
+            "tilesize": "x".join(map(str, layout.tile)),
+            "overlap": "x".join(map(str, layout.overlap)),
+            "window": str(grid.window),
+            "segment": str(grid.segment),
+            "sc": str(int(job.sc)),
+            "precision": plan.precision,
+            "backend": plan.backend,
+            "device": session.device_name(plan.device),
+            "torch": torch.__version__,
+            **dict(job.also),
+        }
+
+    def _given(self, plan: session.Plan, layout: Layout) -> tuple[int, States] | None:
+        if self._job.state_in is None:
+            return None
+        state = State.load(self._job.state_in)
+        state.check(self._fingerprint(plan, layout))
+        return (0 if state.final else state.window), state.tiles
+
+    def _save(self, window: int, states: States, final: bool) -> None:
+        scheduler = self.scheduler()
+        State(
+            window=window,
+            past=self.grid.past,
+            frames=self.grid.frames,
+            final=final,
+            fingerprint=self._fingerprint(scheduler.session.plan, scheduler.layout),
+            tiles=states,
+        ).save(cast("Path", self._job.state_out))
+
+
+@cache
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,15 @@
+"""From windows to frames: what is run when, with which state. One scheduler for each kind of model.
+
+They all have the same promise: an output's bits depend on the clip and the arguments, not on what was asked for
+before. What is kept from one call to the next is always what the same call with the same shapes would give again.
+"""
+
+from __future__ import annotations
+
+from vs_sr.scheduler.base import Held, Layout, Scheduler
+from vs_sr.scheduler.recurrent import Recurrent
+from vs_sr.scheduler.single import Single
+from vs_sr.scheduler.sliding import Sliding
+from vs_sr.scheduler.state import State
+
+__all__ = ["Held", "Layout", "Recurrent", "Scheduler", "Single", "Sliding", "State"]

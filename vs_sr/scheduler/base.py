@@ -1,0 +1,129 @@
+"""What all schedulers have in common: frames in tiles, and smaller tiles where memory runs out."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from vs_sr import tiles
+from vs_sr.session import OutOfMemoryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import Tensor
+
+    from vs_sr.session import Session
+    from vs_sr.tiles import Tile
+    from vs_sr.windows import Grid, Need
+
+_log = logging.getLogger("vs_sr")
+
+
+@dataclass(frozen=True)
+class Held:
+    """The input frames that a call has at hand."""
+
+    numbers: frozenset[int]
+    cuts: frozenset[int]
+    """Numbers i where these frames say that there is a cut between the input frames i and i+1."""
+    picture: Callable[[int], Tensor]
+    """A frame of them, (C, H, W) float32 on the host, RGB or luma."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How frames are cut into tiles: all of it follows from the clip's size and the arguments."""
+
+    size: tuple[int, int]
+    """Width and height of a frame."""
+    scale: int
+    tile: tuple[int, int] = (0, 0)
+    """Width and height of a tile; 0: the whole side."""
+    overlap: tuple[int, int] = (0, 0)
+    multiple: int = 1
+    divisible: bool = True
+    """Whether smaller tiles may be taken when memory runs out; not where each change of the picture."""
+
+    def tiles(self) -> tuple[Tile, ...]:
+        """The tiles, at least one."""
+        return tiles.cover(self.size, self.tile, self.overlap, self.multiple) or (tiles.whole(self.size),)
+
+    def smaller(self) -> Layout | None:
+        """The layout to try next where this one takes too much memory; None: there is none."""
+        side = tiles.halved(self.size, self.tile) if self.divisible else None
+        if side is None:
+            return None
+        overlap = (min(self.overlap[0], side[0] // 4), min(self.overlap[1], side[1] // 4))
+        return replace(self, tile=side, overlap=overlap)
+
+
+class Scheduler(ABC):
+    """Computes a clip group by group, in any order. To be called by one thread at a time."""
+
+    def __init__(self, grid: Grid, session: Session, layout: Layout) -> None:
+        self.grid = grid
+        self.session = session
+        self.layout = layout
+        self.tiles = layout.tiles()
+
+    def render(self, group: int, held: Held) -> Mapping[int, Tensor] | Need:
+        """The outputs of a group, or what is needed for them.
+
+        Args:
+            group: its number on the grid.
+            held: the frames that belong to it, and those that an earlier answer asked for.
+
+        Returns:
+            Output frame to picture, (C, scale*H, scale*W) float32 on the host; an output that repeats another
+            has the same tensor.
+
+        Raises:
+            OutOfMemoryError: the device has no memory for it, in tiles neither.
+        """
+        while True:
+            try:
+                return self._render(group, held)
+            except OutOfMemoryError as error:
+                self._divide(error)
+
+    @abstractmethod
+    def _render(self, group: int, held: Held) -> Mapping[int, Tensor] | Need: ...
+
+    def _reset(self) -> None:  # noqa: B027 - not every kind keeps something
+        """Forget everything that was computed with other tiles."""
+
+    def _divide(self, error: OutOfMemoryError) -> None:
+        layout = self.layout.smaller()
+        width, height = (tile or side for tile, side in zip(self.layout.tile, self.layout.size, strict=True))
+        if layout is None:
+            raise OutOfMemoryError(
+                f"{error}; this was with {width}x{height} pixels at a time; use a smaller window, tilesize or clip, "
+                "fewer num_streams, or device_id=-1 for the CPU"
+            ) from None
+        _log.warning(
+            "%s: %s with %dx%d pixels at a time; trying tiles of %dx%d, with other last bits from here on. "
+            "tilesize= pins a size that fits",
+            self.session.plan.model, error, width, height, *layout.tile,
+        )  # fmt: skip
+        self.layout = layout
+        self.tiles = layout.tiles()
+        self._reset()
+
+    def _assemble(self, parts: Sequence[Tensor]) -> Tensor:
+        """A picture from those of the tiles."""
+        if len(parts) == 1:
+            return parts[0]
+        width, height = (self.layout.scale * side for side in self.layout.size)
+        out = parts[0].new_empty((*parts[0].shape[:-2], height, width))
+        for tile, part in zip(self.tiles, parts, strict=True):
+            rows, columns = tile.rows.result(self.layout.scale), tile.columns.result(self.layout.scale)
+            out[..., rows.target, columns.target] = part[..., rows.source, columns.source]
+        return out
+
+
+def crop(picture: Tensor, tile: Tile) -> Tensor:
+    """The part of a frame that a tile sees."""
+    return picture[..., tile.rows.run, tile.columns.run].contiguous()

@@ -1,0 +1,18 @@
+"""Image models: every frame by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vs_sr.scheduler.base import Held, Scheduler, crop
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Single(Scheduler):
+    """A frame in, a frame out, whole or in tiles."""
+
+    def _render(self, group: int, held: Held) -> dict[int, Tensor]:
+        picture = held.picture(group)
+        return {group: self._assemble([self.session.run(crop(picture, tile)[None])[0] for tile in self.tiles])}

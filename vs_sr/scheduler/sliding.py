@@ -1,0 +1,65 @@
+"""Models of kind "window": a frame restored from itself and a fixed number of neighbours."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from vs_sr import session as sessions
+from vs_sr import windows
+from vs_sr.scheduler.base import Held, Layout, Scheduler, crop
+from vs_sr.windows import Need
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vs_sr.session import Session
+    from vs_sr.spec import WindowNetwork
+    from vs_sr.tiles import Tile
+    from vs_sr.windows import Ends, Grid
+
+
+class Sliding(Scheduler):
+    """What is made of a frame by itself is kept as long as neighbours need it. No neighbour is from another scene.
+
+    Args:
+        grid: of an image model.
+        session: of the network.
+        layout: of the tiles.
+        size: frames that the network sees at a time.
+        ends: what stands for frames beyond a scene's ends; "replicate" in a scene that is too short for others.
+    """
+
+    def __init__(self, grid: Grid, session: Session, layout: Layout, *, size: int, ends: Ends) -> None:
+        super().__init__(grid, session, layout)
+        self.size = size
+        self.ends = ends
+        self._encoded: dict[tuple[Tile, int], Any] = {}
+
+    def _reset(self) -> None:
+        self._encoded.clear()
+
+    def _render(self, group: int, held: Held) -> dict[int, Tensor] | Need:
+        scene = self._scene(group, held)
+        window = windows.neighbours(group, scene, self.size, self.ends if len(scene) >= self.size else "replicate")
+        missing = sorted(set(window) - held.numbers)
+        if missing:  # with them, a cut may turn up: asked for anew, the window is then narrower
+            return Need(missing)
+        parts = [self.session.call(partial(self._part, tile, window, held)) for tile in self.tiles]
+        near = range(group - self.size, group + self.size)
+        self._encoded = {key: value for key, value in self._encoded.items() if key[1] in near}
+        return {group: self._assemble(parts)}
+
+    def _scene(self, frame: int, held: Held) -> range:
+        """The frames around ``frame`` that no known cut separates from it."""
+        cuts = held.cuts
+        start = max((i + 1 for i in cuts if i < frame), default=0)
+        stop = min((i + 1 for i in cuts if i >= frame), default=self.grid.frames)
+        return range(start, stop)
+
+    def _part(self, tile: Tile, window: list[int], held: Held, network: WindowNetwork) -> Tensor:
+        for number in window:
+            if (tile, number) not in self._encoded:
+                frame = crop(held.picture(number), tile).to(self.session.plan.device)[None]
+                self._encoded[tile, number] = network.encode(frame)
+        return sessions.to_host(network.reconstruct([self._encoded[tile, number] for number in window])[0])
