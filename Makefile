@@ -6,7 +6,7 @@ PYTHON ?= $(shell command -v python3.12 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := pyproject.toml requirements.txt vs_sr/_names.py $(wildcard plugins/vapoursynth/* plugins/vapoursynth/src/*)
+SOURCES := pyproject.toml requirements.txt vs_sr/_names.py vs_sr/arguments.py $(wildcard plugins/vapoursynth/* plugins/vapoursynth/src/*)
 
 .PHONY: install demo test slow lint bench clean
 

@@ -349,5 +349,5 @@ def test_the_typed_function_is_the_filter() -> None:
     )
     with pytest.raises(vs_sr.ArgumentError, match="model_path and weights are the same argument"):
         vs_sr.ZoomingSlowMo(clip, weights=weights, model_path=weights)
-    with pytest.raises(vs_sr.ArgumentError, match="there is no argument 'tiles'; aliases: device_index"):
+    with pytest.raises(vs_sr.ArgumentError, match="there is no argument 'tiles'; choices: clip, window"):
         vs_sr.ZoomingSlowMo(clip, tiles=2)

@@ -479,7 +479,5 @@ def test_the_typed_function_is_the_filter(name: str) -> None:
 
 
 def test_aliases_are_those_of_the_filters_arguments() -> None:
-    with pytest.raises(
-        vs_sr.ArgumentError, match="there is no argument 'tile'; aliases: device_index, model_path, fp16"
-    ):
+    with pytest.raises(vs_sr.ArgumentError, match=r"no argument 'tile'; choices: .* model_path, device_index, fp16$"):
         vs_sr.ZoomingSlowMo(moving(), tile=3)

@@ -9,7 +9,7 @@ import pytest
 from support import ROOT, python
 
 LAYERS = (
-    ("errors", "spec", "settings", "_names"),
+    ("errors", "spec", "settings", "_names", "arguments"),
     ("windows", "tiles", "scenes", "color"),
     ("hookspecs", "registry"),
     ("ops",),
@@ -24,7 +24,7 @@ LAYERS = (
 )
 """Bottom to top: a module imports from its own layer and from those before it."""
 
-POLICY = ("windows", "tiles", "scenes", "color", "spec", "errors", "_names", "hookspecs", "registry")
+POLICY = ("windows", "tiles", "scenes", "color", "spec", "errors", "_names", "arguments", "hookspecs", "registry")
 EDGE = ("_bridge", "frames", "cuts", "renderer", "filters", "functions", "cli")
 
 PACKAGE = ROOT / "vs_sr"

@@ -129,7 +129,8 @@ def tree(sdist: Path, tmp_path: Path) -> Path:
 def test_the_archive_has_what_a_build_needs_and_no_more(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"LICENSE", "README.md", "pyproject.toml", "vs_sr/_names.py", "vs_sr/py.typed"} <= names
+    assert {"LICENSE", "README.md", "pyproject.toml"} <= names
+    assert {"vs_sr/_names.py", "vs_sr/arguments.py", "vs_sr/__init__.pyi", "vs_sr/py.typed"} <= names
     sources = {f"plugins/vapoursynth/{p.relative_to(ROOT / 'plugins/vapoursynth')}" for p in plugin_sources()}
     kernels = {f"kernels/{path.name}" for path in (ROOT / "kernels").glob("*.cu*")}
     assert sources | kernels <= names

@@ -14,7 +14,7 @@ import pytest
 import vapoursynth as vs
 from support import ROOT, environment, numbered, pixel, python, vspipe
 
-from vs_sr import _bridge, _names
+from vs_sr import _bridge, _names, arguments
 from vs_sr.errors import ArgumentError, WeightsError
 
 core = vs.core
@@ -32,7 +32,7 @@ def names() -> dict[str, str]:
 
 
 def test_a_script_needs_no_import_and_no_path() -> None:
-    """Built-in filters have the signatures of vs_sr/_names.py, in Python and in vspipe."""
+    """Built-in filters have the arguments of vs_sr/arguments.py, in Python and in vspipe."""
     code = LIST + "import json, sys; json.dump(names, sys.stderr)\n"
     by_python = json.loads(python(code).stderr)
     piped = vspipe(code + "vs.core.std.BlankClip(length=1).set_output()\n", "--info")
@@ -40,7 +40,7 @@ def test_a_script_needs_no_import_and_no_path() -> None:
     assert piped.returncode == 0
     assert by_python == by_vspipe
     assert set(by_python) == set(_names.BUILTIN) | _names.HELPERS
-    assert all(by_python[name] == builtin.signature for name, builtin in _names.BUILTIN.items())
+    assert all(by_python[name] == arguments.signature(builtin.kind) for name, builtin in _names.BUILTIN.items())
 
 
 def test_the_plugin_is_loaded_without_the_rest() -> None:

@@ -5,94 +5,40 @@ the same filters with types, and what extensions need. Importing this module imp
 vapoursynth; each name loads its own part when it is first used.
 """
 
-from __future__ import annotations
+# Type checkers and editors read __init__.pyi, which `python tests/generated.py` makes of this file and the models.
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from vs_sr.errors import (
-        ArgumentError,
-        DeviceError,
-        FrameError,
-        PluginError,
-        QuestionError,
-        VsSrError,
-        WeightsError,
-    )
-    from vs_sr.functions import (
-        A2N,
-        EDSR,
-        ESRGAN,
-        MDSR,
-        SRCNN,
-        SRGAN,
-        VDSR,
-        SRResNet,
-        ZoomingSlowMo,
-        register,
-    )
-    from vs_sr.hookspecs import hookimpl
-    from vs_sr.spec import Backend, Model, Published, Variant
+from vs_sr import _names
 
 __version__ = "0.1.0"
 
-__all__ = [  # noqa: RUF022 - plain order, which a test compares with sorted()
-    "A2N",
-    "ArgumentError",
-    "Backend",
-    "DeviceError",
-    "EDSR",
-    "ESRGAN",
-    "FrameError",
-    "MDSR",
-    "Model",
-    "PluginError",
-    "Published",
-    "QuestionError",
-    "SRCNN",
-    "SRGAN",
-    "SRResNet",
-    "VDSR",
-    "Variant",
-    "VsSrError",
-    "WeightsError",
-    "ZoomingSlowMo",
-    "hookimpl",
-    "register",
-]
-
 _HOMES = {
-    "vs_sr.errors": (
-        "ArgumentError",
-        "DeviceError",
-        "FrameError",
-        "PluginError",
-        "QuestionError",
-        "VsSrError",
-        "WeightsError",
-    ),
-    "vs_sr.functions": (
-        "A2N",
-        "EDSR",
-        "ESRGAN",
-        "MDSR",
-        "SRCNN",
-        "SRGAN",
-        "SRResNet",
-        "VDSR",
-        "ZoomingSlowMo",
-        "register",
-    ),
-    "vs_sr.hookspecs": ("hookimpl",),
-    "vs_sr.spec": ("Backend", "Model", "Published", "Variant"),
+    "ArgumentError": "vs_sr.errors",
+    "Backend": "vs_sr.spec",
+    "DeviceError": "vs_sr.errors",
+    "FrameError": "vs_sr.errors",
+    "Model": "vs_sr.spec",
+    "PluginError": "vs_sr.errors",
+    "Published": "vs_sr.spec",
+    "QuestionError": "vs_sr.errors",
+    "Variant": "vs_sr.spec",
+    "VsSrError": "vs_sr.errors",
+    "WeightsError": "vs_sr.errors",
+    "hookimpl": "vs_sr.hookspecs",
+    "register": "vs_sr.functions",
 }
+"""Where the names come from, the functions of the built-in models apart."""
+
+__all__ = sorted([*_HOMES, *_names.BUILTIN])
 
 
 def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(home), name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name in _names.BUILTIN:
+        return import_module("vs_sr.functions").function(name)
     raise AttributeError(f"module 'vs_sr' has no attribute {name!r}")
 
 

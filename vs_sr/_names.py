@@ -10,26 +10,10 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-COMMON = (
-    "weights:data:opt;backend:data:opt;device_id:int:opt;precision:data:opt;"
-    "matrix_in:int:opt;range_in:int:opt;matrix:int:opt;range:int:opt;format:int:opt;"
-)
-IMAGE = "clip:vnode;scale:int:opt;" + COMMON + "tilesize:int[]:opt;overlap:int[]:opt;num_streams:int:opt;"
-"""Arguments of a model that enlarges frames one by one."""
-
-CUTS = "sc:int:opt;sc_threshold:float:opt;"
-WINDOW = "clip:vnode;" + CUTS + COMMON + "tilesize:int[]:opt;overlap:int[]:opt;"
-"""Arguments of a model that sees a frame's neighbours."""
-
-SEQUENCE = (
-    "clip:vnode;window:int:opt;multi:int:opt;carry:int:opt;segment:int:opt;lookahead:int:opt;"
-    + CUTS
-    + COMMON
-    + "tilesize:int[]:opt;overlap:int[]:opt;checkpoint:int:opt;state_memory:int:opt;state_in:data:opt;state_out:data:opt;"
-)
-"""Arguments of a model that runs over a clip."""
+type Kind = Literal["image", "sequence", "window"]
+"""What a model takes and gives; see ``vs_sr.spec.Model``."""
 
 
 class Builtin(NamedTuple):
@@ -37,22 +21,22 @@ class Builtin(NamedTuple):
 
     module: str
     """The module that provides its model through the hook ``vs_sr_models``."""
-    signature: str
-    """Its arguments, as VapourSynth writes them."""
+    kind: Kind
+    """The model's kind, which decides what arguments the filter has: ``vs_sr/arguments.py``."""
 
 
 BUILTIN = {
-    "A2N": Builtin("vs_sr.models.a2n", IMAGE),
-    "BasicVSR": Builtin("vs_sr.models.basicvsr", SEQUENCE),
-    "EDSR": Builtin("vs_sr.models.edsr", IMAGE),
-    "EDVR": Builtin("vs_sr.models.edvr", WINDOW),
-    "ESRGAN": Builtin("vs_sr.models.esrgan", IMAGE),
-    "MDSR": Builtin("vs_sr.models.mdsr", IMAGE),
-    "SRCNN": Builtin("vs_sr.models.srcnn", IMAGE),
-    "SRGAN": Builtin("vs_sr.models.srgan", IMAGE),
-    "SRResNet": Builtin("vs_sr.models.srresnet", IMAGE),
-    "VDSR": Builtin("vs_sr.models.vdsr", IMAGE),
-    "ZoomingSlowMo": Builtin("vs_sr.models.zooming_slow_mo", SEQUENCE),
+    "A2N": Builtin("vs_sr.models.a2n", "image"),
+    "BasicVSR": Builtin("vs_sr.models.basicvsr", "sequence"),
+    "EDSR": Builtin("vs_sr.models.edsr", "image"),
+    "EDVR": Builtin("vs_sr.models.edvr", "window"),
+    "ESRGAN": Builtin("vs_sr.models.esrgan", "image"),
+    "MDSR": Builtin("vs_sr.models.mdsr", "image"),
+    "SRCNN": Builtin("vs_sr.models.srcnn", "image"),
+    "SRGAN": Builtin("vs_sr.models.srgan", "image"),
+    "SRResNet": Builtin("vs_sr.models.srresnet", "image"),
+    "VDSR": Builtin("vs_sr.models.vdsr", "image"),
+    "ZoomingSlowMo": Builtin("vs_sr.models.zooming_slow_mo", "sequence"),
 }
 """The built-in filters. The plugin's own table is generated from this one when it is built."""
 
@@ -149,11 +133,6 @@ def models(path: Iterable[str] | None = None) -> tuple[list[Entry], list[str]]:
             continue
         problems.append(f"{entry.package}: model '{entry.name}' {reason}")
     return usable, problems
-
-
-def arguments(signature: str) -> dict[str, str]:
-    """Argument name to type ("vnode", "int", "data", ...), in order."""
-    return dict(part.split(":")[:2] for part in signature.split(";") if ":" in part)
 
 
 def scan() -> str:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import vapoursynth as vs
 
-from vs_sr import _bridge, _names, color, cuts, frames, registry, session, tiles
+from vs_sr import _bridge, arguments, color, cuts, frames, registry, tiles
+from vs_sr.arguments import Arguments
 from vs_sr.errors import ArgumentError, QuestionError, WeightsError
 from vs_sr.renderer import Job, Renderer
 from vs_sr.scheduler import State
@@ -28,60 +29,18 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("vs_sr")
 
-_MAX_WINDOW = 64
-"""A window's features are held at once; more frames than this are a mistake, not a wish. Of lookahead as well."""
-_MAX_STREAMS = 32
-"""Each has a network and a thread of its own."""
+_TYPES = {"int": (int,), "float": (float, int), "data": (str,)}
+"""VapourSynth's types of arguments, as Python has them."""
 _DEFAULT_ENLARGEMENT, _MAX_ENLARGEMENT = 2, 8
 """Of models that take an enlarged clip: what people expect of a filter for super-resolution, and a limit."""
 
 
-_LIMITS = (
-    ("lookahead", 0, _MAX_WINDOW),
-    ("segment", 0, 1 << 30),
-    ("sc_threshold", *cuts.RANGE),
-    ("checkpoint", 1, 1 << 30),
-    ("state_memory", 1, 1 << 20),
-)
-"""Least and most of arguments that are numbers."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arguments:
-    """A call's arguments, the clip apart. None stands for "not given"."""
-
-    scale: int | None = None
-    tilesize: tuple[int, int] | None = None
-    overlap: tuple[int, int] | None = None
-    num_streams: int = 1
-    window: int | None = None
-    multi: int | None = None
-    carry: int | None = None
-    segment: int | None = None
-    lookahead: int | None = None
-    sc: int = 1
-    sc_threshold: float = cuts.THRESHOLD
-    checkpoint: int = 8
-    state_memory: int = 1024
-    state_in: str | None = None
-    state_out: str | None = None
-    weights: str | None = None
-    backend: str = "auto"
-    device_id: int | None = None
-    precision: str = "auto"
-    matrix_in: int | None = None
-    range_in: int | None = None
-    matrix: int | None = None
-    range: int | None = None
-    format: int | None = None
-
-
-def create(name: str, arguments: Mapping[str, Any]) -> vs.VideoNode:
+def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
     """Build the graph of a filter.
 
     Args:
         name: of the filter.
-        arguments: as the script gave them, the clip among them.
+        call: its arguments, as the script gave them, the clip among them.
 
     Raises:
         ArgumentError: an argument or the clip cannot be taken.
@@ -89,7 +48,7 @@ def create(name: str, arguments: Mapping[str, Any]) -> vs.VideoNode:
         PluginError: the package that declares the filter cannot be loaded.
     """
     model = registry.model(name)
-    given = {key: _plain(value) for key, value in arguments.items()}
+    given = {key: _plain(value) for key, value in call.items()}
     clip = given.pop("clip", None)
     if not isinstance(clip, vs.VideoNode):
         raise ArgumentError(f"clip must be one video clip; got {type(clip).__name__}")
@@ -106,20 +65,10 @@ def create(name: str, arguments: Mapping[str, Any]) -> vs.VideoNode:
         source=source,
         size=size,
         float_clip=input_format.sample_type == vs.FLOAT and input_format.bits_per_sample == 32,
-        device_id=options.device_id,
-        precision=options.precision,
-        backend=options.backend,
-        tilesize=_tilesize(variant, options, size),
-        overlap=options.overlap,
-        num_streams=options.num_streams,
-        sc=bool(options.sc) and model.kind != "image",
-        checkpoint=options.checkpoint,
-        state_memory=options.state_memory << 20,
-        state_in=None if options.state_in is None else Path(options.state_in),
-        state_out=None if options.state_out is None else Path(options.state_out),
-        also=tuple((key, str(getattr(options, key))) for key in ("sc_threshold", "matrix_in", "range_in")),
+        options=options,
     )
-    marked = cuts.mark(name, clip, options.sc_threshold) if job.sc else clip
+    _tiles(job)
+    marked = cuts.mark(name, clip, options.sc_threshold) if job.cuts else clip
     taken = frames.to_network(
         name,
         marked,
@@ -128,20 +77,20 @@ def create(name: str, arguments: Mapping[str, Any]) -> vs.VideoNode:
         matrix_in=options.matrix_in,
         range_in=options.range_in,
     )
-    enlarged = _streams(name, taken, job, options)
+    enlarged = _streams(name, taken, job)
     return frames.from_network(name, enlarged, marked, output_format, matrix=options.matrix, range=options.range)
 
 
-def _streams(name: str, taken: vs.VideoNode, job: Job, options: Arguments) -> vs.VideoNode:
+def _streams(name: str, taken: vs.VideoNode, job: Job) -> vs.VideoNode:
     """The frames that the network makes of ``taken``, by one session or by several, each with frames of its own."""
     scale = job.variant.scale
-    count = min(options.num_streams, taken.num_frames)
+    count = min(job.options.num_streams, taken.num_frames)
     around = (job.variant.window or 1) // 2
     streams = []
     for stream in range(count):
         # the durations stay those of the whole clip
         part = taken if count == 1 else taken.std.SelectEvery(count, [stream], modify_duration=False)
-        grid = _grid(job, options, part.num_frames)
+        grid = _grid(job, part.num_frames)
         made = _bridge.temporal(
             name,
             part,
@@ -159,13 +108,13 @@ def _streams(name: str, taken: vs.VideoNode, job: Job, options: Arguments) -> vs
     return streams[0] if count == 1 else vs.core.std.Interleave(streams, modify_duration=False)
 
 
-def _grid(job: Job, options: Arguments, length: int) -> Grid:
+def _grid(job: Job, length: int) -> Grid:
     """The windows over a clip of ``length`` frames, and where the film before it ends."""
-    model = job.model
+    model, options = job.model, job.options
     if model.kind != "sequence":
         return Grid(frames=length, window=1)
 
-    def chosen(given: int | None, default: int) -> int:
+    def chosen[T](given: T | None, default: T) -> T:
         return default if given is None else given
 
     grid = Grid(
@@ -174,27 +123,27 @@ def _grid(job: Job, options: Arguments, length: int) -> Grid:
         multi=_multi(model, options),
         density=model.density,
         lookahead=chosen(options.lookahead, model.lookahead),
-        carry=bool(chosen(options.carry, model.carry)),
+        carry=chosen(options.carry, model.carry),
         segment=chosen(options.segment, model.segment),
     )
-    if not grid.carry and (job.state_in or job.state_out):
+    if not grid.carry and (options.state_in or options.state_out):
         raise ArgumentError("state_in and state_out are for a state that is carried; give carry=1 as well")
-    if job.state_out is not None and not job.state_out.absolute().parent.is_dir():
-        raise ArgumentError(f"state_out={str(job.state_out)!r}: there is no such folder")
-    if job.state_in is None:
+    if options.state_out is not None and not Path(options.state_out).absolute().parent.is_dir():
+        raise ArgumentError(f"state_out={options.state_out!r}: there is no such folder")
+    if options.state_in is None:
         return grid
-    state = State.peek(job.state_in)
+    state = State.peek(options.state_in)
     if state.final:
-        _log.info("%s: the clip goes on from the one that ended in %s", model.name, job.state_in)
+        _log.info("%s: the clip goes on from the one that ended in %s", model.name, options.state_in)
         return replace(grid, past=state.past + state.window)
     if state.frames != length or state.window >= grid.groups:
         raise ArgumentError(
-            f"state_in={str(job.state_in)!r} is of a clip of {state.frames} frames, this one has {length}; in the "
+            f"state_in={options.state_in!r} is of a clip of {state.frames} frames, this one has {length}; in the "
             "middle of a clip a state is for the same clip only"
         )
     _log.info(
         "%s: the state of %s is that before input frame %d: output begins with frame %d (vspipe --start)",
-        model.name, job.state_in, state.window * grid.step, grid.outputs(state.window).start,
+        model.name, options.state_in, state.window * grid.step, grid.outputs(state.window).start,
     )  # fmt: skip
     return replace(grid, past=state.past)
 
@@ -205,33 +154,28 @@ def _plain(value: Any) -> Any:
 
 def _options(model: Model, given: dict[str, Any]) -> Arguments:
     """Check names, types and values of a call's arguments."""
-    signatures = {"image": _names.IMAGE, "window": _names.WINDOW, "sequence": _names.SEQUENCE}
-    accepted = _names.arguments(signatures[model.kind])
+    accepted = {argument.name: argument for argument in arguments.of(model.kind)}
     for key, value in dict(given).items():
         if key not in accepted:
-            raise ArgumentError(f"there is no argument {key!r}; choices: {', '.join(accepted)}")
-        if accepted[key] == "int[]":
+            raise ArgumentError(f"there is no argument {key!r}; choices: clip, {', '.join(accepted)}")
+        choices = accepted[key].choices
+        if accepted[key].type == "int[]":
             given[key] = _pair(key, value)
             continue
-        wanted = {"int": int, "float": float, "data": str}.get(accepted[key])
-        if wanted is not None and not isinstance(value, wanted):
-            raise ArgumentError(f"{key} must be {wanted.__name__}; got {value!r}")
+        types = _TYPES[accepted[key].type]
+        if not isinstance(value, types):
+            raise ArgumentError(f"{key} must be {types[0].__name__}; got {value!r}")
+        if choices and value not in choices:
+            raise ArgumentError(f"{key}={value!r} is unknown; choices: {', '.join(map(str, choices))}")
+        least, most = accepted[key].limits
+        if least is not None and not least <= value <= most:
+            default = accepted[key].default if accepted[key].default is not None else getattr(model, key)
+            raise ArgumentError(f"{key}={value} is out of range; {least} to {most} (default {default})")
+        if bool in (accepted[key].annotation, *get_args(accepted[key].annotation)):
+            given[key] = bool(value)
     options = Arguments(**given)
     if options.scale is not None and options.scale < 1:
         raise ArgumentError(f"scale={options.scale} is no factor; 1 or more")
-    if not 1 <= options.num_streams <= _MAX_STREAMS:
-        raise ArgumentError(f"num_streams={options.num_streams} is out of range; 1 to {_MAX_STREAMS} (default 1)")
-    if options.window is not None and not 2 <= options.window <= _MAX_WINDOW:
-        raise ArgumentError(
-            f"window={options.window} is out of range; 2 to {_MAX_WINDOW} input frames (default {model.window})"
-        )
-    for key, least, most in _LIMITS:
-        value = getattr(options, key)
-        if value is not None and not least <= value <= most:
-            raise ArgumentError(f"{key}={value} is out of range; {least} to {most}")
-    precisions = ("auto", *get_args(session.Precision.__value__))
-    if options.precision not in precisions:
-        raise ArgumentError(f"precision={options.precision!r} is unknown; choices: {', '.join(precisions)}")
     if options.device_id is not None and options.device_id < -1:
         raise ArgumentError(f"device_id={options.device_id} is no device; -1 is the CPU, 0 the first GPU")
     if options.backend != "auto":
@@ -314,16 +258,21 @@ def _where_to_get(model: Model) -> str:
     return f"{start}; get {model.published}, run `{model.published.conversion(file)}`, and give weights={file!r}"
 
 
-def _tilesize(variant: Variant, options: Arguments, size: tuple[int, int]) -> tuple[int, int] | None:
-    """The (width, height) of tiles that the arguments ask for; None: they do not say."""
+def _tiles(job: Job) -> None:
+    """Check the tiles that the arguments ask for.
+
+    Raises:
+        ArgumentError: they are smaller than the network can take, or nothing would be kept of them.
+    """
+    variant, options = job.variant, job.options
     if options.tilesize is None:
-        return None
-    smallest = min(length for length in (*options.tilesize, max(size)) if length)
+        return
+    smallest = min(length for length in (*options.tilesize, max(job.size)) if length)
     if smallest < variant.min_size:
         raise ArgumentError(f"tilesize={smallest} is too small; this network takes {variant.min_size} pixels at least")
-    overlap = options.overlap or tuple(tiles.default_overlap(side, variant.halo) for side in options.tilesize)
-    tiles.cover(size, options.tilesize, (overlap[0], overlap[1]), variant.multiple)  # raises where it cannot be
-    return options.tilesize
+    tiles.cover(
+        job.size, options.tilesize, tiles.overlaps(options.tilesize, options.overlap, variant.halo), variant.multiple
+    )
 
 
 def _output_format(source: vs.VideoFormat, options: Arguments, size: tuple[int, int]) -> vs.VideoFormat:

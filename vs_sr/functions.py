@@ -1,200 +1,127 @@
-"""The filters as typed Python functions, and :func:`register`. They call ``core.vs_sr``: one path for all.
+"""The filters as Python functions with signatures and docstrings, and :func:`register`.
 
-Argument names of other super-resolution filters are accepted beside ours: ``device_index``, ``model_path``,
-``fp16``, and for image models ``tile`` and ``tile_pad``.
+A function is made of what its model and ``vs_sr/arguments.py`` say, and calls ``core.vs_sr``: one path for all.
+It takes the names that other filters have for arguments as well (``device_index``, ``model_path``, ``fp16``,
+``tile``, ``tile_pad``). Type checkers see the same functions in ``vs_sr/__init__.pyi``.
 """
 
 from __future__ import annotations
 
 import inspect
-from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Concatenate, Literal
+import textwrap
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import vapoursynth as vs
 
-from vs_sr import _bridge, _names, registry
+from vs_sr import _bridge, arguments, registry
 from vs_sr.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
 
+    from vs_sr.arguments import Argument
     from vs_sr.spec import Model
 
-_ALIASES = {
-    "device_index": "device_id",
-    "model_path": "weights",
-    "fp16": "precision",
-    "tile": "tilesize",
-    "tile_pad": "overlap",
-}
-"""Other filters' names of arguments to ours."""
+_WIDTH = 110
+"""Of docstrings, in characters."""
 
 
-def ZoomingSlowMo(
-    clip: vs.VideoNode,
-    *,
-    window: int | None = None,
-    multi: Literal[1, 2] | None = None,
-    sc: bool | None = None,
-    weights: str | None = None,
-    backend: str | None = None,
-    device_id: int | None = None,
-    precision: Literal["auto", "fp32", "fp16", "bf16"] | None = None,
-    matrix_in: int | None = None,
-    range_in: int | None = None,
-    matrix: int | None = None,
-    range: int | None = None,
-    format: int | None = None,
-    **aliases: Any,
-) -> vs.VideoNode:
-    """Zooming Slow-Mo (Xiang et al., CVPR 2020): four times the size, twice the rate.
-
-    Args:
-        clip: constant format and size, 8x8 at least; YUV, RGB or GRAY of 8 to 16 bit integer, half or float.
-        window: input frames per step, one of them shared with the next; 2 to 64, default 4.
-        multi: frame-rate factor: 2 (default), or 1 for super-resolution alone.
-        sc: honour scene cuts that frame properties announce; default True.
-        weights: a shipped name or the path of a file; default "zooming_slow_mo_compact".
-        backend: how the network is run; default "auto".
-        device_id: GPU number, or -1 for the CPU; default: the first GPU, else the CPU.
-        precision: "auto" (default) is fp16 on a GPU for integer and half clips, else fp32.
-        matrix_in: overrides the clip's ``_Matrix``.
-        range_in: overrides the clip's ``_Range``.
-        matrix: of the output; default: as the input.
-        range: of the output; default: as the input.
-        format: of the output; default: as the input.
-        **aliases: ``device_index``, ``model_path``, ``fp16``, as other filters call them.
-
-    Returns:
-        ``multi`` times as many frames; the last is repeated, so that durations add up.
+@cache
+def function(name: str) -> Callable[..., vs.VideoNode]:
+    """The filter ``core.vs_sr.<name>`` as a function, the same one each time.
 
     Raises:
-        vapoursynth.Error: an argument or the clip cannot be taken.
-        ArgumentError: an alias is unknown, or given beside its own name.
+        ArgumentError: there is no such model.
+        PluginError: its package cannot be loaded.
     """
-    given = {
-        "window": window,
-        "multi": multi,
-        "sc": sc,
-        "weights": weights,
-        "backend": backend,
-        "device_id": device_id,
-        "precision": precision,
-        "matrix_in": matrix_in,
-        "range_in": range_in,
-        "matrix": matrix,
-        "range": range,
-        "format": format,
-    }
-    node: vs.VideoNode = vs.core.vs_sr.ZoomingSlowMo(clip, **_arguments("ZoomingSlowMo", given, aliases))
-    return node
+    model = registry.model(name)
+    signature = signature_of(model)
 
-
-def _image(
-    name: str,
-    /,
-    clip: vs.VideoNode,
-    *,
-    scale: int | None = None,
-    weights: str | None = None,
-    backend: str | None = None,
-    device_id: int | None = None,
-    precision: Literal["auto", "fp32", "fp16", "bf16"] | None = None,
-    matrix_in: int | None = None,
-    range_in: int | None = None,
-    matrix: int | None = None,
-    range: int | None = None,
-    format: int | None = None,
-    tilesize: int | Sequence[int] | None = None,
-    overlap: int | Sequence[int] | None = None,
-    num_streams: int | None = None,
-    **aliases: Any,
-) -> vs.VideoNode:
-    """Args:
-        clip: constant format and size; YUV, RGB or GRAY of 8 to 16 bit integer, half or float.
-        scale: {scale}.
-        weights: the path of a file; must be given{get}.
-        backend: how the network is run; default "auto".
-        device_id: GPU number, or -1 for the CPU; default: the first GPU, else the CPU.
-        precision: "auto" (default) is fp16 on a GPU for integer and half clips, else fp32.
-        matrix_in: overrides the clip's ``_Matrix``.
-        range_in: overrides the clip's ``_Range``.
-        matrix: of the output; default: as the input.
-        range: of the output; default: as the input.
-        format: of the output; default: as the input.
-        tilesize: side, or width and height, of the tiles that a frame is run in; 0: whole frames. Default:
-            whole frames, or tiles where they would not fit into the device's memory.
-        overlap: pixels that a tile throws away at each inner side; default: as far as the network sees, at
-            most 32 and a quarter of a tile.
-        num_streams: sessions that run side by side; default 1.
-        **aliases: ``device_index``, ``model_path``, ``fp16``, ``tile``, ``tile_pad``, as other filters call
-            them.
-
-    Returns:
-        As many frames, enlarged.
-
-    Raises:
-        vapoursynth.Error: an argument or the clip cannot be taken.
-        ArgumentError: an alias is unknown, or given beside its own name.
-    """
-    given = {
-        "scale": scale,
-        "weights": weights,
-        "backend": backend,
-        "device_id": device_id,
-        "precision": precision,
-        "matrix_in": matrix_in,
-        "range_in": range_in,
-        "matrix": matrix,
-        "range": range,
-        "format": format,
-        "tilesize": tilesize,
-        "overlap": overlap,
-        "num_streams": num_streams,
-    }
-    node: vs.VideoNode = getattr(vs.core.vs_sr, name)(clip, **_arguments(name, given, aliases))
-    return node
-
-
-def _named[**P, R](function: Callable[Concatenate[str, P], R], name: str, summary: str, scale: str) -> Callable[P, R]:
-    """``function`` for the filter ``name``, with a name, a signature and a docstring of its own."""
-
-    @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        return function(name, *args, **kwargs)
+    def call(*args: Any, **kwargs: Any) -> vs.VideoNode:
+        for key in kwargs:
+            if key not in signature.parameters:
+                raise ArgumentError(f"{name}: there is no argument {key!r}; choices: {', '.join(signature.parameters)}")
+        bound = signature.bind(*args, **kwargs)
+        node: vs.VideoNode = getattr(vs.core.vs_sr, name)(**_own_names(model, bound.arguments))
+        return node
 
     call.__name__ = call.__qualname__ = name
-    call.__signature__ = inspect.signature(partial(function, name))  # type: ignore[attr-defined]
-    text = inspect.cleandoc(f"{summary}.\n\n    {function.__doc__}")
-    call.__doc__ = text.replace("{scale}", scale).replace("{get}", "; the error says where to get one")
+    call.__module__ = "vs_sr"
+    call.__doc__ = docstring_of(model)
+    call.__signature__ = signature  # type: ignore[attr-defined]
+    call.__annotations__ = {key: parameter.annotation for key, parameter in signature.parameters.items()}
+    call.__annotations__["return"] = signature.return_annotation
     return call
 
 
-_ENLARGED = "factor by which the clip is enlarged by bicubic beforehand; default 2; 1: it is enlarged already"
-_OF_THE_FILE = "has to be that of the weights; default: what they say"
-_WHERE_OPEN = "of weights that do not say it themselves: 2 or 3; default: what they say"
-
-A2N = _named(_image, "A2N", "A2N (Chen et al., 2021): x2, x3 or x4, small; not to be cut into tiles", _WHERE_OPEN)
-EDSR = _named(_image, "EDSR", "EDSR (Lim et al., CVPRW 2017): x2, x3 or x4, for fidelity", _OF_THE_FILE)
-ESRGAN = _named(_image, "ESRGAN", "ESRGAN, Real-ESRGAN (Wang et al.): x1 to x8 by the weights", _WHERE_OPEN)
-MDSR = _named(_image, "MDSR", "MDSR (Lim et al., CVPRW 2017): x2, x3 and x4 in one file", "2, 3 or 4")
-SRCNN = _named(_image, "SRCNN", "SRCNN (Dong et al., ECCV 2014): sharpens an enlarged clip", _ENLARGED)
-SRGAN = _named(_image, "SRGAN", "SRGAN (Ledig et al., CVPR 2017): x2, x4 or x8, for natural looks", _OF_THE_FILE)
-SRResNet = _named(_image, "SRResNet", "SRResNet (Ledig et al., CVPR 2017): x2, x3 or x4, for fidelity", _OF_THE_FILE)
-VDSR = _named(_image, "VDSR", "VDSR (Kim et al., CVPR 2016): sharpens an enlarged clip, luma only", _ENLARGED)
+def signature_of(model: Model) -> inspect.Signature:
+    """The clip first, everything else by name; aliases behind the arguments themselves."""
+    clip = inspect.Parameter("clip", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=vs.VideoNode)
+    own = [_parameter(argument.name, argument.python, argument.default) for argument in arguments.of(model.kind)]
+    aliases = [_parameter(alias, _alias_type(argument), None) for alias, argument in _aliases(model).items()]
+    return inspect.Signature([clip, *own, *aliases], return_annotation=vs.VideoNode)
 
 
-def _arguments(name: str, given: dict[str, Any], aliases: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that were given, aliases under their own names."""
-    own = {alias: argument for alias, argument in _ALIASES.items() if argument in given}
-    given = {key: value for key, value in given.items() if value is not None}
-    for alias, value in aliases.items():
-        if alias not in own:
-            raise ArgumentError(f"{name}: there is no argument {alias!r}; aliases: {', '.join(own)}")
-        if own[alias] in given:
-            raise ArgumentError(f"{name}: {alias} and {own[alias]} are the same argument; give one")
-        given[own[alias]] = ("fp16" if value else "fp32") if alias == "fp16" else value
-    return given
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def _aliases(model: Model) -> dict[str, Argument]:
+    """Other filters' names of arguments that this model's filter has."""
+    return {argument.alias: argument for argument in arguments.of(model.kind) if argument.alias}
+
+
+def _alias_type(argument: Argument) -> Any:
+    return bool | None if argument.alias == "fp16" else argument.python | None
+
+
+def _own_names(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that were given, aliases under our names; None is "not given"."""
+    aliases = _aliases(model)
+    named = {key: value for key, value in given.items() if value is not None}
+    for alias in [key for key in named if key in aliases]:
+        own, value = aliases[alias].name, named.pop(alias)
+        if own in named:
+            raise ArgumentError(f"{model.name}: {alias} and {own} are the same argument; give one")
+        named[own] = ("fp16" if value else "fp32") if alias == "fp16" else value
+    return named
+
+
+def meanings(model: Model) -> dict[str, tuple[str, str]]:
+    """Every argument of the model's filter: its default and its meaning, in Markdown."""
+    lines = {"clip": ("", model.arguments.get("clip", arguments.CLIP))}
+    defaults = {"weights": model.weights, "window": model.window, "multi": model.multi[0]}
+    for argument in arguments.of(model.kind):
+        default = argument.default if argument.default is not None else defaults.get(argument.name)
+        own = model.arguments.get(argument.name)
+        absent = "" if own else argument.absent
+        lines[argument.name] = (absent if default is None else f"`{default}`", own or argument.meaning)
+    return lines
+
+
+def docstring_of(model: Model) -> str:
+    """What ``help()`` shows."""
+    lines = [f"{model.name}: {model.summary}.", ""]
+    if model.paper:
+        lines += [f"{model.paper}.", ""]
+    lines.append("Args:")
+    for name, (default, meaning) in meanings(model).items():
+        lines += _item(name, f"{meaning}. Default: {default}." if default else f"{meaning}.")
+    for alias, argument in _aliases(model).items():
+        lines += _item(alias, f"`{argument.name}`, as other filters call it.")
+    rate = max(model.multi) > 1
+    made = "`multi` times as many frames; the last is repeated, so that durations add up" if rate else "As many frames"
+    lines += ["", "Returns:", f"    {made}, at the new size.", "", "Raises:"]
+    lines += _item("vapoursynth.Error", "an argument or the clip cannot be taken.")
+    lines += _item("ArgumentError", "there is no such argument, or an alias is given beside the argument itself.")
+    return "\n".join(lines)
+
+
+def _item(name: str, text: str) -> list[str]:
+    return textwrap.wrap(
+        f"{name}: {text}", _WIDTH, initial_indent=4 * " ", subsequent_indent=8 * " ", break_on_hyphens=False
+    )
 
 
 def register(model: Model) -> None:
@@ -207,4 +134,4 @@ def register(model: Model) -> None:
         ArgumentError: the name is not a legal one.
     """
     registry.add(model)
-    _bridge.register(model.name, _names.SEQUENCE if model.kind == "sequence" else _names.IMAGE)
+    _bridge.register(model.name, arguments.signature(model.kind))

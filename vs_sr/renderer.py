@@ -6,7 +6,7 @@ import hashlib
 import threading
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from vs_sr import frames, scenes, session, tiles
 from vs_sr.scheduler import Held, Layout, Recurrent, Single, Sliding, State
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import vapoursynth as vs
 
+    from vs_sr.arguments import Arguments
     from vs_sr.scheduler import Scheduler
     from vs_sr.scheduler.checkpoints import States
     from vs_sr.spec import Model, Variant
@@ -34,21 +35,12 @@ class Job:
     size: tuple[int, int]
     """Width and height of what the network takes."""
     float_clip: bool
-    device_id: int | None
-    precision: str
-    backend: str
-    tilesize: tuple[int, int] | None
-    overlap: tuple[int, int] | None
-    num_streams: int
-    sc: bool
-    checkpoint: int
-    """Windows from one checkpoint of the state to the next."""
-    state_memory: int
-    """Bytes that checkpoints may take."""
-    state_in: Path | None
-    state_out: Path | None
-    also: tuple[tuple[str, str], ...] = ()
-    """Further arguments that decide what the network sees, by name."""
+    options: Arguments
+
+    @property
+    def cuts(self) -> bool:
+        """Whether cuts are heeded."""
+        return self.options.sc and self.model.kind != "image"
 
 
 class Renderer:
@@ -71,7 +63,7 @@ class Renderer:
             group,
             Held(
                 numbers=frozenset(held),
-                cuts=frozenset(scenes.cuts(tags) if self._job.sc else ()),
+                cuts=frozenset(scenes.cuts(tags) if self._job.cuts else ()),
                 picture=cache(lambda number: frames.upload(held[number])),
             ),
         )
@@ -93,16 +85,14 @@ class Renderer:
 
     def _make(self) -> Scheduler:
         job = self._job
-        device = session.choose_device(job.device_id)
+        device = session.choose_device(job.options.device_id)
         plan = session.Plan(
             model=job.model.name,
             variant=job.variant,
             source=job.source,
             device=device,
-            precision=session.choose_precision(
-                cast("Literal['auto'] | session.Precision", job.precision), device, float_clip=job.float_clip
-            ),
-            backend="eager" if job.backend == "auto" else job.backend,
+            precision=session.choose_precision(job.options.precision, device, float_clip=job.float_clip),
+            backend="eager" if job.options.backend == "auto" else job.options.backend,
             stream=self._stream,
         )
         layout = self._layout(plan)
@@ -115,33 +105,32 @@ class Renderer:
             self.grid,
             running,
             layout,
-            every=job.checkpoint,
-            memory=job.state_memory,
+            every=job.options.checkpoint,
+            memory=job.options.state_memory << 20,
             given=self._given(plan, layout),
-            save=self._save if job.state_out is not None else None,
+            save=self._save if job.options.state_out is not None else None,
         )
 
     def _layout(self, plan: session.Plan) -> Layout:
         """The tiles: as the arguments say, or as the device's memory demands. Logged once."""
         job, variant = self._job, self._job.variant
         image = job.model.kind == "image"
-        tile = job.tilesize
+        tile = job.options.tilesize
         needed = tiles.estimate(
             scale=variant.scale,
             channels=variant.channels,
             width=4 if plan.precision == "fp32" else 2,
             positions=1 if image else self._positions(),
         )
-        budget = session.total_memory(plan.device) // (2 * job.num_streams)
+        budget = session.total_memory(plan.device) // (2 * job.options.num_streams)
         if tile is None:
             # an image model that sees the whole frame is not cut up unasked: its picture would change
             tile = (0, 0) if image and variant.halo is None else tiles.plan(job.size, needed, budget)
-        overlap = job.overlap or tuple(tiles.default_overlap(side, variant.halo) for side in tile)
         layout = Layout(
             size=job.size,
             scale=variant.scale,
             tile=tile,
-            overlap=cast("tuple[int, int]", overlap),
+            overlap=tiles.overlaps(tile, job.options.overlap, variant.halo),
             multiple=variant.multiple,
             divisible=variant.halo is not None or not image,
         )
@@ -177,18 +166,18 @@ class Renderer:
             "overlap": "x".join(map(str, layout.overlap)),
             "window": str(grid.window),
             "segment": str(grid.segment),
-            "sc": str(int(job.sc)),
             "precision": plan.precision,
             "backend": plan.backend,
             "device": session.device_name(plan.device),
             "torch": torch.__version__,
-            **dict(job.also),
+            **{key: str(getattr(job.options, key)) for key in ("sc", "sc_threshold", "matrix_in", "range_in")},
         }
 
     def _given(self, plan: session.Plan, layout: Layout) -> tuple[int, States] | None:
-        if self._job.state_in is None:
+        path = self._job.options.state_in
+        if path is None:
             return None
-        state = State.load(self._job.state_in)
+        state = State.load(path)
         state.check(self._fingerprint(plan, layout))
         return (0 if state.final else state.window), state.tiles
 
@@ -201,7 +190,7 @@ class Renderer:
             final=final,
             fingerprint=self._fingerprint(scheduler.session.plan, scheduler.layout),
             tiles=states,
-        ).save(cast("Path", self._job.state_out))
+        ).save(cast("str", self._job.options.state_out))
 
 
 @cache

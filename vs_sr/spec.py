@@ -115,6 +115,9 @@ class Model:
     where the file is of this architecture but something about it cannot be known."""
     schemes: tuple[Scheme, ...] = ()
     """The names that files have for its tensors; none: only the network's own. The first that fits counts."""
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    """What an argument of the filter means here, where that is not what ``vs_sr/arguments.py`` says: its name, and
+    a sentence without the full stop that tells its default, too. ``scale`` is the one that differs most."""
     asks: Mapping[str, str] = field(default_factory=dict)
     """What ``detect`` may have to be told, because no tensor tells it: the metadata's key, and a sentence."""
     weights: str | None = None

@@ -123,6 +123,11 @@ def default_overlap(tile: int, halo: int | None) -> int:
     return min(_MAX_OVERLAP if halo is None else halo, _MAX_OVERLAP, tile // 4)
 
 
+def overlaps(tile: tuple[int, int], given: tuple[int, int] | None, halo: int | None) -> tuple[int, int]:
+    """The overlap that is given, or the default for tiles of (width, height)."""
+    return given or (default_overlap(tile[0], halo), default_overlap(tile[1], halo))
+
+
 def estimate(*, scale: int, channels: int, width: int, positions: int = 1) -> int:
     """Bytes for each input pixel that a network's features take at the most, roughly.
 

@@ -1,12 +1,12 @@
-"""Write the C++ table of the built-in filters: ``signatures.py vs_sr/_names.py signatures.hpp``."""
+"""Write the C++ table of the built-in filters: ``signatures.py vs_sr signatures.hpp``."""
 
-import importlib.util
 import json
+import runpy
 import sys
 from pathlib import Path
 
 HEADER = """\
-// Generated from vs_sr/_names.py.
+// Generated from vs_sr/_names.py and vs_sr/arguments.py.
 #pragma once
 
 #include "registration.hpp"
@@ -21,14 +21,11 @@ inline constexpr Signature builtinFilters[] = {
 """
 
 
-def main(source: str, target: str) -> None:
-    """Read ``BUILTIN`` from the file ``source`` and write the header ``target``."""
-    spec = importlib.util.spec_from_file_location("_names", source)
-    if spec is None or spec.loader is None:
-        raise SystemExit(f"cannot load {source}")
-    names = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(names)
-    rows = [f"    {{{json.dumps(name)}, {json.dumps(builtin.signature)}}}," for name, builtin in names.BUILTIN.items()]
+def main(package: str, target: str) -> None:
+    """Write the header ``target`` from two files of the folder ``package``, which need not be installed."""
+    builtin = runpy.run_path(f"{package}/_names.py")["BUILTIN"]
+    signature = runpy.run_path(f"{package}/arguments.py")["signature"]
+    rows = [f"    {{{json.dumps(name)}, {json.dumps(signature(entry.kind))}}}," for name, entry in builtin.items()]
     path = Path(target)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(HEADER % "\n".join(rows), encoding="utf-8")

@@ -1,5 +1,7 @@
 """The README's table of models and the facts in docs/models: ``python -m tests.bench.models_table`` writes them anew.
 
+A model of the house without a page gets one, for its author to go on with.
+
 Speeds come from ``benchmarks/models.json`` (``python -m tests.bench.models``), all else from the models themselves.
 """
 
@@ -9,7 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vs_sr import _names
+from vs_sr import _names, arguments
 from vs_sr.evaluation.upscalers import architectures
 
 if TYPE_CHECKING:
@@ -23,6 +25,12 @@ BEGIN, END = "<!-- models: python -m tests.bench.models_table -->", "<!-- /model
 def page_of(model: Model) -> Path:
     """The page of a model, named as its package is."""
     return ROOT / "docs" / "models" / f"{model.build.__module__.rpartition('.')[2]}.md"
+
+
+def house() -> list[Model]:
+    """The models that vs_sr itself brings, by name; packages may have brought others."""
+    own = [model for model in architectures().values() if model.build.__module__.startswith("vs_sr.")]
+    return sorted(own, key=lambda model: model.name.lower())
 
 
 def _rows(model: Model, record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -44,16 +52,15 @@ def _weights(model: Model) -> str:
 def table(record: dict[str, Any]) -> str:
     """The README's lines between the markers."""
     lines = ["| | | seconds per megapixel | weights |", "|---|---|---|---|"]
-    for model in sorted(architectures().values(), key=lambda model: model.name.lower()):
-        page = page_of(model)
-        if not page.is_file():  # a package's model
-            continue
+    for model in house():
         speeds = "; ".join(
             f"{row['seconds_per_megapixel']:.2g} ({row['configuration']})" for row in _rows(model, record)
         )
         filtered = "" if model.name in _names.BUILTIN else " (no filter yet)"
-        link = page.relative_to(ROOT).as_posix()
-        lines.append(f"| [{model.name}]({link}) | {model.summary}{filtered} | {speeds} | {_weights(model)} |")
+        link = page_of(model).relative_to(ROOT).as_posix()
+        lines.append(
+            f"| [{model.name}]({link}) | {model.summary}{filtered} | {speeds or 'not measured'} | {_weights(model)} |"
+        )
     lines += ["", f"Seconds are of one CPU for a megapixel of output: {_machine(record)}."]
     return "\n".join(lines)
 
@@ -63,9 +70,10 @@ def facts(model: Model, record: dict[str, Any]) -> str:
     lines = [f"{model.paper}.", ""]
     builtin = _names.BUILTIN.get(model.name)
     if builtin:
-        names = [name for name in _names.arguments(builtin.signature) if name != "clip"]
-        arguments = ", ".join(f"`{name}`" for name in names)
-        lines += [f"`core.vs_sr.{model.name}(clip, ...)` takes {arguments}.", ""]
+        names = ", ".join(f"`{argument.name}`" for argument in arguments.of(builtin.kind))
+        lines += [f"`core.vs_sr.{model.name}(clip, ...)` takes {names}.", ""]
+        for name, meaning in model.arguments.items():
+            lines += [f"`{name}`: {meaning}.", ""]
     else:
         lines += ["The network is there, its filter is not yet: `vs-sr evaluate` measures it.", ""]
     if model.published:
@@ -76,25 +84,27 @@ def facts(model: Model, record: dict[str, Any]) -> str:
     if model.asks:
         lines += ["What no tensor tells (`--set key=value`, or in the metadata of a converted file):", ""]
         lines += [*(f"- `{key}`: {question}" for key, question in model.asks.items()), ""]
+    rows = _rows(model, record)
+    if not rows:
+        return "\n".join([*lines, "Its speed has not been measured."])
     lines += ["| configuration | parameters | seconds per megapixel of output |", "|---|---|---|"]
     lines += [
-        f"| {row['configuration']} | {row['parameters']:,} | {row['seconds_per_megapixel']:.2f} |"
-        for row in _rows(model, record)
+        f"| {row['configuration']} | {row['parameters']:,} | {row['seconds_per_megapixel']:.2f} |" for row in rows
     ]
     return "\n".join([*lines, "", f"On {_machine(record)}."])
 
 
-def replaced(text: str, lines: str) -> str:
+def replaced(text: str, lines: str, begin: str = BEGIN, end: str = END) -> str:
     """A page with what stands between its markers replaced.
 
     Raises:
         ValueError: it has no markers.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"a page of models needs the lines {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{lines}\n{END}{after}"
+    before, first, rest = text.partition(begin)
+    _, last, after = rest.partition(end)
+    if not (first and last):
+        raise ValueError(f"the page needs the lines {begin} and {end}")
+    return f"{before}{begin}\n{lines}\n{end}{after}"
 
 
 def pages() -> dict[Path, str]:
@@ -102,11 +112,15 @@ def pages() -> dict[Path, str]:
     record = json.loads(RECORD.read_text(encoding="utf-8"))
     readme = ROOT / "README.md"
     made = {readme: replaced(readme.read_text(encoding="utf-8"), table(record))}
-    for model in architectures().values():
+    for model in house():
         page = page_of(model)
-        if page.is_file():
-            made[page] = replaced(page.read_text(encoding="utf-8"), facts(model, record))
+        text = page.read_text(encoding="utf-8") if page.is_file() else _new_page(model)
+        made[page] = replaced(text, facts(model, record))
     return made
+
+
+def _new_page(model: Model) -> str:
+    return f"# {model.name}\n\n{model.summary[0].upper()}{model.summary[1:]}.\n\n{BEGIN}\n{END}\n"
 
 
 def main() -> None:

@@ -73,6 +73,7 @@ def vs_sr_models() -> Sequence[Model]:
             kind="image",
             build=build,
             detect=detect,
+            arguments={"scale": "that of the weights; 2 or 3 where these do not say it"},
             schemes=(Scheme(name="A2N", signature=_SIGNATURE),),
             asks={"scale": f"2 or 3: {_SCALE}", "range": f"1 or 255: {_RANGE}"},
             published=Published(file="aan_x2.pt", repository="haoyuc/A2N", answers={"scale": "2", "range": "255"}),

@@ -110,6 +110,7 @@ def vs_sr_models() -> Sequence[Model]:
             kind="image",
             build=build,
             detect=detect,
+            arguments={"scale": "that of the weights; 2 or 3 where these do not say it"},
             schemes=(
                 Scheme(name="BasicSR, Real-ESRGAN", signature=_SIGNATURE),
                 Scheme(

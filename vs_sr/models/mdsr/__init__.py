@@ -70,6 +70,7 @@ def vs_sr_models() -> Sequence[Model]:
             kind="image",
             build=build,
             detect=detect,
+            arguments={"scale": "which of the file's scales, 2, 3 or 4; has to be given"},
             schemes=(
                 Scheme(
                     name="EDSR-PyTorch",

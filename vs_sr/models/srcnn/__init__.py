@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vs_sr.arguments import ENLARGED
 from vs_sr.errors import WeightsError
 from vs_sr.hookspecs import hookimpl
 from vs_sr.models.naming import reach
@@ -60,6 +61,7 @@ def vs_sr_models() -> Sequence[Model]:
             kind="image",
             build=build,
             detect=detect,
+            arguments={"scale": ENLARGED},
             schemes=(Scheme(name="SRCNN", signature=_TENSORS),),
             published=Published(file="srcnn_x2.pth", repository="yjn870/SRCNN-pytorch", place="linked in its README"),
         )

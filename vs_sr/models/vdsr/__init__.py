@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vs_sr.arguments import ENLARGED
 from vs_sr.hookspecs import hookimpl
 from vs_sr.models.naming import count, rules
 from vs_sr.spec import Model, Published, Scheme, Variant
@@ -59,6 +60,7 @@ def vs_sr_models() -> Sequence[Model]:
             kind="image",
             build=build,
             detect=detect,
+            arguments={"scale": ENLARGED},
             schemes=(
                 Scheme(
                     name="pytorch-vdsr",

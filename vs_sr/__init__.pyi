@@ -1,0 +1,768 @@
+"""Space-time video super-resolution for VapourSynth."""
+
+# Written by `python tests/generated.py`: what vs_sr/__init__.py loads when it is first used.
+
+from collections.abc import Sequence
+from typing import Literal
+
+import vapoursynth as vs
+
+from vs_sr.errors import ArgumentError as ArgumentError
+from vs_sr.errors import DeviceError as DeviceError
+from vs_sr.errors import FrameError as FrameError
+from vs_sr.errors import PluginError as PluginError
+from vs_sr.errors import QuestionError as QuestionError
+from vs_sr.errors import VsSrError as VsSrError
+from vs_sr.errors import WeightsError as WeightsError
+from vs_sr.functions import register as register
+from vs_sr.hookspecs import hookimpl as hookimpl
+from vs_sr.spec import Backend as Backend
+from vs_sr.spec import Model as Model
+from vs_sr.spec import Published as Published
+from vs_sr.spec import Variant as Variant
+
+__version__: str
+__all__ = [  # noqa: RUF022 - plain order
+    "A2N",
+    "ArgumentError",
+    "Backend",
+    "BasicVSR",
+    "DeviceError",
+    "EDSR",
+    "EDVR",
+    "ESRGAN",
+    "FrameError",
+    "MDSR",
+    "Model",
+    "PluginError",
+    "Published",
+    "QuestionError",
+    "SRCNN",
+    "SRGAN",
+    "SRResNet",
+    "VDSR",
+    "Variant",
+    "VsSrError",
+    "WeightsError",
+    "ZoomingSlowMo",
+    "hookimpl",
+    "register",
+]
+
+def A2N(
+    clip: vs.VideoNode,
+    *,
+    scale: int | None = None,
+    weights: str | None = None,
+    backend: str = "auto",
+    device_id: int | None = None,
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto",
+    matrix_in: int | None = None,
+    range_in: int | None = None,
+    matrix: int | None = None,
+    range: int | None = None,
+    format: int | None = None,
+    tilesize: int | Sequence[int] | None = None,
+    overlap: int | Sequence[int] | None = None,
+    num_streams: int = 1,
+    model_path: str | None = None,
+    device_index: int | None = None,
+    fp16: bool | None = None,
+    tile: int | Sequence[int] | None = None,
+    tile_pad: int | Sequence[int] | None = None,
+) -> vs.VideoNode:
+    """A2N: x2, x3 or x4; small, with attention weighted by the picture.
+
+    Chen et al., "Attention in Attention Network for Image Super-Resolution", 2021.
+
+    Args:
+        clip: constant format and size; YUV, RGB or GRAY of 8 to 16 bit integer, half or float.
+        scale: that of the weights; 2 or 3 where these do not say it.
+        weights: a shipped name, or the path of a `.safetensors` or `.pth` file; configurations are read off the
+            file. Default: none; the error says where to get some.
+        backend: how the network is run; `vs-sr doctor` lists the backends that are installed. Default: `auto`.
+        device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
+            GPU, else CPU.
+        precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
+        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
+            else for 601. Default: as tagged.
+        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output. Default: as the input.
+        range: range of the output. Default: as the input.
+        format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
+        tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
+            whole frame. Default: whole frames that fit into half of the memory, else tiles.
+        overlap: pixels that a tile throws away at each inner side, a number or `[horizontal, vertical]`. Default:
+            as far as the network sees, 32 and a quarter of a tile at most.
+        num_streams: sessions that run side by side, each with weights of its own in memory; 1 to 32. The bits
+            stay the same. Default: `1`.
+        model_path: `weights`, as other filters call it.
+        device_index: `device_id`, as other filters call it.
+        fp16: `precision`, as other filters call it.
+        tile: `tilesize`, as other filters call it.
+        tile_pad: `overlap`, as other filters call it.
+
+    Returns:
+        As many frames, at the new size.
+
+    Raises:
+        vapoursynth.Error: an argument or the clip cannot be taken.
+        ArgumentError: there is no such argument, or an alias is given beside the argument itself.
+    """
+
+def BasicVSR(
+    clip: vs.VideoNode,
+    *,
+    window: int | None = None,
+    multi: int | None = None,
+    carry: bool | None = None,
+    segment: int | None = None,
+    lookahead: int | None = None,
+    sc: bool = True,
+    sc_threshold: float = 0.3,
+    weights: str | None = None,
+    backend: str = "auto",
+    device_id: int | None = None,
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto",
+    matrix_in: int | None = None,
+    range_in: int | None = None,
+    matrix: int | None = None,
+    range: int | None = None,
+    format: int | None = None,
+    tilesize: int | Sequence[int] | None = None,
+    overlap: int | Sequence[int] | None = None,
+    checkpoint: int = 8,
+    state_memory: int = 1024,
+    state_in: str | None = None,
+    state_out: str | None = None,
+    model_path: str | None = None,
+    device_index: int | None = None,
+    fp16: bool | None = None,
+    tile: int | Sequence[int] | None = None,
+    tile_pad: int | Sequence[int] | None = None,
+) -> vs.VideoNode:
+    """BasicVSR: x4 of a sequence, both directions of time along optical flow.
+
+    Chan et al., "BasicVSR", CVPR 2021.
+
+    Args:
+        clip: constant format and size; YUV, RGB or GRAY of 8 to 16 bit integer, half or float.
+        window: input frames per step, one of them shared with the next step; 2 to 64. More frames see further,
+            and need more memory. Default: `15`.
+        multi: frame-rate factor; 1 is super-resolution alone. Default: `1`.
+        carry: carry the forward direction's state from window to window. Default: the model's.
+        segment: windows after which a carried state begins anew, counted from the clip's beginning; a seek looks
+            back that far at most. 0: at cuts alone. Default: the model's.
+        lookahead: further frames that the backward direction sees behind a window, computed and thrown away; 0 to
+            64. Default: the model's.
+        sc: nothing passes a cut, and the frame before it is repeated, never blended. Cuts are what
+            `_SceneChangeNext` and `_SceneChangePrev` say, or what is found where they are absent. Default:
+            `True`.
+        sc_threshold: how different frames must be for a cut to be found, 0 to 1. Default: `0.3`.
+        weights: a shipped name, or the path of a `.safetensors` or `.pth` file; configurations are read off the
+            file. Default: none; the error says where to get some.
+        backend: how the network is run; `vs-sr doctor` lists the backends that are installed. Default: `auto`.
+        device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
+            GPU, else CPU.
+        precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
+        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
+            else for 601. Default: as tagged.
+        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output. Default: as the input.
+        range: range of the output. Default: as the input.
+        format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
+        tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
+            whole frame. Default: whole frames that fit into half of the memory, else tiles.
+        overlap: pixels that a tile throws away at each inner side, a number or `[horizontal, vertical]`. Default:
+            as far as the network sees, 32 and a quarter of a tile at most.
+        checkpoint: windows from one checkpoint of the carried state to the next. Default: `8`.
+        state_memory: MiB of memory that checkpoints may take; fewer are kept then. Default: `1024`.
+        state_in: file of a carried state to begin with, that `state_out` has written. Default: zero.
+        state_out: file that the carried state is written to, at checkpoints and at the end. Default: none.
+        model_path: `weights`, as other filters call it.
+        device_index: `device_id`, as other filters call it.
+        fp16: `precision`, as other filters call it.
+        tile: `tilesize`, as other filters call it.
+        tile_pad: `overlap`, as other filters call it.
+
+    Returns:
+        As many frames, at the new size.
+
+    Raises:
+        vapoursynth.Error: an argument or the clip cannot be taken.
+        ArgumentError: there is no such argument, or an alias is given beside the argument itself.
+    """
+
+def EDSR(
+    clip: vs.VideoNode,
+    *,
+    scale: int | None = None,
+    weights: str | None = None,
+    backend: str = "auto",
+    device_id: int | None = None,
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto",
+    matrix_in: int | None = None,
+    range_in: int | None = None,
+    matrix: int | None = None,
+    range: int | None = None,
+    format: int | None = None,
+    tilesize: int | Sequence[int] | None = None,
+    overlap: int | Sequence[int] | None = None,
+    num_streams: int = 1,
+    model_path: str | None = None,
+    device_index: int | None = None,
+    fp16: bool | None = None,
+    tile: int | Sequence[int] | None = None,
+    tile_pad: int | Sequence[int] | None = None,
+) -> vs.VideoNode:
+    """EDSR: x2, x3 or x4; wide residual blocks, trained for fidelity.
+
+    Lim et al., "Enhanced Deep Residual Networks", CVPR Workshops 2017.
+
+    Args:
+        clip: constant format and size; YUV, RGB or GRAY of 8 to 16 bit integer, half or float.
+        scale: has to be that of the weights. Default: as the weights say.
+        weights: a shipped name, or the path of a `.safetensors` or `.pth` file; configurations are read off the
+            file. Default: none; the error says where to get some.
+        backend: how the network is run; `vs-sr doctor` lists the backends that are installed. Default: `auto`.
+        device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
+            GPU, else CPU.
+        precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
+        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
+            else for 601. Default: as tagged.
+        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output. Default: as the input.
+        range: range of the output. Default: as the input.
+        format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
+        tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
+            whole frame. Default: whole frames that fit into half of the memory, else tiles.
+        overlap: pixels that a tile throws away at each inner side, a number or `[horizontal, vertical]`. Default:
+            as far as the network sees, 32 and a quarter of a tile at most.
+        num_streams: sessions that run side by side, each with weights of its own in memory; 1 to 32. The bits
+            stay the same. Default: `1`.
+        model_path: `weights`, as other filters call it.
+        device_index: `device_id`, as other filters call it.
+        fp16: `precision`, as other filters call it.
+        tile: `tilesize`, as other filters call it.
+        tile_pad: `overlap`, as other filters call it.
+
+    Returns:
+        As many frames, at the new size.
+
+    Raises:
+        vapoursynth.Error: an argument or the clip cannot be taken.
+        ArgumentError: there is no such argument, or an alias is given beside the argument itself.
+    """
+
+def EDVR(
+    clip: vs.VideoNode,
+    *,
+    sc: bool = True,
+    sc_threshold: float = 0.3,
+    weights: str | None = None,
+    backend: str = "auto",
+    device_id: int | None = None,
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto",
+    matrix_in: int | None = None,
+    range_in: int | None = None,
+    matrix: int | None = None,
+    range: int | None = None,
+    format: int | None = None,
+    tilesize: int | Sequence[int] | None = None,
+    overlap: int | Sequence[int] | None = None,
+    model_path: str | None = None,
+    device_index: int | None = None,
+    fp16: bool | None = None,
+    tile: int | Sequence[int] | None = None,
+    tile_pad: int | Sequence[int] | None = None,
+) -> vs.VideoNode:
+    """EDVR: x4 (or deblurring) of a frame from a window of five or seven.
+
+    Wang et al., "EDVR", CVPR Workshops 2019.
+
+    Args:
+        clip: constant format and size; YUV, RGB or GRAY of 8 to 16 bit integer, half or float.
+        sc: nothing passes a cut, and the frame before it is repeated, never blended. Cuts are what
+            `_SceneChangeNext` and `_SceneChangePrev` say, or what is found where they are absent. Default:
+            `True`.
+        sc_threshold: how different frames must be for a cut to be found, 0 to 1. Default: `0.3`.
+        weights: a shipped name, or the path of a `.safetensors` or `.pth` file; configurations are read off the
+            file. Default: none; the error says where to get some.
+        backend: how the network is run; `vs-sr doctor` lists the backends that are installed. Default: `auto`.
+        device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
+            GPU, else CPU.
+        precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
+        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
+            else for 601. Default: as tagged.
+        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output. Default: as the input.
+        range: range of the output. Default: as the input.
+        format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
+        tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
+            whole frame. Default: whole frames that fit into half of the memory, else tiles.
+        overlap: pixels that a tile throws away at each inner side, a number or `[horizontal, vertical]`. Default:
+            as far as the network sees, 32 and a quarter of a tile at most.
+        model_path: `weights`, as other filters call it.
+        device_index: `device_id`, as other filters call it.
+        fp16: `precision`, as other filters call it.
+        tile: `tilesize`, as other filters call it.
+        tile_pad: `overlap`, as other filters call it.
+
+    Returns:
+        As many frames, at the new size.
+
+    Raises:
+        vapoursynth.Error: an argument or the clip cannot be taken.
+        ArgumentError: there is no such argument, or an alias is given beside the argument itself.
+    """
+
+def ESRGAN(
+    clip: vs.VideoNode,
+    *,
+    scale: int | None = None,
+    weights: str | None = None,
+    backend: str = "auto",
+    device_id: int | None = None,
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto",
+    matrix_in: int | None = None,
+    range_in: int | None = None,
+    matrix: int | None = None,
+    range: int | None = None,
+    format: int | None = None,
+    tilesize: int | Sequence[int] | None = None,
+    overlap: int | Sequence[int] | None = None,
+    num_streams: int = 1,
+    model_path: str | None = None,
+    device_index: int | None = None,
+    fp16: bool | None = None,
+    tile: int | Sequence[int] | None = None,
+    tile_pad: int | Sequence[int] | None = None,
+) -> vs.VideoNode:
+    """ESRGAN: x1 to x8 by the weights; what most community checkpoints are.
+
+    Wang et al., "ESRGAN", ECCV Workshops 2018; "Real-ESRGAN", ICCV Workshops 2021.
+
+    Args:
+        clip: constant format and size; YUV, RGB or GRAY of 8 to 16 bit integer, half or float.
+        scale: that of the weights; 2 or 3 where these do not say it.
+        weights: a shipped name, or the path of a `.safetensors` or `.pth` file; configurations are read off the
+            file. Default: none; the error says where to get some.
+        backend: how the network is run; `vs-sr doctor` lists the backends that are installed. Default: `auto`.
+        device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
+            GPU, else CPU.
+        precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
+        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
+            else for 601. Default: as tagged.
+        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output. Default: as the input.
+        range: range of the output. Default: as the input.
+        format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
+        tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
+            whole frame. Default: whole frames that fit into half of the memory, else tiles.
+        overlap: pixels that a tile throws away at each inner side, a number or `[horizontal, vertical]`. Default:
+            as far as the network sees, 32 and a quarter of a tile at most.
+        num_streams: sessions that run side by side, each with weights of its own in memory; 1 to 32. The bits
+            stay the same. Default: `1`.
+        model_path: `weights`, as other filters call it.
+        device_index: `device_id`, as other filters call it.
+        fp16: `precision`, as other filters call it.
+        tile: `tilesize`, as other filters call it.
+        tile_pad: `overlap`, as other filters call it.
+
+    Returns:
+        As many frames, at the new size.
+
+    Raises:
+        vapoursynth.Error: an argument or the clip cannot be taken.
+        ArgumentError: there is no such argument, or an alias is given beside the argument itself.
+    """
+
+def MDSR(
+    clip: vs.VideoNode,
+    *,
+    scale: int | None = None,
+    weights: str | None = None,
+    backend: str = "auto",
+    device_id: int | None = None,
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto",
+    matrix_in: int | None = None,
+    range_in: int | None = None,
+    matrix: int | None = None,
+    range: int | None = None,
+    format: int | None = None,
+    tilesize: int | Sequence[int] | None = None,
+    overlap: int | Sequence[int] | None = None,
+    num_streams: int = 1,
+    model_path: str | None = None,
+    device_index: int | None = None,
+    fp16: bool | None = None,
+    tile: int | Sequence[int] | None = None,
+    tile_pad: int | Sequence[int] | None = None,
+) -> vs.VideoNode:
+    """MDSR: x2, x3 and x4 in one file; residual blocks, trained for fidelity.
+
+    Lim et al., "Enhanced Deep Residual Networks", CVPR Workshops 2017.
+
+    Args:
+        clip: constant format and size; YUV, RGB or GRAY of 8 to 16 bit integer, half or float.
+        scale: which of the file's scales, 2, 3 or 4; has to be given.
+        weights: a shipped name, or the path of a `.safetensors` or `.pth` file; configurations are read off the
+            file. Default: none; the error says where to get some.
+        backend: how the network is run; `vs-sr doctor` lists the backends that are installed. Default: `auto`.
+        device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
+            GPU, else CPU.
+        precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
+        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
+            else for 601. Default: as tagged.
+        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output. Default: as the input.
+        range: range of the output. Default: as the input.
+        format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
+        tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
+            whole frame. Default: whole frames that fit into half of the memory, else tiles.
+        overlap: pixels that a tile throws away at each inner side, a number or `[horizontal, vertical]`. Default:
+            as far as the network sees, 32 and a quarter of a tile at most.
+        num_streams: sessions that run side by side, each with weights of its own in memory; 1 to 32. The bits
+            stay the same. Default: `1`.
+        model_path: `weights`, as other filters call it.
+        device_index: `device_id`, as other filters call it.
+        fp16: `precision`, as other filters call it.
+        tile: `tilesize`, as other filters call it.
+        tile_pad: `overlap`, as other filters call it.
+
+    Returns:
+        As many frames, at the new size.
+
+    Raises:
+        vapoursynth.Error: an argument or the clip cannot be taken.
+        ArgumentError: there is no such argument, or an alias is given beside the argument itself.
+    """
+
+def SRCNN(
+    clip: vs.VideoNode,
+    *,
+    scale: int | None = None,
+    weights: str | None = None,
+    backend: str = "auto",
+    device_id: int | None = None,
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto",
+    matrix_in: int | None = None,
+    range_in: int | None = None,
+    matrix: int | None = None,
+    range: int | None = None,
+    format: int | None = None,
+    tilesize: int | Sequence[int] | None = None,
+    overlap: int | Sequence[int] | None = None,
+    num_streams: int = 1,
+    model_path: str | None = None,
+    device_index: int | None = None,
+    fp16: bool | None = None,
+    tile: int | Sequence[int] | None = None,
+    tile_pad: int | Sequence[int] | None = None,
+) -> vs.VideoNode:
+    """SRCNN: sharpens an enlarged clip; three layers, luma only.
+
+    Dong et al., "Learning a Deep Convolutional Network for Image SR", ECCV 2014.
+
+    Args:
+        clip: constant format and size; YUV, RGB or GRAY of 8 to 16 bit integer, half or float.
+        scale: the factor by which the clip is enlarged by bicubic first, 1 to 8, 2 by default; 1 is a clip that
+            is enlarged already.
+        weights: a shipped name, or the path of a `.safetensors` or `.pth` file; configurations are read off the
+            file. Default: none; the error says where to get some.
+        backend: how the network is run; `vs-sr doctor` lists the backends that are installed. Default: `auto`.
+        device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
+            GPU, else CPU.
+        precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
+        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
+            else for 601. Default: as tagged.
+        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output. Default: as the input.
+        range: range of the output. Default: as the input.
+        format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
+        tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
+            whole frame. Default: whole frames that fit into half of the memory, else tiles.
+        overlap: pixels that a tile throws away at each inner side, a number or `[horizontal, vertical]`. Default:
+            as far as the network sees, 32 and a quarter of a tile at most.
+        num_streams: sessions that run side by side, each with weights of its own in memory; 1 to 32. The bits
+            stay the same. Default: `1`.
+        model_path: `weights`, as other filters call it.
+        device_index: `device_id`, as other filters call it.
+        fp16: `precision`, as other filters call it.
+        tile: `tilesize`, as other filters call it.
+        tile_pad: `overlap`, as other filters call it.
+
+    Returns:
+        As many frames, at the new size.
+
+    Raises:
+        vapoursynth.Error: an argument or the clip cannot be taken.
+        ArgumentError: there is no such argument, or an alias is given beside the argument itself.
+    """
+
+def SRGAN(
+    clip: vs.VideoNode,
+    *,
+    scale: int | None = None,
+    weights: str | None = None,
+    backend: str = "auto",
+    device_id: int | None = None,
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto",
+    matrix_in: int | None = None,
+    range_in: int | None = None,
+    matrix: int | None = None,
+    range: int | None = None,
+    format: int | None = None,
+    tilesize: int | Sequence[int] | None = None,
+    overlap: int | Sequence[int] | None = None,
+    num_streams: int = 1,
+    model_path: str | None = None,
+    device_index: int | None = None,
+    fp16: bool | None = None,
+    tile: int | Sequence[int] | None = None,
+    tile_pad: int | Sequence[int] | None = None,
+) -> vs.VideoNode:
+    """SRGAN: x2, x4 or x8; trained against a discriminator, for natural looks.
+
+    Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a GAN", CVPR 2017.
+
+    Args:
+        clip: constant format and size; YUV, RGB or GRAY of 8 to 16 bit integer, half or float.
+        scale: has to be that of the weights. Default: as the weights say.
+        weights: a shipped name, or the path of a `.safetensors` or `.pth` file; configurations are read off the
+            file. Default: none; the error says where to get some.
+        backend: how the network is run; `vs-sr doctor` lists the backends that are installed. Default: `auto`.
+        device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
+            GPU, else CPU.
+        precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
+        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
+            else for 601. Default: as tagged.
+        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output. Default: as the input.
+        range: range of the output. Default: as the input.
+        format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
+        tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
+            whole frame. Default: whole frames that fit into half of the memory, else tiles.
+        overlap: pixels that a tile throws away at each inner side, a number or `[horizontal, vertical]`. Default:
+            as far as the network sees, 32 and a quarter of a tile at most.
+        num_streams: sessions that run side by side, each with weights of its own in memory; 1 to 32. The bits
+            stay the same. Default: `1`.
+        model_path: `weights`, as other filters call it.
+        device_index: `device_id`, as other filters call it.
+        fp16: `precision`, as other filters call it.
+        tile: `tilesize`, as other filters call it.
+        tile_pad: `overlap`, as other filters call it.
+
+    Returns:
+        As many frames, at the new size.
+
+    Raises:
+        vapoursynth.Error: an argument or the clip cannot be taken.
+        ArgumentError: there is no such argument, or an alias is given beside the argument itself.
+    """
+
+def SRResNet(
+    clip: vs.VideoNode,
+    *,
+    scale: int | None = None,
+    weights: str | None = None,
+    backend: str = "auto",
+    device_id: int | None = None,
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto",
+    matrix_in: int | None = None,
+    range_in: int | None = None,
+    matrix: int | None = None,
+    range: int | None = None,
+    format: int | None = None,
+    tilesize: int | Sequence[int] | None = None,
+    overlap: int | Sequence[int] | None = None,
+    num_streams: int = 1,
+    model_path: str | None = None,
+    device_index: int | None = None,
+    fp16: bool | None = None,
+    tile: int | Sequence[int] | None = None,
+    tile_pad: int | Sequence[int] | None = None,
+) -> vs.VideoNode:
+    """SRResNet: x2, x3 or x4; residual blocks, trained for fidelity.
+
+    Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a GAN", CVPR 2017.
+
+    Args:
+        clip: constant format and size; YUV, RGB or GRAY of 8 to 16 bit integer, half or float.
+        scale: has to be that of the weights. Default: as the weights say.
+        weights: a shipped name, or the path of a `.safetensors` or `.pth` file; configurations are read off the
+            file. Default: none; the error says where to get some.
+        backend: how the network is run; `vs-sr doctor` lists the backends that are installed. Default: `auto`.
+        device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
+            GPU, else CPU.
+        precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
+        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
+            else for 601. Default: as tagged.
+        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output. Default: as the input.
+        range: range of the output. Default: as the input.
+        format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
+        tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
+            whole frame. Default: whole frames that fit into half of the memory, else tiles.
+        overlap: pixels that a tile throws away at each inner side, a number or `[horizontal, vertical]`. Default:
+            as far as the network sees, 32 and a quarter of a tile at most.
+        num_streams: sessions that run side by side, each with weights of its own in memory; 1 to 32. The bits
+            stay the same. Default: `1`.
+        model_path: `weights`, as other filters call it.
+        device_index: `device_id`, as other filters call it.
+        fp16: `precision`, as other filters call it.
+        tile: `tilesize`, as other filters call it.
+        tile_pad: `overlap`, as other filters call it.
+
+    Returns:
+        As many frames, at the new size.
+
+    Raises:
+        vapoursynth.Error: an argument or the clip cannot be taken.
+        ArgumentError: there is no such argument, or an alias is given beside the argument itself.
+    """
+
+def VDSR(
+    clip: vs.VideoNode,
+    *,
+    scale: int | None = None,
+    weights: str | None = None,
+    backend: str = "auto",
+    device_id: int | None = None,
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto",
+    matrix_in: int | None = None,
+    range_in: int | None = None,
+    matrix: int | None = None,
+    range: int | None = None,
+    format: int | None = None,
+    tilesize: int | Sequence[int] | None = None,
+    overlap: int | Sequence[int] | None = None,
+    num_streams: int = 1,
+    model_path: str | None = None,
+    device_index: int | None = None,
+    fp16: bool | None = None,
+    tile: int | Sequence[int] | None = None,
+    tile_pad: int | Sequence[int] | None = None,
+) -> vs.VideoNode:
+    """VDSR: sharpens an enlarged clip; twenty layers, luma only.
+
+    Kim et al., "Accurate Image Super-Resolution Using Very Deep Networks", CVPR 2016.
+
+    Args:
+        clip: constant format and size; YUV, RGB or GRAY of 8 to 16 bit integer, half or float.
+        scale: the factor by which the clip is enlarged by bicubic first, 1 to 8, 2 by default; 1 is a clip that
+            is enlarged already.
+        weights: a shipped name, or the path of a `.safetensors` or `.pth` file; configurations are read off the
+            file. Default: none; the error says where to get some.
+        backend: how the network is run; `vs-sr doctor` lists the backends that are installed. Default: `auto`.
+        device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
+            GPU, else CPU.
+        precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
+        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
+            else for 601. Default: as tagged.
+        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output. Default: as the input.
+        range: range of the output. Default: as the input.
+        format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
+        tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
+            whole frame. Default: whole frames that fit into half of the memory, else tiles.
+        overlap: pixels that a tile throws away at each inner side, a number or `[horizontal, vertical]`. Default:
+            as far as the network sees, 32 and a quarter of a tile at most.
+        num_streams: sessions that run side by side, each with weights of its own in memory; 1 to 32. The bits
+            stay the same. Default: `1`.
+        model_path: `weights`, as other filters call it.
+        device_index: `device_id`, as other filters call it.
+        fp16: `precision`, as other filters call it.
+        tile: `tilesize`, as other filters call it.
+        tile_pad: `overlap`, as other filters call it.
+
+    Returns:
+        As many frames, at the new size.
+
+    Raises:
+        vapoursynth.Error: an argument or the clip cannot be taken.
+        ArgumentError: there is no such argument, or an alias is given beside the argument itself.
+    """
+
+def ZoomingSlowMo(
+    clip: vs.VideoNode,
+    *,
+    window: int | None = None,
+    multi: int | None = None,
+    carry: bool | None = None,
+    segment: int | None = None,
+    lookahead: int | None = None,
+    sc: bool = True,
+    sc_threshold: float = 0.3,
+    weights: str | None = None,
+    backend: str = "auto",
+    device_id: int | None = None,
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto",
+    matrix_in: int | None = None,
+    range_in: int | None = None,
+    matrix: int | None = None,
+    range: int | None = None,
+    format: int | None = None,
+    tilesize: int | Sequence[int] | None = None,
+    overlap: int | Sequence[int] | None = None,
+    checkpoint: int = 8,
+    state_memory: int = 1024,
+    state_in: str | None = None,
+    state_out: str | None = None,
+    model_path: str | None = None,
+    device_index: int | None = None,
+    fp16: bool | None = None,
+    tile: int | Sequence[int] | None = None,
+    tile_pad: int | Sequence[int] | None = None,
+) -> vs.VideoNode:
+    """ZoomingSlowMo: 4x the resolution and 2x the frame rate in one network (recurrent, deformable).
+
+    Xiang et al., "Zooming Slow-Mo", CVPR 2020.
+
+    Args:
+        clip: constant format and size, 8x8 at least; 4:2:0 needs even sizes, as always in VapourSynth.
+        window: input frames per step, one of them shared with the next step; 2 to 64. More frames see further,
+            and need more memory. Default: `4`.
+        multi: frame-rate factor; 1 is super-resolution alone. Default: `2`.
+        carry: carry the forward direction's state from window to window. Default: the model's.
+        segment: windows after which a carried state begins anew, counted from the clip's beginning; a seek looks
+            back that far at most. 0: at cuts alone. Default: the model's.
+        lookahead: further frames that the backward direction sees behind a window, computed and thrown away; 0 to
+            64. Default: the model's.
+        sc: nothing passes a cut, and the frame before it is repeated, never blended. Cuts are what
+            `_SceneChangeNext` and `_SceneChangePrev` say, or what is found where they are absent. Default:
+            `True`.
+        sc_threshold: how different frames must be for a cut to be found, 0 to 1. Default: `0.3`.
+        weights: a shipped name, or the path of a `.safetensors` or `.pth` file; configurations are read off the
+            file. Default: `zooming_slow_mo_compact`.
+        backend: how the network is run; `vs-sr doctor` lists the backends that are installed. Default: `auto`.
+        device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
+            GPU, else CPU.
+        precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
+        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
+            else for 601. Default: as tagged.
+        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output. Default: as the input.
+        range: range of the output. Default: as the input.
+        format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
+        tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
+            whole frame. Default: whole frames that fit into half of the memory, else tiles.
+        overlap: pixels that a tile throws away at each inner side, a number or `[horizontal, vertical]`. Default:
+            as far as the network sees, 32 and a quarter of a tile at most.
+        checkpoint: windows from one checkpoint of the carried state to the next. Default: `8`.
+        state_memory: MiB of memory that checkpoints may take; fewer are kept then. Default: `1024`.
+        state_in: file of a carried state to begin with, that `state_out` has written. Default: zero.
+        state_out: file that the carried state is written to, at checkpoints and at the end. Default: none.
+        model_path: `weights`, as other filters call it.
+        device_index: `device_id`, as other filters call it.
+        fp16: `precision`, as other filters call it.
+        tile: `tilesize`, as other filters call it.
+        tile_pad: `overlap`, as other filters call it.
+
+    Returns:
+        `multi` times as many frames; the last is repeated, so that durations add up, at the new size.
+
+    Raises:
+        vapoursynth.Error: an argument or the clip cannot be taken.
+        ArgumentError: there is no such argument, or an alias is given beside the argument itself.
+    """
