@@ -130,7 +130,8 @@ class Renderer:
             size=job.size,
             scale=variant.scale,
             tile=tile,
-            overlap=tiles.overlaps(tile, job.options.overlap, variant.halo),
+            overlap=job.options.overlap,
+            halo=variant.halo,
             multiple=variant.multiple,
             divisible=variant.halo is not None or not image,
         )
@@ -163,7 +164,7 @@ class Renderer:
             "weights": "none" if plan.source is None else _digest(plan.source.path),
             "size": "x".join(map(str, layout.size)),
             "tilesize": "x".join(map(str, layout.tile)),
-            "overlap": "x".join(map(str, layout.overlap)),
+            "overlap": str(layout.overlap),
             "window": str(grid.window),
             "segment": str(grid.segment),
             "precision": plan.precision,

@@ -42,21 +42,24 @@ class Layout:
     scale: int
     tile: tuple[int, int] = (0, 0)
     """Width and height of a tile; 0: the whole side."""
-    overlap: tuple[int, int] = (0, 0)
+    overlap: tuple[int, int] | None = None
+    """Of tiles; None: by default."""
+    halo: int | None = None
     multiple: int = 1
     divisible: bool = True
     """Whether smaller tiles may be taken when memory runs out; not where each change of the picture."""
 
     def tiles(self) -> tuple[Tile, ...]:
         """The tiles, at least one."""
-        return tiles.cover(self.size, self.tile, self.overlap, self.multiple) or (tiles.whole(self.size),)
+        overlap = tiles.overlaps(self.tile, self.overlap, self.halo)
+        return tiles.cover(self.size, self.tile, overlap, self.multiple) or (tiles.whole(self.size),)
 
     def smaller(self) -> Layout | None:
         """The layout to try next where this one takes too much memory; None: there is none."""
         side = tiles.halved(self.size, self.tile) if self.divisible else None
         if side is None:
             return None
-        overlap = (min(self.overlap[0], side[0] // 4), min(self.overlap[1], side[1] // 4))
+        overlap = self.overlap and (min(self.overlap[0], side[0] // 4), min(self.overlap[1], side[1] // 4))
         return replace(self, tile=side, overlap=overlap)
 
 
