@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import generated
 import pytest
-from bench import models_table
+from bench import cuts, models_table
 from bench.table import readme
 from support import ROOT
 
-from vs_sr import cli
+from vs_sr import cli, scenes
 from vs_sr.cli import evaluate
 
 if TYPE_CHECKING:
@@ -33,6 +33,17 @@ def test_the_figures_are_the_recorded_ones() -> None:
 def test_generated_files_are_up_to_date(path: Path) -> None:
     up_to_date = path.is_file() and path.read_text(encoding="utf-8") == generated.files()[path]
     assert up_to_date, f"{path.relative_to(ROOT)}: {generated.COMMAND} brings it up to date"
+
+
+def test_the_page_of_cuts_is_that_of_the_record() -> None:
+    text = cuts.PAGE.read_text(encoding="utf-8")
+    record = json.loads(cuts.RECORD.read_text(encoding="utf-8"))
+    assert cuts.page(text, record) == text, "python -m tests.bench.cuts --table brings docs/cuts.md up to date"
+    assert record["threshold"] == scenes.THRESHOLD
+    hard = [row for row in record["rows"] if row["kind"] in cuts.HARD]
+    found, false, there = cuts.total(hard, scenes.THRESHOLD)
+    assert found / there >= 0.95
+    assert found / (found + false) >= 0.98
 
 
 def test_the_pages_of_models_have_what_readers_look_for() -> None:

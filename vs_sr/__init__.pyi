@@ -119,7 +119,7 @@ def BasicVSR(
     segment: int | None = None,
     lookahead: int | None = None,
     sc: bool = True,
-    sc_threshold: float = 0.3,
+    sc_threshold: float = 0.5,
     weights: str | None = None,
     backend: str = "auto",
     device_id: int | None = None,
@@ -158,7 +158,8 @@ def BasicVSR(
         sc: nothing passes a cut, and the frame before it is repeated, never blended. Cuts are what
             `_SceneChangeNext` and `_SceneChangePrev` say, or what is found where they are absent. Default:
             `True`.
-        sc_threshold: how different frames must be for a cut to be found, 0 to 1. Default: `0.3`.
+        sc_threshold: how different frames must be for a cut to be found: from 0, every change, to 1, hardly any.
+            Default: `0.5`.
         weights: a shipped name, or the path of a `.safetensors` or `.pth` file; configurations are read off the
             file. Default: none; the error says where to get some.
         backend: how the network is run; `vs-sr doctor` lists the backends that are installed. Default: `auto`.
@@ -258,7 +259,7 @@ def EDVR(
     clip: vs.VideoNode,
     *,
     sc: bool = True,
-    sc_threshold: float = 0.3,
+    sc_threshold: float = 0.5,
     weights: str | None = None,
     backend: str = "auto",
     device_id: int | None = None,
@@ -285,7 +286,8 @@ def EDVR(
         sc: nothing passes a cut, and the frame before it is repeated, never blended. Cuts are what
             `_SceneChangeNext` and `_SceneChangePrev` say, or what is found where they are absent. Default:
             `True`.
-        sc_threshold: how different frames must be for a cut to be found, 0 to 1. Default: `0.3`.
+        sc_threshold: how different frames must be for a cut to be found: from 0, every change, to 1, hardly any.
+            Default: `0.5`.
         weights: a shipped name, or the path of a `.safetensors` or `.pth` file; configurations are read off the
             file. Default: none; the error says where to get some.
         backend: how the network is run; `vs-sr doctor` lists the backends that are installed. Default: `auto`.
@@ -693,7 +695,7 @@ def ZoomingSlowMo(
     segment: int | None = None,
     lookahead: int | None = None,
     sc: bool = True,
-    sc_threshold: float = 0.3,
+    sc_threshold: float = 0.5,
     weights: str | None = None,
     backend: str = "auto",
     device_id: int | None = None,
@@ -732,7 +734,8 @@ def ZoomingSlowMo(
         sc: nothing passes a cut, and the frame before it is repeated, never blended. Cuts are what
             `_SceneChangeNext` and `_SceneChangePrev` say, or what is found where they are absent. Default:
             `True`.
-        sc_threshold: how different frames must be for a cut to be found, 0 to 1. Default: `0.3`.
+        sc_threshold: how different frames must be for a cut to be found: from 0, every change, to 1, hardly any.
+            Default: `0.5`.
         weights: a shipped name, or the path of a `.safetensors` or `.pth` file; configurations are read off the
             file. Default: `zooming_slow_mo_compact`.
         backend: how the network is run; `vs-sr doctor` lists the backends that are installed. Default: `auto`.

@@ -81,7 +81,10 @@ class Arguments:
         default=True,
     )
     sc_threshold: float = _argument(
-        VIDEO, "how different frames must be for a cut to be found, 0 to 1", default=0.3, limits=(0, 1)
+        VIDEO,
+        "how different frames must be for a cut to be found: from 0, every change, to 1, hardly any",
+        default=0.5,
+        limits=(0, 1),
     )
     weights: str | None = _argument(
         ALL,

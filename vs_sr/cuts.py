@@ -1,16 +1,96 @@
-"""Scene cuts of a clip, as its frame properties tell them."""
+"""Every frame's word on scene cuts: the properties that it came with, else what our own detector sees."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, cast
+
+import vapoursynth as vs
+
+from vs_sr import _bridge, color, scenes
 
 if TYPE_CHECKING:
-    import vapoursynth as vs
+    from collections.abc import Sequence
 
-THRESHOLD = 0.3
-RANGE = (0.0, 1.0)
+    import numpy as np
+    import numpy.typing as npt
+
+_STEP = 8
+"""Frames that are looked at together, to compare each pair once. More would make a seek read further."""
 
 
-def mark(name: str, clip: vs.VideoNode, threshold: float) -> vs.VideoNode:
-    """The clip with ``_SceneChangePrev`` and ``_SceneChangeNext`` as it has them."""
-    return clip
+def mark(name: str, clip: vs.VideoNode, threshold: float = scenes.THRESHOLD) -> vs.VideoNode:
+    """The clip with ``_SceneChangePrev`` and ``_SceneChangeNext`` on every frame, 0 or 1, both sides agreeing.
+
+    Between two frames of which at least one has either property, the properties decide; elsewhere the detector
+    (:class:`vs_sr.scenes.Copies`) does. Nothing else of the frames changes.
+
+    Args:
+        name: of the filter; errors begin with it.
+        clip: of a format that :func:`vs_sr.frames.check_format` allows.
+        threshold: of the detector.
+    """
+    tags = _bridge.temporal(
+        name,
+        _small(clip),
+        _Detector(clip.num_frames, threshold),
+        width=1,
+        height=1,
+        format=vs.GRAY8,
+        step=_STEP,
+        multi=1,
+        share=0,
+        before=scenes.REACH,
+        after=scenes.REACH,
+    )
+    return cast("vs.VideoNode", clip.std.CopyFrameProps(tags, props=[scenes.PREVIOUS, scenes.NEXT]))
+
+
+def _small(clip: vs.VideoNode) -> vs.VideoNode:
+    """Luma of the size that the detector takes, GRAYS, with no properties but the two.
+
+    Without the tags of colour and fields nothing can contradict the format; a cut is one in any matrix.
+    """
+    rgb = cast("vs.VideoFormat", clip.format).color_family == vs.RGB
+    plain = clip.std.RemoveFrameProps()
+    luma = plain if rgb else plain.std.ShufflePlanes(0, vs.GRAY)
+    matrix = {"matrix": color.Matrix.ST170_M} if rgb else {}
+    # reduced in its own format first, which is twice as quick
+    small = luma.resize.Bilinear(scenes.WIDTH, scenes.HEIGHT).resize.Point(format=vs.GRAYS, **matrix)
+    return cast("vs.VideoNode", small.std.CopyFrameProps(clip, props=[scenes.PREVIOUS, scenes.NEXT]))
+
+
+class _Detector:
+    """What the plugin calls for a group of frames."""
+
+    def __init__(self, length: int, threshold: float) -> None:
+        self._length = length
+        self._threshold = threshold
+
+    def __call__(
+        self, group: int, want: int, numbers: list[int], frames: list[vs.VideoFrame]
+    ) -> Sequence[vs.VideoFrame]:
+        tags = {n: scenes.read(frame.props) for n, frame in zip(numbers, frames, strict=True)}
+        copies = scenes.Copies({n: _copy(frame) for n, frame in zip(numbers, frames, strict=True)})
+        first = group * _STEP
+        found = [self._cut(i, tags, copies) for i in range(first - 1, first + want)]
+        blank = vs.core.create_video_frame(vs.core.get_video_format(vs.GRAY8), 1, 1)
+        blank[0][0, 0] = 0
+        made = []
+        for previous, following in pairwise(found):
+            frame = blank.copy()
+            frame.props[scenes.PREVIOUS], frame.props[scenes.NEXT] = int(previous), int(following)
+            made.append(frame)
+        return made
+
+    def _cut(self, i: int, tags: dict[int, scenes.Tags], copies: scenes.Copies) -> bool:
+        """Whether there is a cut between the frames i and i+1; the clip's ends can be told, not seen."""
+        told = scenes.told(tags.get(i), tags.get(i + 1))
+        return copies.cut(i, self._threshold) if told is None else told
+
+
+def _copy(frame: vs.VideoFrame) -> npt.NDArray[np.float32]:
+    """The pixels, in 0..1; those that are no number, in clips of floating point, are black."""
+    import numpy as np
+
+    return np.nan_to_num(np.asarray(frame[0]), nan=0.0).clip(0, 1)
