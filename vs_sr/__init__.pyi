@@ -16,6 +16,7 @@ from vs_sr.errors import VsSrError as VsSrError
 from vs_sr.errors import WeightsError as WeightsError
 from vs_sr.functions import register as register
 from vs_sr.hookspecs import hookimpl as hookimpl
+from vs_sr.scheduler.state import State as State
 from vs_sr.spec import Backend as Backend
 from vs_sr.spec import Model as Model
 from vs_sr.spec import Published as Published
@@ -40,6 +41,7 @@ __all__ = [  # noqa: RUF022 - plain order
     "SRCNN",
     "SRGAN",
     "SRResNet",
+    "State",
     "VDSR",
     "Variant",
     "VsSrError",

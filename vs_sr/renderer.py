@@ -163,8 +163,7 @@ class Renderer:
             "model": plan.model,
             "weights": "none" if plan.source is None else _digest(plan.source.path),
             "size": "x".join(map(str, layout.size)),
-            "tilesize": "x".join(map(str, layout.tile)),
-            "overlap": str(layout.overlap),
+            "tiles": _tiles(layout),
             "window": str(grid.window),
             "segment": str(grid.segment),
             "precision": plan.precision,
@@ -192,6 +191,14 @@ class Renderer:
             fingerprint=self._fingerprint(scheduler.session.plan, scheduler.layout),
             tiles=states,
         ).save(cast("str", self._job.options.state_out))
+
+
+def _tiles(layout: Layout) -> str:
+    """The tiles of a frame, in words that are the same for the same tiles."""
+    parts = layout.tiles()
+    if len(parts) == 1:
+        return "whole"
+    return ", ".join(f"{part.columns.start}-{part.columns.stop}x{part.rows.start}-{part.rows.stop}" for part in parts)
 
 
 @cache

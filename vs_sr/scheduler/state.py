@@ -50,6 +50,7 @@ class State:
         Raises:
             OSError: the file cannot be written; what was there before is still there.
         """
+        import torch
         from safetensors.torch import save
 
         tensors = {
@@ -57,11 +58,11 @@ class State:
             for tile, state in enumerate(self.tiles)
             for part, tensor in enumerate(state or ())
         }
+        tensors["known"] = torch.tensor([state is not None for state in self.tiles])  # a file without tensors is none
         facts = {"window": self.window, "past": self.past, "frames": self.frames, "final": int(self.final)}
         metadata = {
             "kind": _KIND,
             **{key: str(value) for key, value in facts.items()},
-            "tiles": str(len(self.tiles)),
             "fingerprint": json.dumps(dict(self.fingerprint), sort_keys=True),
         }
         path = Path(path)
@@ -102,9 +103,10 @@ class State:
     def peek(cls, path: str | os.PathLike[str]) -> State:
         """As :meth:`load`, from the file's header alone: without numbers, and without importing torch."""
         try:
-            metadata = checkpoint.read(Path(path)).metadata
+            file = checkpoint.read(Path(path))
         except WeightsError as error:
             raise ArgumentError(f"the state cannot be read: {error}") from None
+        metadata = file.metadata
         if metadata.get("kind") != _KIND:
             raise ArgumentError(f"{path} is no state; a run with state_out= writes one")
         try:
@@ -114,7 +116,7 @@ class State:
                 frames=int(metadata["frames"]),
                 final=metadata["final"] == "1",
                 fingerprint=dict(json.loads(metadata["fingerprint"])),
-                tiles=(None,) * int(metadata["tiles"]),
+                tiles=(None,) * file.shapes["known"][0],
             )
         except (KeyError, ValueError, TypeError) as error:
             raise ArgumentError(f"the state {path} is damaged: {error!r}") from None
