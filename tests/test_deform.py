@@ -13,7 +13,7 @@ import torch
 from torch.library import opcheck
 from torchvision.ops import deform_conv2d as torchvision_deform_conv2d
 
-from vs_sr.ops import deform_conv2d
+from vs_sr.ops import deform, deform_conv2d
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,6 +89,17 @@ def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(deform_conv2d(*tensors, padding=1), whole, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 1e30])
+def test_a_wild_position_spoils_its_pixel_alone(value: float) -> None:
+    tensors = inputs(1, 8, 4, 2, (6, 7))
+    expected = deform_conv2d(*tensors, padding=1)
+    tensors[1][0, 5, 2, 3] = value
+    found = deform_conv2d(*tensors, padding=1)
+    changed = (found != expected).any(1)[0]  # a NaN differs from everything
+    assert changed.nonzero().tolist() == [[2, 3]]
+    assert bool(found.isfinite().all()) == (value == value)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_positions_are_not_rounded_to_the_features_precision(dtype: torch.dtype) -> None:
     """At column 470 a half's steps are a quarter of a pixel."""
@@ -121,6 +132,16 @@ def test_opcheck() -> None:
         opcheck(torch.ops.vs_sr.deform_conv2d.default, (*tensors, *geometry))
     grad = torch.randn(2, 3, 5, 6)
     opcheck(torch.ops.vs_sr.deform_conv2d_backward.default, (grad, *plain[:4], *geometry))
+
+
+def test_both_ways_of_sampling_agree() -> None:
+    """The CPU's, and the one of other devices and of gradients."""
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x, offset, mask, weight, bias = inputs(2, 16, 8, 2, (13, 17), sigma=4.0)
+        x, offset = x.contiguous(memory_format=layout), offset.contiguous(memory_format=layout)
+        geometry = ((1, 1), (1, 1), (1, 1))
+        found = deform._forward_on_cpu(x, offset, mask, weight, bias, *geometry)
+        torch.testing.assert_close(found, deform._forward(x, offset, mask, weight, bias, *geometry), atol=2e-5, rtol=0)
 
 
 def test_survives_compilation() -> None:

@@ -1,9 +1,10 @@
 """Modulated deformable convolution (DCNv2) as the torch operator ``vs_sr::deform_conv2d``.
 
-Zhu et al., "Deformable ConvNets v2" (CVPR 2019), section 3.2. One formulation serves every device: bilinear
-sampling by ``grid_sample`` with the offset groups in the batch and the kernel taps in the height, then one
-matrix product, strip of output rows by strip, so that the column buffer stays in the cache and never grows
-with the image. It is opaque to ``torch.compile``, which would turn the sampling into scalar gathers.
+Zhu et al., "Deformable ConvNets v2" (CVPR 2019), section 3.2: bilinear samples, then one product, strip of
+output rows by strip, so that the column buffer stays in the cache and never grows with the image. On the CPU a
+sample is a weighted sum of four rows of a table, which ``embedding_bag`` is quick at; on other devices, and
+for gradients, sampling is ``grid_sample`` with the offset groups in the batch and the kernel taps in the
+height. It is opaque to ``torch.compile``, which would turn the sampling into scalar gathers.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch.library import Library, register_autograd, register_fake
+from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
-_COLUMN_BYTES = 8 << 20
+_COLUMN_BYTES = 4 << 20
 """Bound on one strip's column buffer: larger ones leave the cache, smaller ones pay for more calls."""
 
 _LIBRARY = Library("vs_sr", "DEF")
@@ -114,8 +116,26 @@ def _output_size(
     return height, width
 
 
+def _tap_positions(
+    weight: Tensor,
+    size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    """Where the taps of an output row and of an output column look without an offset: y (K, Ho) and x (K, Wo)."""
+    kh, kw = weight.shape[2:]
+    tap = torch.arange(kh * kw, device=weight.device)
+    y, x = (
+        (number * dilation[i])[:, None] + torch.arange(size[i], device=weight.device) * stride[i] - padding[i]
+        for i, number in enumerate((tap // kw, tap % kw))
+    )
+    return y.to(dtype), x.to(dtype)
+
+
 class _Sampler:
-    """Samples strips of output rows of one image; the geometry is shared by forward and backward."""
+    """Samples strips of output rows by ``grid_sample``; the geometry is shared by forward and backward."""
 
     def __init__(
         self,
@@ -141,13 +161,10 @@ class _Sampler:
         self.mask = mask.view(batch, self.groups, self.taps, self.out_height, self.out_width)
         # grid_sample wants pixel p of n at (2p + 1) / n - 1
         self.scale = (2.0 / self.width, 2.0 / self.height)
-        rows = torch.arange(self.out_height, device=x.device, dtype=self.dtype) * stride[0] - padding[0]
-        cols = torch.arange(self.out_width, device=x.device, dtype=self.dtype) * stride[1] - padding[1]
-        tap = torch.arange(self.taps, device=x.device)
-        # (K, 1, Wo) and (K, Ho, 1): where each tap looks without an offset
-        x0 = ((tap % kw * dilation[1]).to(self.dtype)[:, None] + cols)[:, None, :]
-        y0 = ((tap // kw * dilation[0]).to(self.dtype)[:, None] + rows)[:, :, None]
-        self.x0, self.y0 = (scale * (p + 0.5) - 1 for scale, p in zip(self.scale, (x0, y0), strict=True))
+        y0, x0 = _tap_positions(weight, mask.shape[2:], stride, padding, dilation, self.dtype)
+        self.x0, self.y0 = (
+            scale * (p + 0.5) - 1 for scale, p in zip(self.scale, (x0[:, None, :], y0[:, :, None]), strict=True)
+        )
         per_row = channels * self.taps * self.out_width * self.x.element_size()
         self.strip = max(1, min(self.out_height, _COLUMN_BYTES // per_row))
 
@@ -198,6 +215,81 @@ def _forward(
     return out.permute(0, 3, 1, 2)
 
 
+class _Table:
+    """One image on the CPU as a table, from which ``embedding_bag`` adds up weighted rows.
+
+    A row is a pixel's channels of one group. Around the image lies a border of zeros, to which every position
+    outside is clamped.
+    """
+
+    def __init__(self, image: Tensor, groups: int, taps: int) -> None:
+        channels, self.height, self.width = image.shape
+        dtype = torch.promote_types(image.dtype, torch.float32)
+        padded = image.new_zeros((self.height + 2, self.width + 2, channels), dtype=dtype)
+        padded[1:-1, 1:-1] = image.permute(1, 2, 0)
+        self.rows = padded.view(-1, channels // groups)
+        self.step, self.line = groups, (self.width + 2) * groups
+        group = torch.arange(groups, dtype=torch.int32).repeat_interleave(taps)
+        self.corners = [group + corner for corner in (0, self.step, self.line, self.line + self.step)]
+
+    def sample(self, dy: Tensor, dx: Tensor, mask: Tensor, y0: Tensor, x0: Tensor) -> Tensor:
+        """Bilinear samples at (y0 + ``dy``, x0 + ``dx``), times ``mask``: all (rows, Wo, G*K), C/G values each."""
+        y, x = (self.rows.new_empty(mask.shape) for _ in range(2))
+        torch.add(dy, y0 + 1, out=y).clamp_(0, self.height + 1)
+        torch.add(dx, x0 + 1, out=x).clamp_(0, self.width + 1)
+        top, left = y.floor().clamp_(max=self.height), x.floor().clamp_(max=self.width)
+        first = top.to(torch.int32).mul_(self.line).add_(left.to(torch.int32), alpha=self.step)
+        first.clamp_(0, self.height * self.line + self.width * self.step)  # where a position is not a number
+        bags = first.new_empty((*first.shape, 4))
+        for number, corner in enumerate(self.corners):
+            torch.add(first, corner, out=bags[..., number])
+        weights = y.new_empty(bags.shape)
+        below, right = y.sub_(top).mul_(mask), x.sub_(left)
+        above = torch.sub(mask, below, out=top)
+        torch.mul(above, right, out=weights[..., 1])
+        torch.sub(above, weights[..., 1], out=weights[..., 0])
+        torch.mul(below, right, out=weights[..., 3])
+        torch.sub(below, weights[..., 3], out=weights[..., 2])
+        return F.embedding_bag(bags.view(-1, 4), self.rows, mode="sum", per_sample_weights=weights.view(-1, 4))
+
+
+def _forward_on_cpu(
+    x: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> Tensor:
+    batch, channels = x.shape[:2]
+    taps = weight.shape[2] * weight.shape[3]
+    groups = mask.shape[1] // taps
+    height, width = mask.shape[2:]
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    y0, x0 = _tap_positions(weight, (height, width), stride, padding, dilation, dtype)
+    y0, x0 = y0.t().repeat(1, groups)[:, None], x0.t().repeat(1, groups)  # (Ho, 1, G*K), (Wo, G*K)
+    dy, dx = offset.permute(0, 2, 3, 1).unflatten(3, (-1, 2)).unbind(4)  # (B, Ho, Wo, G*K)
+    mask = mask.permute(0, 2, 3, 1)
+    # A pixel's samples lie side by side, so that what is left is a plain convolution over K "pixels" of C
+    # "channels" with a stride of K. (As a convolution of 1x1, torch would not give it to oneDNN on one thread.)
+    kernel = weight.to(x.dtype).unflatten(1, (groups, -1)).flatten(3).transpose(2, 3)  # (O, G, K, C/G)
+    kernel = kernel.reshape(-1, 1, taps, channels).permute(0, 3, 1, 2)
+    bias = None if bias is None else bias.to(x.dtype)
+    # Channels last: so are the samples, and the convolutions behind it are quicker.
+    out = x.new_empty((batch, height, width, weight.shape[0]))
+    strip = max(1, _COLUMN_BYTES // (channels * taps * width * dtype.itemsize))
+    for image in range(batch):
+        table = _Table(x[image], groups, taps)
+        for row in range(0, height, strip):
+            rows = slice(row, row + strip)
+            samples = table.sample(dy[image, rows], dx[image, rows], mask[image, rows], y0[rows], x0)
+            columns = samples.to(x.dtype).view(1, -1, width * taps, channels).permute(0, 3, 1, 2)
+            out[image, rows] = F.conv2d(columns, kernel, bias, stride=(1, taps))[0].permute(1, 2, 0)
+    return out.permute(0, 3, 1, 2)
+
+
 def _backward(
     grad: Tensor,
     x: Tensor,
@@ -242,8 +334,9 @@ def _backward(
     )
 
 
+_LIBRARY.impl("deform_conv2d", _forward_on_cpu, "CPU")
+_LIBRARY.impl("deform_conv2d", _forward, "CUDA")
 for _device in ("CPU", "CUDA"):
-    _LIBRARY.impl("deform_conv2d", _forward, _device)
     _LIBRARY.impl("deform_conv2d_backward", _backward, _device)
 
 
