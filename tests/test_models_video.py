@@ -140,8 +140,8 @@ _EDVR_MUTATIONS = [  # (module, what is replaced, by what)
     ("edvr.network", "return lrelu(self.conv_first(frame))", "return self.conv_first(frame)"),
     ("edvr.network", "self.conv_last(lrelu(self.conv_hr(x)))", "self.conv_last(self.conv_hr(x))"),
     ("edvr.network", "middle = pyramids[self.frames // 2]", "middle = pyramids[0]"),
-    ("edvr.network", "return base + out", "return out"),
-    ("layers", "F.leaky_relu(x, 0.1)", "F.leaky_relu(x, 0.2)"),
+    ("edvr.network", "(picture if self.hr_in else enlarge(picture, 4)) + detail", "detail"),
+    ("layers", "F.leaky_relu(x, 0.1,", "F.leaky_relu(x, 0.2,"),
     ("layers", "deform_conv2d(x, offset, mask,", "deform_conv2d(x, _swapped(offset), mask,"),
     ("layers", 'mode="bilinear", align_corners=False', 'mode="bilinear", align_corners=True'),
 ]

@@ -27,8 +27,8 @@ def conv3(inputs: int, outputs: int, stride: int = 1, *, bias: bool = True) -> n
 
 
 def lrelu(x: Tensor) -> Tensor:
-    """Leaky ReLU of slope 0.1, the video networks' activation."""
-    return F.leaky_relu(x, 0.1)
+    """Leaky ReLU of slope 0.1, the video networks' activation; in place, so ``x`` has to be fresh from a layer."""
+    return F.leaky_relu(x, 0.1, inplace=True)
 
 
 def up2(x: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = conv3(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(x)))
+        return self.conv2(F.relu(self.conv1(x), inplace=True)).add_(x)
 
 
 class Pyramid(NamedTuple):

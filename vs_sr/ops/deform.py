@@ -116,6 +116,12 @@ def _output_size(
     return height, width
 
 
+def _output(x: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
+    """(B, O, Ho, Wo), channels last: products are quicker this way round, and so are the convolutions behind."""
+    size = (x.shape[0], weight.shape[0], *mask.shape[2:])
+    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+
+
 def _tap_positions(
     weight: Tensor,
     size: Sequence[int],
@@ -205,14 +211,14 @@ def _forward(
     sampler = _Sampler(x, offset, mask, weight, stride, padding, dilation)
     matrix = weight.to(x.dtype).flatten(1).t()  # (C*K, O)
     bias = x.new_zeros(weight.shape[0]) if bias is None else bias.to(x.dtype)
-    # Channels last: the product is quicker this way round, and so are the convolutions behind it.
-    out = x.new_empty((x.shape[0], sampler.out_height, sampler.out_width, weight.shape[0]))
+    out = _output(x, weight, mask)
+    pixels = out.permute(0, 2, 3, 1)
     for image, rows in sampler.strips():
         samples = sampler.sample(image, sampler.grid(image, rows))
         samples.mul_(sampler.mask[image, :, None, :, rows])
         columns = samples.view(matrix.shape[0], -1).to(x.dtype)  # (C*K, rows*Wo)
-        torch.addmm(bias, columns.t(), matrix, out=out[image, rows].flatten(0, 1))
-    return out.permute(0, 3, 1, 2)
+        torch.addmm(bias, columns.t(), matrix, out=pixels[image, rows].flatten(0, 1))
+    return out
 
 
 class _Table:
@@ -263,6 +269,7 @@ def _forward_on_cpu(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> Tensor:
+    out = _output(x, weight, mask)
     batch, channels = x.shape[:2]
     taps = weight.shape[2] * weight.shape[3]
     groups = mask.shape[1] // taps
@@ -277,8 +284,6 @@ def _forward_on_cpu(
     kernel = weight.to(x.dtype).unflatten(1, (groups, -1)).flatten(3).transpose(2, 3)  # (O, G, K, C/G)
     kernel = kernel.reshape(-1, 1, taps, channels).permute(0, 3, 1, 2)
     bias = None if bias is None else bias.to(x.dtype)
-    # Channels last: so are the samples, and the convolutions behind it are quicker.
-    out = x.new_empty((batch, height, width, weight.shape[0]))
     strip = max(1, _COLUMN_BYTES // (channels * taps * width * dtype.itemsize))
     for image in range(batch):
         table = _Table(x[image], groups, taps)
@@ -286,8 +291,8 @@ def _forward_on_cpu(
             rows = slice(row, row + strip)
             samples = table.sample(dy[image, rows], dx[image, rows], mask[image, rows], y0[rows], x0)
             columns = samples.to(x.dtype).view(1, -1, width * taps, channels).permute(0, 3, 1, 2)
-            out[image, rows] = F.conv2d(columns, kernel, bias, stride=(1, taps))[0].permute(1, 2, 0)
-    return out.permute(0, 3, 1, 2)
+            out[image, :, rows] = F.conv2d(columns, kernel, bias, stride=(1, taps))[0]
+    return out
 
 
 def _backward(
@@ -342,8 +347,7 @@ for _device in ("CPU", "CUDA"):
 
 @register_fake("vs_sr::deform_conv2d", lib=_LIBRARY)
 def _(x, offset, mask, weight, bias, stride, padding, dilation):  # type: ignore[no-untyped-def]
-    height, width = _output_size(x, weight, stride, padding, dilation)
-    return x.new_empty((x.shape[0], height, width, weight.shape[0])).permute(0, 3, 1, 2)
+    return _output(x, weight, mask)
 
 
 @register_fake("vs_sr::deform_conv2d_backward", lib=_LIBRARY)

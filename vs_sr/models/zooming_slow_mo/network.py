@@ -60,7 +60,7 @@ class PCDAlign(nn.Module):
         offset = lrelu(layer(3, "offset_conv2")(offset))
         feature = lrelu(layer(3, "dcnpack")(source.l3, offset))
         for level, a, b in ((2, source.l2, target.l2), (1, source.l1, target.l1)):
-            coarse = 2 * up2(offset)
+            coarse = up2(2 * offset)
             offset = lrelu(layer(level, "offset_conv1")(torch.cat([a, b], 1)))
             offset = lrelu(layer(level, "offset_conv2")(torch.cat([offset, coarse], 1)))
             offset = lrelu(layer(level, "offset_conv3")(offset))
