@@ -31,6 +31,11 @@ def lrelu(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.1, inplace=True)
 
 
+def dense(x: Tensor) -> Tensor:
+    """``x`` without gaps in memory, channels last: of a part of the channels, torch works number by number."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 def up2(x: Tensor) -> Tensor:
     """Twice the size, bilinear, half-pixel centres."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
@@ -103,5 +108,5 @@ class DeformableConv(nn.Module):
 
     def forward(self, x: Tensor, offset_feature: Tensor) -> Tensor:
         z = self.get_submodule(self.name)(offset_feature)
-        offset, mask = z[:, : self.offsets], torch.sigmoid(z[:, self.offsets :])
+        offset, mask = z[:, : self.offsets], torch.sigmoid(dense(z[:, self.offsets :]))
         return deform_conv2d(x, offset, mask, self.weight, self.bias, padding=1)

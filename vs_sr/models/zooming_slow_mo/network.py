@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vs_sr.models.layers import DeformableConv, Pyramid, ResidualBlock, as_weights, conv3, lrelu, up2
+from vs_sr.models.layers import DeformableConv, Pyramid, ResidualBlock, as_weights, conv3, dense, lrelu, up2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +101,7 @@ class ConvLSTMCell(nn.Module):
         self.conv = conv3(2 * channels, 4 * channels)
 
     def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        i, f, o, g = self.conv(torch.cat([x, h], 1)).chunk(4, 1)
+        i, f, o, g = (dense(part) for part in self.conv(torch.cat([x, h], 1)).chunk(4, 1))
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c
 
