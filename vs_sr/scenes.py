@@ -109,7 +109,7 @@ class Copies:
             i: number of the frame before.
             threshold: what :meth:`score` has to exceed.
         """
-        return self._bound(i) > threshold and self.score(i) > threshold
+        return self._bound(i) > threshold and self._new(i, i + 1) > threshold and self.score(i) > threshold
 
     def score(self, i: int) -> float:
         """How much of the frames i and i+1 is new to each other: 0 none, about 1 all.
@@ -128,10 +128,14 @@ class Copies:
         """How much of the frames i and j is new to each other, from 0; 0 where there is no such frame."""
         if i not in self.frames or j not in self.frames:
             return 0.0
+        # Lettering that appears hides what the other frame has, and finds all of its own ground there.
+        return min(self._new(i, j), self._new(j, i))
+
+    def _new(self, i: int, j: int) -> float:
+        """How much of the frame j is not in the frame i. The slow part; asked for as rarely as possible."""
         if (i, j) not in self._known:
-            a, b = _in_one_light(self.frames[i], self.frames[j])
-            # Lettering that appears hides what the other frame has, and finds all of its own ground there.
-            self._known[i, j] = min(_missing(a, b), _missing(b, a))
+            earlier, later = _in_one_light(self.frames[min(i, j)], self.frames[max(i, j)])
+            self._known[i, j] = _missing(earlier, later) if i < j else _missing(later, earlier)
         return self._known[i, j]
 
     def _bound(self, i: int) -> float:
