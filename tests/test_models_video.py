@@ -294,7 +294,7 @@ _BASICVSR_MUTATIONS = [
         "self.main(torch.cat([as_weights(frame, self.main[0]), state], 1))",
         "self.main[2][::-1](self.main[:2](torch.cat([as_weights(frame, self.main[0]), state], 1)))",
     ),
-    slow("layers", "F.leaky_relu(x, 0.1)", "F.relu(x)"),
+    slow("layers", "F.leaky_relu(x, 0.1, inplace=True)", "F.relu(x)"),
     ("spynet", "align_corners=True", "align_corners=False"),
     ("spynet", "cols + flow[:, 0]", "cols + flow[:, 1]"),
     ("spynet", 'warp(b, flow, "border")', 'warp(b, flow, "zeros")'),

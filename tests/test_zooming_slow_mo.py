@@ -182,12 +182,12 @@ _MUTATIONS = [  # (module, what is replaced, by what)
         "self.pcd_align(self.pyramid(state), frame)",
     ),
     ("zooming_slow_mo.network", "self.pcd_align(before, after)", "self.pcd_align(after, before)"),
-    ("zooming_slow_mo.network", "coarse = 2 * up2(offset)", "coarse = up2(offset)"),
+    ("zooming_slow_mo.network", "coarse = up2(2 * offset)", "coarse = up2(offset)"),
     ("zooming_slow_mo.network", "self.recon_trunk(feature)", "self.recon_trunk[::-1](feature)"),
     ("layers", "deform_conv2d(x, offset, mask,", "deform_conv2d(x, _swapped(offset), mask,"),
     ("layers", 'mode="bilinear", align_corners=False', 'mode="bilinear", align_corners=True'),
-    ("layers", "F.leaky_relu(x, 0.1)", "F.leaky_relu(x, 0.2)"),
-    ("layers", "self.conv2(F.relu(self.conv1(x)))", "self.conv2(self.conv1(x))"),
+    ("layers", "F.leaky_relu(x, 0.1,", "F.leaky_relu(x, 0.2,"),
+    ("layers", "F.relu(self.conv1(x), inplace=True)", "self.conv1(x)"),
 ]
 
 
