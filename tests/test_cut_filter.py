@@ -192,6 +192,7 @@ def count(kinds: tuple[str, ...]) -> tuple[int, int, int]:
     return found, false, there
 
 
+@pytest.mark.slow
 def test_hard_cuts_of_generated_clips_are_found() -> None:
     found, false, there = count(("hard cut", "hard cut through grain", "hard cut, night"))
     assert there == 12
@@ -199,6 +200,7 @@ def test_hard_cuts_of_generated_clips_are_found() -> None:
     assert false == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flash", "fade", "pan", "still with grain", "large objects"])
 def test_what_is_no_cut_is_not_called_one(kind: str) -> None:
     assert count((kind,))[1] == 0
