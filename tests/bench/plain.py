@@ -1,39 +1,89 @@
-"""The network in its plain form: torchvision's operator, nothing precomputed for both directions."""
+"""The network's exact rewrites, each with the form before it, so that both are measured in one run."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
-import torch
-from torchvision.ops import deform_conv2d
+from torch.nn import functional as F
+from torchvision.ops import deform_conv2d as torchvision_deform_conv2d
 
-from vs_sr.models.layers import Pyramid
+from vs_sr.models import layers
+from vs_sr.models.layers import Pyramid, ResidualBlock
 from vs_sr.models.zooming_slow_mo import network
+from vs_sr.ops import deform
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from collections.abc import Iterator
+
+    from torch import Tensor
 
 
-class _DeformableConv(network.DeformableConv):
-    def forward(self, x: Tensor, offset_feature: Tensor) -> Tensor:
-        z = self.conv_offset_mask(offset_feature)
-        offset, mask = z[:, : self.offsets], torch.sigmoid(z[:, self.offsets :])
-        return deform_conv2d(x, offset, self.weight, self.bias, padding=1, mask=mask)
+def _by_grid_sample(
+    x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int
+) -> Tensor:
+    return deform._forward(x, offset, mask, weight, bias, (1, 1), (padding, padding), (1, 1))
 
 
-class _DeformableConvLSTM(network.DeformableConvLSTM):
-    def pyramids(self, x: Tensor) -> tuple[Pyramid, Pyramid]:
-        return Pyramid(x, x, x), Pyramid(x, x, x)  # nothing yet
-
-    def step(self, frame: tuple[Pyramid, Pyramid], h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        return super().step(super().pyramids(frame[0].l1), h, c)
+def _by_torchvision(
+    x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int
+) -> Tensor:
+    return torchvision_deform_conv2d(x, offset, weight, bias, padding=padding, mask=mask)
 
 
-def plain(net: nn.Module) -> nn.Module:
-    """Turn a Zooming Slow-Mo into its plain form, in place; the weights stay."""
-    for module in net.modules():
-        if isinstance(module, network.DeformableConv):
-            module.__class__ = _DeformableConv
-        elif isinstance(module, network.DeformableConvLSTM):
-            module.__class__ = _DeformableConvLSTM
-    return net
+def _lrelu(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.1)
+
+
+def _residual(self: ResidualBlock, x: Tensor) -> Tensor:
+    return x + self.conv2(F.relu(self.conv1(x)))
+
+
+def _as_it_is(x: Tensor) -> Tensor:
+    return x
+
+
+def _no_pyramids(self: network.DeformableConvLSTM, x: Tensor) -> tuple[Pyramid, Pyramid]:
+    return Pyramid(x, x, x), Pyramid(x, x, x)  # only the feature itself is used
+
+
+def _step(
+    self: network.DeformableConvLSTM, frame: tuple[Pyramid, Pyramid], h: Tensor, c: Tensor
+) -> tuple[Tensor, Tensor]:
+    x = frame[0].l1
+    h, c = self.cell_list[0](x, self.pcd_h(self.pcd_h.pyramid(x), h), self.pcd_c(self.pcd_c.pyramid(x), c))
+    return h, c
+
+
+type _Patch = tuple[Any, str, Any]
+
+REWRITES: dict[str, tuple[_Patch, ...]] = {
+    "pyramids of the frames once for both directions": (
+        (network.DeformableConvLSTM, "pyramids", _no_pyramids),
+        (network.DeformableConvLSTM, "step", _step),
+    ),
+    "samples as sums of table rows": ((layers, "deform_conv2d", _by_grid_sample),),
+    "activations and residuals in place": ((network, "lrelu", _lrelu), (ResidualBlock, "forward", _residual)),
+    "dense parts before sigmoid and tanh": ((network, "dense", _as_it_is), (layers, "dense", _as_it_is)),
+}
+"""What was done, and what stood there before."""
+
+
+@contextmanager
+def without(rewrite: str) -> Iterator[None]:
+    """Zooming Slow-Mo with the form before one rewrite."""
+    with ExitStack() as stack:
+        for target, name, before in REWRITES[rewrite]:
+            stack.enter_context(patch.object(target, name, before))
+        yield
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Zooming Slow-Mo in its plain form: without any rewrite, and with torchvision's operator."""
+    with ExitStack() as stack:
+        for rewrite in REWRITES:
+            stack.enter_context(without(rewrite))
+        stack.enter_context(patch.object(layers, "deform_conv2d", _by_torchvision))
+        yield
