@@ -91,7 +91,8 @@ def _own_names(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
 def meanings(model: Model) -> dict[str, tuple[str, str]]:
     """Every argument of the model's filter: its default and its meaning, in Markdown."""
     lines = {"clip": ("", model.arguments.get("clip", arguments.CLIP))}
-    defaults = {"weights": model.weights, "window": model.window, "multi": model.multi[0]}
+    defaults = {"weights": model.weights, "multi": model.multi[0]}
+    defaults |= {name: getattr(model, name) for name in ("window", "carry", "segment", "lookahead")}
     for argument in arguments.of(model.kind):
         default = argument.default if argument.default is not None else defaults.get(argument.name)
         own = model.arguments.get(argument.name)

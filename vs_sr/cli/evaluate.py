@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -14,11 +15,20 @@ if TYPE_CHECKING:
     from vs_sr.evaluation.measure import Clip
     from vs_sr.evaluation.protocols import Protocol
     from vs_sr.evaluation.upscalers import Upscaler
+    from vs_sr.spec import Model, Variant
+    from vs_sr.weights.store import Source
 
 # argparse wants the choices before anything heavy is imported; tests hold them to those of vs_sr.evaluation.
 RULES = ("matlab-double", "matlab-uint8", "matlab-once", "pil")
 PRESETS = ("matlab-uint8", "matlab-double", "vdsr", "pil", "edsr", "div2k", "a2n-article", "yjn870", "vid4")
 LUMAS = ("matlab", "edsr", "a2n", "yjn870", "jpeg")
+
+_DRIFTS = "ZoomingSlowMo"
+"""The model whose drift is measured where none is named."""
+_CLIPS = 4
+"""Generated clips: a few minutes' work for two CPU cores."""
+_OF_DRIFT = {"folder", "model", "weights", "answers", "device_id", "precision", "multi", "window", "drift", "clips"}
+_OF_DRIFT |= {"csv", "json", "plot"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +88,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     clip.add_argument("--mirrored", action="store_true", help="run on the clip and its reverse, take the mean")
     clip.add_argument("--frames", choices=("all", "centre"), default="all", help="which frames are scored")
 
+    drift = parser.add_argument_group("drift")
+    drift.add_argument(
+        "--drift",
+        action="store_true",
+        help="PSNR against frames since the last reset: windows, carried states and lookahead, and which to use; on "
+        "generated clips and on the folders (clips of one scene)",
+    )
+    drift.add_argument("--clips", type=int, help=f"generated clips; default {_CLIPS}, 0 for the folders alone")
+
     out = parser.add_argument_group("results")
     out.add_argument("--csv", type=Path, metavar="FILE", help="a line per picture")
     out.add_argument("--json", type=Path, metavar="FILE", help="everything, with the protocol")
@@ -91,6 +110,10 @@ def run(options: argparse.Namespace) -> int:
     if options.list_protocols:
         print(_protocols())
         return 0
+    if options.drift:
+        return _drift(options)
+    if options.clips is not None:
+        raise ArgumentError("--clips is for --drift")
     if not options.folder:
         raise ArgumentError("give a folder of ground truth; --list-protocols says what protocols there are")
     from vs_sr.cli._progress import Progress
@@ -143,6 +166,66 @@ def _check(options: argparse.Namespace) -> None:
             raise ArgumentError(f"--{name}: there is no folder {path.absolute().parent}")
 
 
+def _drift(options: argparse.Namespace) -> int:
+    """The same for ``--drift``."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    for action in parser._actions:
+        if action.dest not in _OF_DRIFT and getattr(options, action.dest, action.default) != action.default:
+            raise ArgumentError(f"{action.option_strings[0]} has no meaning with --drift")
+    clips = _CLIPS if options.clips is None else options.clips
+    if clips < 0 or (clips == 0 and not options.folder):
+        raise ArgumentError(f"--clips {clips} is out of range; 1 or more, 0 beside folders")
+    if options.window is not None and not 2 <= options.window <= 64:
+        raise ArgumentError(f"--window {options.window} is out of range; 2 to 64 with --drift")
+    _check(options)
+    from vs_sr import registry, session
+    from vs_sr.cli._progress import Progress
+    from vs_sr.evaluation import drift, figure, measure, protocols, report
+
+    if options.plot:
+        figure.check()
+    choices = [model.name for model in registry.models() if model.kind == "sequence"]
+    name = options.model or (None if options.weights else _DRIFTS)
+    model, variant, source = _found(name, options)
+    if model.name not in choices:
+        raise ArgumentError(f"--drift is for filters of sequences, not {model.name}; choices: {', '.join(choices)}")
+    multi = options.multi or model.multi[0]
+    if multi not in model.multi:
+        raise ArgumentError(f"{model.name} cannot do --multi {multi}; choices: {', '.join(map(str, model.multi))}")
+    plan = session.Plan(
+        model=model.name,
+        variant=variant,
+        source=source,
+        device=session.choose_device(options.device_id),
+        precision=options.precision,
+        backend="eager",
+    )
+    scale, protocol = variant.scale, protocols.preset("vid4")
+    folders = [
+        (folder.name, measure.ground_truth(measure.pictures(folder), scale, protocol, folder.name))
+        for folder in options.folder
+    ]
+    running, window = session.acquire(plan), options.window or model.window
+    sets = []
+    with Progress() as progress:
+        for title, found in (("generated", [drift.generated(number) for number in range(clips)]), ("footage", folders)):
+            if found:
+                sets.append(drift.measure(title, found, running, window=window, multi=multi, tell=progress))
+    print(report.drift_table(sets))
+    if options.csv:
+        report.write_drift_csv(options.csv, sets)
+    if options.json:
+        facts = {"upscaler": model.name, "precision": plan.precision, "device": plan.device}
+        if source is not None:
+            digest = hashlib.sha256(source.path.read_bytes()).hexdigest()
+            facts |= {"weights": source.path.name, "sha256": digest}
+        report.write_json(options.json, report.drift_record(sets, facts))
+    if options.plot:
+        figure.drift(sets, options.plot)
+    return 0
+
+
 def _upscalers(options: argparse.Namespace) -> tuple[Upscaler, Upscaler | None]:
     """What is measured, and bicubic beside it."""
     from vs_sr.evaluation import upscalers
@@ -156,11 +239,7 @@ def _upscalers(options: argparse.Namespace) -> tuple[Upscaler, Upscaler | None]:
         return upscalers.Bicubic(_scale(options), multi), None
     from vs_sr import session
 
-    try:
-        model, variant, source = upscalers.find(options.model, options.weights, _answers(options.answers))
-    except QuestionError as error:
-        choices = " or ".join(f"--set {answer}" for answer in error.answers)
-        raise WeightsError(f"{error.question}; say which with {choices}") from None
+    model, variant, source = _found(options.model, options)
     scale = _scale(options) if variant.enlarged else options.scale or variant.scale
     network = upscalers.Network(
         model,
@@ -182,6 +261,16 @@ def _upscalers(options: argparse.Namespace) -> tuple[Upscaler, Upscaler | None]:
         ),
     )
     return network, None if options.no_baseline else upscalers.Bicubic(scale, network.multi)
+
+
+def _found(name: str | None, options: argparse.Namespace) -> tuple[Model, Variant, Source | None]:
+    from vs_sr.evaluation import upscalers
+
+    try:
+        return upscalers.find(name, options.weights, _answers(options.answers))
+    except QuestionError as error:
+        choices = " or ".join(f"--set {answer}" for answer in error.answers)
+        raise WeightsError(f"{error.question}; say which with {choices}") from None
 
 
 def _scale(options: argparse.Namespace) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +16,20 @@ if TYPE_CHECKING:
     from PIL import ImageDraw, ImageFont
     from PIL.Image import Image
 
+    from vs_sr.evaluation.drift import Drift, Mode
+
+    type Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
 _GAP = 8
 _TEXT = 16
 _ROWS = 8
 """A picture of crops has no more rows: the first clips or pictures."""
-_COLOURS = ("#0b6e99", "#c4581c", "#4c8c2b", "#7a4fa3")
+_COLOURS = ("#0b6e99", "#c4581c", "#4c8c2b", "#7a4fa3", "#a8324a", "#8a7a1f")
 _PLOT = (900, 320)
 _MARGINS = (64, 34, 20, 40)
 """Left, top, right, bottom of a plot."""
+_PANEL, _LEGEND = (600, 340), 210
+"""A plot of drift, and what stands at its right; in pixels."""
 
 
 def check() -> None:
@@ -91,33 +99,112 @@ def plot(clips: Sequence[Clip], path: Path) -> None:
     _save(canvas, path)
 
 
-def _panel(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, clip: Clip, top: int) -> None:
+def drift(drifts: Sequence[Drift], path: Path) -> None:
+    """Write a picture: PSNR-Y over input frames since the reset, and the gain above windows; a line a mode.
+
+    A row a set of clips. Modes that differ in their lookahead alone have one colour, the paler the more they see.
+
+    Raises:
+        VsSrError: Pillow is not installed.
+        ArgumentError: the file cannot be written.
+    """
+    check()
+    from PIL import Image, ImageDraw, ImageFont
+
+    (width, height), (left, above, right, below) = _PANEL, _MARGINS
+    canvas = Image.new("RGB", (2 * width + _LEGEND, height * len(drifts)), "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
+    for row, drift in enumerate(drifts):
+        top = row * height
+        curves = {mode: drift.curve(mode) for mode in drift.psnr}
+        count = max(point.frames for curve in curves.values() for point in curve) + 1
+        colours = _shades(list(curves))
+        for column, (title, figure) in enumerate(
+            (
+                ("PSNR-Y, dB, over input frames since the reset", "psnr_y"),
+                ("the same frames: dB above windows", "gain"),
+            )
+        ):
+            lines = {
+                mode: [(point.frames, getattr(point, figure)) for point in curve] for mode, curve in curves.items()
+            }
+            values = [value for line in lines.values() for _, value in line]
+            box = (column * width + left, top + above, (column + 1) * width - right, top + height - below)
+            axes = _Axes(box, values, count)
+            axes.draw(draw, font, f"{drift.name}: {title}")
+            axes.label(draw, font, [str(number) for number in range(count)])
+            for mode, line in reversed(lines.items()):  # the simplest on top
+                draw.line([axes.place(index, value) for index, value in line], fill=colours[mode], width=2)
+        for number, mode in enumerate(curves):
+            y = top + above + 14 * number
+            draw.line([(2 * width, y + 7), (2 * width + 16, y + 7)], fill=colours[mode], width=3)
+            draw.text((2 * width + 22, y), str(mode), font=font, fill="black")
+    _save(canvas, path)
+
+
+def _shades(modes: Sequence[Mode]) -> dict[Mode, str]:
+    """A colour for each mode."""
+    from PIL import ImageColor
+
+    families = list(dict.fromkeys((mode.carry, mode.segment) for mode in modes))
+    found = {}
+    for mode in modes:
+        colour = ImageColor.getrgb(_COLOURS[families.index((mode.carry, mode.segment)) % len(_COLOURS)])
+        pale = mode.lookahead / (1 + max(each.lookahead for each in modes))
+        found[mode] = "#" + "".join(f"{round(part + (255 - part) * pale):02x}" for part in colour[:3])
+    return found
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """Where values are drawn: numbers from 0 to ``count`` - 1 rightwards, finite values upwards."""
+
+    box: tuple[int, int, int, int]
+    values: Sequence[float]
+    count: int
+
+    @cached_property
+    def _grid(self) -> tuple[float, float, float]:
+        """Lowest and highest line, and the distance of two."""
+        values = [value for value in self.values if math.isfinite(value)] or [0.0]
+        step = _step(max(values) - min(values))
+        low, high = math.floor(min(values) / step) * step, math.ceil(max(values) / step) * step
+        return low, high if high > low else low + step, step
+
+    def place(self, index: float, value: float) -> tuple[float, float]:
+        """In the picture; what is above the highest line is drawn on it."""
+        low, high, _ = self._grid
+        left, top, right, bottom = self.box
+        x = left + (right - left) * (index + 0.5) / self.count
+        return x, bottom - (bottom - top) * (min(value, high) - low) / (high - low)
+
+    def draw(self, draw: ImageDraw.ImageDraw, font: Font, title: str) -> None:
+        """The title, and the lines with their values."""
+        low, high, step = self._grid
+        draw.text((self.box[0], self.box[1] - _MARGINS[1] + 8), title, font=font, fill="black")
+        for number in range(round((high - low) / step) + 1):
+            value = low + number * step
+            y = self.place(0, value)[1]
+            draw.line([(self.box[0], y), (self.box[2], y)], fill="#ddd")
+            draw.text((self.box[0] - 8, y), f"{value:.6g}", font=font, fill="black", anchor="rm")
+
+    def label(self, draw: ImageDraw.ImageDraw, font: Font, labels: Sequence[str]) -> None:
+        """Some of the labels, as there is room."""
+        for index in range(0, self.count, max(1, math.ceil(self.count / 20))):
+            x = self.place(index, 0)[0]
+            draw.text((x, self.box[3] + 6), labels[index], font=font, fill="black", anchor="ma")
+
+
+def _panel(draw: ImageDraw.ImageDraw, font: Font, clip: Clip, top: int) -> None:
     left, above, right, below = _MARGINS
     box = (left, top + above, _PLOT[0] - right, top + _PLOT[1] - below)
-    values = [s.psnr_y for scores in clip.scores.values() for s in scores if math.isfinite(s.psnr_y)] or [0.0]
-    step = _step(max(values) - min(values))
-    low, high = math.floor(min(values) / step) * step, math.ceil(max(values) / step) * step
-    high = high if high > low else low + step
-    count = max(len(scores) for scores in clip.scores.values())
-
-    def place(index: int, value: float) -> tuple[float, float]:
-        x = box[0] + (box[2] - box[0]) * (index + 0.5) / count
-        return x, box[3] - (box[3] - box[1]) * (min(value, high) - low) / (high - low)
-
-    draw.text((box[0], top + 8), f"{clip.name}: PSNR-Y, dB", font=font, fill="black")
-    for number in range(round((high - low) / step) + 1):
-        value = low + number * step
-        y = place(0, value)[1]
-        draw.line([(box[0], y), (box[2], y)], fill="#ddd")
-        draw.text((box[0] - 8, y), f"{value:.6g}", font=font, fill="black", anchor="rm")
-    every = max(1, math.ceil(count / 20))
-    first = next(iter(clip.scores.values()))
-    for index in range(0, count, every):
-        label = first[index].frame.rpartition(".")[0][-10:]
-        draw.text((place(index, low)[0], box[3] + 6), label, font=font, fill="black", anchor="ma")
+    values = [s.psnr_y for scores in clip.scores.values() for s in scores]
+    axes = _Axes(box, values, max(len(scores) for scores in clip.scores.values()))
+    axes.draw(draw, font, f"{clip.name}: PSNR-Y, dB")
+    axes.label(draw, font, [score.frame.rpartition(".")[0][-10:] for score in next(iter(clip.scores.values()))])
     for number, (label, scores) in enumerate(clip.scores.items()):
         colour = _COLOURS[number % len(_COLOURS)]
-        points = [place(index, score.psnr_y) for index, score in enumerate(scores)]
+        points = [axes.place(index, score.psnr_y) for index, score in enumerate(scores)]
         if clip.temporal:  # pictures that are no clip have no order to draw a line along
             draw.line(points, fill=colour, width=2)
         for (x, y), score in zip(points, scores, strict=True):

@@ -133,6 +133,19 @@ def read(path: Path) -> npt.NDArray[np.uint8]:
         raise ArgumentError(f"{path} cannot be read as a picture: {error or 'it is empty'}") from None
 
 
+def ground_truth(paths: Sequence[Path], scale: int, protocol: Protocol, name: str) -> list[npt.NDArray[np.uint8]]:
+    """The frames of a clip, of a size that is a multiple of ``scale``.
+
+    Raises:
+        ArgumentError: they cannot be read, are too small, or differ in size; ``name`` is the clip's in messages.
+    """
+    truth = [protocols.ground_truth(read(path), scale, protocol) for path in paths]
+    if len({image.shape for image in truth}) > 1:
+        sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in truth})
+        raise ArgumentError(f"the frames of {name} must have one size; got {', '.join(sizes)}")
+    return truth
+
+
 def score(output: Output, target: Image, scale: int, protocol: Protocol, frame: str, *, between: bool) -> Score:
     """The figures of one picture.
 
@@ -253,10 +266,7 @@ class Measurement:
         if count < 2 and multi > 1:
             raise ArgumentError(f"{name} has {len(paths)} frames; with frames in between it takes 3 at least")
         paths = paths[:count]
-        truth = [protocols.ground_truth(read(path), scale, self.protocol) for path in paths]
-        if len({image.shape for image in truth}) > 1:
-            sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in truth})
-            raise ArgumentError(f"the frames of {name} must have one size; got {', '.join(sizes)}")
+        truth = ground_truth(paths, scale, self.protocol, name)
         if lows is None:
             low = [protocols.reduce(image, scale, self.protocol) for image in truth[::multi]]
         else:

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from vs_sr.evaluation import drift
+from vs_sr.evaluation.drift import Drift
 from vs_sr.evaluation.measure import FIGURES, Clip
 from vs_sr.evaluation.protocols import Border, Protocol
 
@@ -108,6 +110,94 @@ def record(clips: Sequence[Clip], protocol: Protocol, upscaler: Mapping[str, Any
             for clip in clips
         ],
     }
+
+
+def drift_table(drifts: Sequence[Drift]) -> str:
+    """A row per mode and set of clips, in dB of PSNR-Y, and below each set the mode to use."""
+    width = max(len(str(row.mode)) for each in drifts for row in each.rows)
+    heads = ("mean", "given", "between", "last 1/4", "gain", "near", "far", "steps")
+    lines = []
+    for each in drifts:
+        lines += ["", each.name, f"{'':{width}}  " + "  ".join(f"{head:>8}" for head in heads)]
+        for row in each.rows:
+            figures = (row.psnr_y, row.given, row.between, row.last_quarter)
+            changes = (row.gain, row.near, row.far)
+            cells = [f"{figure:8.3f}" for figure in figures]
+            cells += [f"{'-':>8}" if change is None else f"{change:+8.3f}" for change in changes]
+            falls = "  falls" if row.falls else ""
+            lines.append(f"{row.mode!s:{width}}  {'  '.join(cells)}  {row.cost:8.2f}{falls}")
+        lines += ["", f"advice: {advice(each)}"]
+    return "\n".join(lines[1:])
+
+
+def advice(each: Drift) -> str:
+    """A line: the mode that ``drift.advise`` names for a set of clips, and why."""
+    row = drift.advise(each.rows)
+    mode, best = row.mode, max((row for row in each.rows if not row.falls), key=lambda row: row.psnr_y)
+    told = f"carry={int(mode.carry)}, segment={mode.segment}, lookahead={mode.lookahead}"
+    above = "" if best is row else f" ({best.mode}: {best.psnr_y:.3f} dB)"
+    return (
+        f"{told}: {row.psnr_y:.3f} dB with {row.cost:.2f} positions stepped per output; the simplest mode within "
+        f"{drift.TOLERANCE} dB of the best of those that do not fall{above}"
+    )
+
+
+def write_drift_csv(path: Path, drifts: Sequence[Drift]) -> None:
+    """A line per clip, mode and output frame."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("set", "clip", "carry", "segment", "lookahead", "output", "since_reset", "psnr_y"))
+        for each in drifts:
+            for mode, clips in each.psnr.items():
+                told = (int(mode.carry), mode.segment, mode.lookahead)
+                for clip, grid, psnr in zip(each.clips, each.grids, clips, strict=True):
+                    ages = drift.ages(mode.on(grid))
+                    for output, value in enumerate(psnr):
+                        writer.writerow((each.name, clip, *told, output, ages[output].frames, f"{value:.6f}"))
+
+
+def drift_record(drifts: Sequence[Drift], upscaler: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that was measured, as plain values for JSON. The first set decides what is advised."""
+    grid = drifts[0].grids[0]
+    return {
+        "upscaler": dict(upscaler),
+        "window": grid.window,
+        "multi": grid.multi,
+        "tolerance": drift.TOLERANCE,
+        "advice": asdict(drift.advise(drifts[0].rows).mode),
+        "sets": [
+            {
+                "set": each.name,
+                "clips": [
+                    {"clip": clip, "outputs": len(psnr)}
+                    for clip, psnr in zip(each.clips, next(iter(each.psnr.values())), strict=True)
+                ],
+                "advice": advice(each),
+                "modes": [
+                    {
+                        "mode": str(row.mode),
+                        **asdict(row.mode),
+                        **{
+                            name: None if value is None else _rounded(value)
+                            for name, value in asdict(row).items()
+                            if name != "mode"
+                        },
+                        "falls": row.falls,
+                        "curve": {
+                            name: [_rounded(getattr(point, name)) for point in each.curve(row.mode)]
+                            for name in drift.Point._fields
+                        },
+                    }
+                    for row in each.rows
+                ],
+            }
+            for each in drifts
+        ],
+    }
+
+
+def _rounded(value: float) -> float | None:
+    return _number(round(value, 4))
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
