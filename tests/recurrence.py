@@ -42,9 +42,8 @@ class Recurrence(nn.Module):
         self.calls: dict[str, list[int]] = {"encode": [], "between": [], "forward": [], "reconstruct": []}
 
     def encode(self, frame: torch.Tensor) -> Position:
-        assert frame.shape[0] == 1
         self.calls["encode"].append(int(frame[0, 0, 0, 0]))
-        return Position(frame, frame[:, :1])
+        return Position(frame, frame[:, :1] + (frame.shape[0] - 1))  # as the last bits of real ones, it tells the batch
 
     def between(self, before: Position, after: Position) -> Sequence[Position]:
         a, b = before.value, after.value

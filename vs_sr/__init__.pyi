@@ -152,11 +152,11 @@ def BasicVSR(
         window: input frames per step, one of them shared with the next step; 2 to 64. More frames see further,
             and need more memory. Default: `15`.
         multi: frame-rate factor; 1 is super-resolution alone. Default: `1`.
-        carry: carry the forward direction's state from window to window. Default: the model's.
+        carry: carry the forward direction's state from window to window. Default: `False`.
         segment: windows after which a carried state begins anew, counted from the clip's beginning; a seek looks
-            back that far at most. 0: at cuts alone. Default: the model's.
+            back that far at most. 0: at cuts alone. Default: `0`.
         lookahead: further frames that the backward direction sees behind a window, computed and thrown away; 0 to
-            64. Default: the model's.
+            64. Default: `0`.
         sc: nothing passes a cut, and the frame before it is repeated, never blended. Cuts are what
             `_SceneChangeNext` and `_SceneChangePrev` say, or what is found where they are absent. Default:
             `True`.
@@ -728,11 +728,11 @@ def ZoomingSlowMo(
         window: input frames per step, one of them shared with the next step; 2 to 64. More frames see further,
             and need more memory. Default: `4`.
         multi: frame-rate factor; 1 is super-resolution alone. Default: `2`.
-        carry: carry the forward direction's state from window to window. Default: the model's.
+        carry: carry the forward direction's state from window to window. Default: `False`.
         segment: windows after which a carried state begins anew, counted from the clip's beginning; a seek looks
-            back that far at most. 0: at cuts alone. Default: the model's.
+            back that far at most. 0: at cuts alone. Default: `0`.
         lookahead: further frames that the backward direction sees behind a window, computed and thrown away; 0 to
-            64. Default: the model's.
+            64. Default: `0`.
         sc: nothing passes a cut, and the frame before it is repeated, never blended. Cuts are what
             `_SceneChangeNext` and `_SceneChangePrev` say, or what is found where they are absent. Default:
             `True`.
