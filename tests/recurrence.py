@@ -75,6 +75,8 @@ class Clip:
     segment: int = 0
     cuts: Collection[int] = ()
     past: int = 0
+    density: int = DENSITY
+    """1: a model that makes nothing between the frames."""
     before: int = 0
     """Forward state of an earlier clip, before this one's first position."""
 
@@ -94,8 +96,12 @@ class Clip:
         first = max(beginning * step, scene_first)
         state = self.before if first < 0 else 0
         first = max(first, 0)
+
+        def passed(state: int, before: int, after: int) -> int:
+            return fold(state, between(before, after)) if self.density == DENSITY else state
+
         for at in range(first, frame):
-            state = fold(fold(state, at), between(at, at + 1))
+            state = passed(fold(state, at), at, at + 1)
         state = fold(state, frame)
         value = frame
         if part:
@@ -106,10 +112,10 @@ class Clip:
         last = min(group * step + step + self.lookahead, scene_last)
         after = 0
         if start == last:  # one frame alone is run as that frame twice
-            after = fold(fold(after, frame), between(frame, frame))
+            after = passed(fold(after, frame), frame, frame)
         for at in range(last, frame, -1):
             after = fold(after, at)
             if at - 1 > frame or part == 0:
-                after = fold(after, between(at - 1, at))
+                after = passed(after, at - 1, at)
         after = fold(after, value)
         return state, after, value

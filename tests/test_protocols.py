@@ -237,7 +237,10 @@ def test_windows_that_are_none():
     with pytest.raises(ArgumentError, match="odd"):
         windows.neighbours(0, range(9), 4, "circle")
     with pytest.raises(ArgumentError, match="too few"):
-        windows.neighbours(0, range(3), 5, "reflection")
+        windows.neighbours(0, range(2), 5, "reflection")
+    with pytest.raises(ArgumentError, match="too few"):
+        windows.neighbours(0, range(4), 5, "reflection_circle")
+    assert windows.neighbours(0, range(3), 5, "reflection") == [2, 1, 0, 1, 2]
     assert windows.neighbours(0, range(1), 5, "replicate") == [0] * 5
 
 

@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recurrence import DENSITY, Clip, Recurrence
 
-from vs_sr.scheduler import Held, Layout, Recurrent
-from vs_sr.windows import Grid, Need
+from vs_sr.scheduler import Held, Layout, Recurrent, Sliding
+from vs_sr.windows import ENDS, Grid, Need, neighbours, shortest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from vs_sr.windows import Ends
 
 
 class Session:
@@ -33,7 +35,7 @@ class Session:
 
 def grid(clip: Clip) -> Grid:
     return Grid(
-        frames=clip.frames, window=clip.window, multi=clip.multi, density=DENSITY, lookahead=clip.lookahead,
+        frames=clip.frames, window=clip.window, multi=clip.multi, density=clip.density, lookahead=clip.lookahead,
         carry=clip.carry, segment=clip.segment, past=clip.past,
     )  # fmt: skip
 
@@ -97,11 +99,15 @@ def check(clip: Clip, made: dict[int, torch.Tensor]) -> None:
     assert found == {n: clip.expected(n) for n in found}
 
 
+def _clip(rate: tuple[int, int], **more: Any) -> Clip:
+    return Clip(multi=rate[0], density=rate[1], **more)
+
+
 clips = st.builds(
-    Clip,
+    _clip,
     frames=st.integers(1, 40),
     window=st.integers(2, 6),
-    multi=st.sampled_from([1, 2]),
+    rate=st.sampled_from([(1, 1), (1, DENSITY), (2, DENSITY)]),
     lookahead=st.integers(0, 4),
     carry=st.booleans(),
     segment=st.sampled_from([0, 0, 1, 2, 3, 5]),
@@ -203,6 +209,74 @@ def test_a_window_that_never_comes_back_is_forgotten() -> None:
         assert requests.ask(group) is None
     assert len(made._rebuilds) <= 64
     check(clip, requests.fetch(700))
+
+
+# Windows around a frame
+
+
+class Neighbours:
+    """Frames whose pixels are their number -> the numbers that it was given. Counts what it encodes."""
+
+    def __init__(self) -> None:
+        self.encoded: list[int] = []
+
+    def encode(self, frame: torch.Tensor) -> int:
+        self.encoded.append(int(frame[0, 0, 0, 0]))
+        return self.encoded[-1]
+
+    def reconstruct(self, window: list[int]) -> torch.Tensor:
+        return torch.tensor(window, dtype=torch.float32)[None, :, None, None]
+
+
+def around(group: int, frames: int, cuts: set[int], size: int, ends: Ends, both: bool, made: Sliding) -> list[int]:
+    """What a frame is made of, its frames fetched as they are asked for."""
+    held = set(range(max(0, group - size // 2), min(frames, group + size // 2 + 1)))
+    while True:
+        told = {i for i in cuts if i in held or (both and i + 1 in held)}
+        answer = made.render(group, Held(frozenset(held), frozenset(told), lambda n: torch.full((3, 1, 2), float(n))))
+        if not isinstance(answer, Need):
+            return [int(number) for number in answer[group][:, 0, 0]]
+        assert answer.frames
+        assert not held.intersection(answer.frames)
+        held.update(answer.frames)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    frames=st.integers(1, 30),
+    cuts=st.frozensets(st.integers(0, 28), max_size=6),
+    size=st.sampled_from([1, 3, 5, 7]),
+    ends=st.sampled_from(ENDS),
+    both=st.booleans(),
+    order=st.randoms(use_true_random=False),
+)
+def test_the_window_around_a_frame_follows_from_its_scene(
+    frames: int, cuts: frozenset[int], size: int, ends: Ends, both: bool, order: random.Random
+) -> None:
+    """However much of the scene is known when the frame is asked for, and whichever side of a cut tells it."""
+    inside = {i for i in cuts if i < frames - 1}
+    session: Any = Session(Neighbours())
+    made = Sliding(Grid(frames=frames, window=1), session, Layout(size=(2, 1), scale=1), size=size, ends=ends)
+    numbers = list(range(frames))
+    order.shuffle(numbers)
+    for frame in numbers:
+        found = around(frame, frames, inside, size, ends, both, made)
+        first = max((i + 1 for i in inside if i < frame), default=0)
+        scene = range(first, min((i + 1 for i in inside if i >= frame), default=frames))
+        long = len(scene) >= shortest(size, ends)
+        assert found == neighbours(frame, scene, size, ends if long else "replicate")
+        assert set(found) <= set(scene)
+
+
+@pytest.mark.parametrize("ends", ENDS)
+def test_in_order_each_frame_is_encoded_once(ends: Ends) -> None:
+    network = Neighbours()
+    session: Any = Session(network)
+    made = Sliding(Grid(frames=40, window=1), session, Layout(size=(2, 1), scale=1), size=5, ends=ends)
+    for frame in range(40):
+        around(frame, 40, {6, 9, 30}, 5, ends, True, made)
+        assert len(made._encoded) <= 9
+    assert sorted(network.encoded) == list(range(40))
 
 
 # Faults that must be seen

@@ -98,7 +98,10 @@ def test_one_tile_is_none() -> None:
     assert len(tiles.cover((64, 48), (0, 32), (8, 8))) == 2
 
 
-@pytest.mark.parametrize(("tile", "overlap", "multiple", "least"), [(16, 8, 1, 17), (19, 8, 4, 20), (3, 2, 1, 5)])
+@pytest.mark.parametrize(
+    ("tile", "overlap", "multiple", "least"),
+    [(16, 8, 1, 17), (19, 8, 4, 20), (3, 2, 1, 5), (70, 17, 32, 96), (40, 8, 32, 64)],
+)
 def test_a_tile_that_keeps_nothing(tile: int, overlap: int, multiple: int, least: int) -> None:
     with pytest.raises(ArgumentError, match=rf"overlap={overlap} on both sides .* at least {least}"):
         tiles.spans(100, tile, overlap, multiple)
@@ -110,6 +113,13 @@ def test_a_tile_that_keeps_nothing(tile: int, overlap: int, multiple: int, least
 )
 def test_overlap_where_none_is_asked_for(tile: int, halo: int | None, overlap: int) -> None:
     assert tiles.default_overlap(tile, halo) == overlap
+
+
+@given(st.integers(64, 500), st.sampled_from([1, 2, 4, 16, 32]), st.integers(1, 2000))
+def test_the_default_overlap_leaves_something_of_a_tile(tile: int, multiple: int, size: int) -> None:
+    overlap = tiles.default_overlap(tile, None, multiple)
+    assert overlap >= 16
+    tiles.spans(size, tile, overlap, multiple)
 
 
 NEEDED = tiles.estimate(scale=4, channels=64, width=2)

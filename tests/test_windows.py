@@ -9,12 +9,16 @@ from hypothesis import strategies as st
 
 from vs_sr.windows import Grid, Run, passes, runs
 
+
+def _grid(rate: tuple[int, int], **more: int) -> Grid:
+    return Grid(multi=rate[0], density=rate[1], **more)
+
+
 sequences = st.builds(
-    Grid,
+    _grid,
     frames=st.integers(1, 40),
     window=st.integers(2, 9),
-    multi=st.sampled_from([1, 2]),
-    density=st.sampled_from([2, 4]),
+    rate=st.sampled_from([(1, 1), (1, 2), (2, 2), (1, 4), (2, 4)]),
     lookahead=st.integers(0, 5),
 )
 grids = sequences | st.builds(Grid, frames=st.integers(1, 40), window=st.just(1))

@@ -270,9 +270,8 @@ def _tiles(job: Job) -> None:
     smallest = min(length for length in (*options.tilesize, max(job.size)) if length)
     if smallest < variant.min_size:
         raise ArgumentError(f"tilesize={smallest} is too small; this network takes {variant.min_size} pixels at least")
-    tiles.cover(
-        job.size, options.tilesize, tiles.overlaps(options.tilesize, options.overlap, variant.halo), variant.multiple
-    )
+    overlap = tiles.overlaps(options.tilesize, options.overlap, variant.halo, variant.multiple)
+    tiles.cover(job.size, options.tilesize, overlap, variant.multiple)
 
 
 def _output_format(source: vs.VideoFormat, options: Arguments, size: tuple[int, int]) -> vs.VideoFormat:

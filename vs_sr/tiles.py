@@ -83,7 +83,7 @@ def spans(size: int, tile: int, overlap: int, multiple: int = 1) -> list[Span]:
     if step < 1:
         raise ArgumentError(
             f"tilesize={tile} with overlap={overlap} on both sides leaves nothing of a tile; "
-            f"tiles must be at least {2 * overlap + multiple}"
+            f"tiles must be at least {-(-2 * overlap // multiple) * multiple + multiple}"
         )
     end = (size - tile) // multiple * multiple
     starts = [*range(0, end, step), end]
@@ -118,14 +118,21 @@ def halved(size: tuple[int, int], tile: tuple[int, int]) -> tuple[int, int] | No
     return (width // 2, height) if width >= height else (width, height // 2)
 
 
-def default_overlap(tile: int, halo: int | None) -> int:
+def quarter(tile: int, multiple: int = 1) -> int:
+    """A quarter of the length that a tile really has: half of such a tile is kept."""
+    return tile // multiple * multiple // 4
+
+
+def default_overlap(tile: int, halo: int | None, multiple: int = 1) -> int:
     """How far a network sees, or :data:`_MAX_OVERLAP` where that is further; a quarter of a tile at most."""
-    return min(_MAX_OVERLAP if halo is None else halo, _MAX_OVERLAP, tile // 4)
+    return min(_MAX_OVERLAP if halo is None else halo, _MAX_OVERLAP, quarter(tile, multiple))
 
 
-def overlaps(tile: tuple[int, int], given: tuple[int, int] | None, halo: int | None) -> tuple[int, int]:
+def overlaps(
+    tile: tuple[int, int], given: tuple[int, int] | None, halo: int | None, multiple: int = 1
+) -> tuple[int, int]:
     """The overlap that is given, or the default for tiles of (width, height)."""
-    return given or (default_overlap(tile[0], halo), default_overlap(tile[1], halo))
+    return given or (default_overlap(tile[0], halo, multiple), default_overlap(tile[1], halo, multiple))
 
 
 def estimate(*, scale: int, channels: int, width: int, positions: int = 1) -> int:

@@ -154,6 +154,11 @@ def passes(grid: Grid, group: int, cuts: Collection[int]) -> bool:
     return not any(i in cuts for i in range(owned.start - 1, owned.stop - 1))
 
 
+def shortest(size: int, ends: Ends) -> int:
+    """The least number of frames that a scene must have for a way its ends are continued."""
+    return {"replicate": 1, "reflection": size // 2 + 1}.get(ends, size)
+
+
 def neighbours(frame: int, scene: range, size: int, ends: Ends) -> list[int]:
     """The ``size`` frames around ``frame``, none from outside the scene (or clip).
 
@@ -162,7 +167,7 @@ def neighbours(frame: int, scene: range, size: int, ends: Ends) -> list[int]:
     """
     if size < 1 or size % 2 == 0:
         raise ArgumentError(f"a window around a frame has an odd number of frames; got {size}")
-    if ends != "replicate" and len(scene) < size:
+    if len(scene) < shortest(size, ends):
         raise ArgumentError(f"{len(scene)} frames are too few for {size} at a time with ends {ends!r}")
     half, first, last = size // 2, scene.start, scene.stop - 1
 

@@ -43,15 +43,16 @@ class Layout:
     tile: tuple[int, int] = (0, 0)
     """Width and height of a tile; 0: the whole side."""
     overlap: tuple[int, int] | None = None
-    """Of tiles; None: by default."""
+    """As asked for; None: by ``halo``."""
     halo: int | None = None
+    """See :attr:`vs_sr.spec.Variant.halo`."""
     multiple: int = 1
     divisible: bool = True
     """Whether smaller tiles may be taken when memory runs out; not where each change of the picture."""
 
     def tiles(self) -> tuple[Tile, ...]:
         """The tiles, at least one."""
-        overlap = tiles.overlaps(self.tile, self.overlap, self.halo)
+        overlap = tiles.overlaps(self.tile, self.overlap, self.halo, self.multiple)
         return tiles.cover(self.size, self.tile, overlap, self.multiple) or (tiles.whole(self.size),)
 
     def smaller(self) -> Layout | None:
@@ -59,8 +60,11 @@ class Layout:
         side = tiles.halved(self.size, self.tile) if self.divisible else None
         if side is None:
             return None
-        overlap = self.overlap and (min(self.overlap[0], side[0] // 4), min(self.overlap[1], side[1] // 4))
-        return replace(self, tile=side, overlap=overlap)
+        asked = self.overlap
+        if asked is not None:
+            quarters = tiles.quarter(side[0], self.multiple), tiles.quarter(side[1], self.multiple)
+            asked = min(asked[0], quarters[0]), min(asked[1], quarters[1])
+        return replace(self, tile=side, overlap=asked)
 
 
 class Scheduler(ABC):

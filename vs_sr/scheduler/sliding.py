@@ -41,12 +41,13 @@ class Sliding(Scheduler):
 
     def _render(self, group: int, held: Held) -> dict[int, Tensor] | Need:
         scene = self._scene(group, held)
-        window = windows.neighbours(group, scene, self.size, self.ends if len(scene) >= self.size else "replicate")
+        ends = self.ends if len(scene) >= windows.shortest(self.size, self.ends) else "replicate"
+        window = windows.neighbours(group, scene, self.size, ends)
         missing = sorted(set(window) - held.numbers)
         if missing:  # with them, a cut may turn up: asked for anew, the window is then narrower
             return Need(missing)
         parts = [self.session.call(partial(self._part, tile, window, held)) for tile in self.tiles]
-        near = range(group - self.size, group + self.size)
+        near = range(group - self.size + 1, group + self.size)  # as far as a window can reach
         self._encoded = {key: value for key, value in self._encoded.items() if key[1] in near}
         return {group: self._assemble(parts)}
 
