@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep", choices=("first", "later"), default="first", help="whose result of a shared frame counts"
     )
     clip.add_argument("--tail", choices=("short", "drop"), default="short", help="frames after the last whole window")
-    clip.add_argument("--ends", choices=ENDS, default="reflection_circle", help="for windows around a frame (EDVR)")
+    clip.add_argument("--ends", choices=ENDS, help="for windows around a frame (EDVR); default: as the weights say")
     clip.add_argument("--mirrored", action="store_true", help="run on the clip and its reverse, take the mean")
     clip.add_argument("--frames", choices=("all", "centre"), default="all", help="which frames are scored")
 

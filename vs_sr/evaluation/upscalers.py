@@ -60,8 +60,8 @@ class Running:
     """Whose result of a shared frame counts."""
     tail: sampling.Tail = "short"
     """What becomes of the frames after the last whole window."""
-    ends: windows.Ends = "reflection_circle"
-    """Window models: what stands for frames beyond the ends."""
+    ends: windows.Ends | None = None
+    """Window models: what stands for frames beyond the ends; None: as the weights say."""
     mirrored: bool = False
     """Sequence models: run on the clip followed by itself in reverse, and take the mean of both halves."""
     chop: int | None = None
@@ -200,8 +200,9 @@ class Network:
             for frame in frames:
                 yield self._averaged(self._image, frame[None])[0]
         elif self.model.kind == "window":
+            ends = self.running.ends or self.variant.ends
             for index in range(len(frames)):
-                around = windows.neighbours(index, range(len(frames)), self.variant.window or 1, self.running.ends)
+                around = windows.neighbours(index, range(len(frames)), self.variant.window or 1, ends)
                 yield self._averaged(self._run, frames[around][None])[0]
         elif self.running.mirrored:
             both = self._averaged(lambda clip: self._run(clip, 1), torch.cat([frames, frames.flip(0)])[None])[0]

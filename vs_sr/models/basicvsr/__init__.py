@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vs_sr.hookspecs import hookimpl
 from vs_sr.models.naming import check_scale, count, rules
-from vs_sr.spec import Model, Scheme, Variant
+from vs_sr.spec import Model, Published, Scheme, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +34,8 @@ def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
         return None
     return Variant(
         scale=check_scale(metadata, 4),
+        multiple=32,  # what SpyNet resizes its input to: tiles of such sides it takes as they are
+        channels=shapes["backward_trunk.main.0.weight"][0],
         config={
             "channels": shapes["backward_trunk.main.0.weight"][0],
             "blocks": count(shapes, r"backward_trunk\.main\.2\.\d+\.conv1\.weight"),
@@ -85,6 +87,16 @@ def vs_sr_models() -> Sequence[Model]:
                     ),
                 ),
             ),
+            arguments={"multi": "1 alone: the frame rate does not change"},
+            published=Published(
+                file="BasicVSR_REDS4-543c8261.pth",
+                repository="XPixelGroup/BasicSR",
+                place="linked in its model zoo",
+            ),
+            # Trained on 15 frames, measured by its authors on whole clips: so the state is carried. Beyond about 60
+            # frames people have seen artefacts: so it begins anew after 4 * 14 frames.
             window=15,
+            carry=True,
+            segment=4,
         )
     ]

@@ -5,12 +5,13 @@ Wang et al., "EDVR: Video Restoration with Enhanced Deformable Convolutional Net
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from vs_sr.errors import WeightsError
 from vs_sr.hookspecs import hookimpl
-from vs_sr.models.naming import check_scale, count, rules
-from vs_sr.spec import Model, Scheme, Variant
+from vs_sr.models.naming import check_scale, choose, count, rules
+from vs_sr.spec import Model, Published, Scheme, Variant
+from vs_sr.windows import ENDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
     from torch import nn
 
     from vs_sr.spec import Metadata, Shapes
+    from vs_sr.windows import Ends
 
 _SIGNATURE = ("conv_l2_1.weight", "pcd_align.offset_conv1.l3.weight", "pcd_align.cas_dcnpack.weight")
+_ENDS = "the frames that stand for those in front of a scene's first and behind its last"
 
 
 def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
-    """Everything from names and shapes."""
+    """Everything from names and shapes; ``ends``, where nobody says it, is what the authors had for such weights."""
     if not all(name in shapes for name in (*_SIGNATURE, "conv_last.weight")):
         return None
     channels = shapes["conv_l2_1.weight"][0]
@@ -34,10 +37,14 @@ def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
     predeblur = "predeblur.conv_first.weight" in shapes
     hr_in = "predeblur.stride_conv_hr1.weight" in shapes or "conv_first_2.weight" in shapes
     frames = stacked[1] // channels
+    usual = "replicate" if predeblur or hr_in else "reflection_circle"
+    ends = cast("Ends", choose({"ends": usual, **metadata}, "ends", ENDS, _ENDS))
     return Variant(
         scale=check_scale(metadata, 1 if hr_in else 4),
         multiple=16 if hr_in else 4,
+        channels=channels,
         window=frames,
+        ends=ends,
         config={
             "frames": frames,
             "channels": channels,
@@ -49,6 +56,7 @@ def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
             "predeblur": predeblur,
             "hr_in": hr_in,
         },
+        metadata={"ends": ends},
     )
 
 
@@ -126,6 +134,15 @@ def vs_sr_models() -> Sequence[Model]:
                     ),
                     rename=_MMAGIC,
                 ),
+            ),
+            asks={
+                "ends": f"{', '.join(ENDS[:-1])} or {ENDS[-1]}: {_ENDS}. Where it is not said, reflection_circle for "
+                "super-resolution and replicate for deblurring, as the authors had it"
+            },
+            published=Published(
+                file="EDVR_M_x4_SR_REDS_official-32075921.pth",
+                repository="XPixelGroup/BasicSR",
+                place="linked in its model zoo",
             ),
         )
     ]

@@ -32,6 +32,8 @@ def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
     return Variant(
         scale=4,
         min_size=8,
+        multiple=4,
+        channels=shapes["conv_first.weight"][0],
         config={
             "channels": shapes["conv_first.weight"][0],
             "groups": shapes["pcd_align.L1_dcnpack_1.conv_offset_mask.weight"][0] // 27,
