@@ -1,7 +1,8 @@
 """What is written out of the models and of ``vs_sr/arguments.py``: ``python tests/generated.py`` writes it anew.
 
 The stub ``vs_sr/__init__.pyi``, by which type checkers and editors know the functions, the README's tables of
-arguments and of models, and the facts in docs/models. A test compares all of it with what is committed.
+arguments and of models, the facts in docs/models, and the figures in docs/drift.md. A test compares all of it with what
+is committed.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING
 
-from bench import models_table
+from bench import drift_table, models_table
 from bench.models_table import ROOT, replaced
 
 import vs_sr
@@ -65,7 +66,8 @@ def argument_table(rows: Iterable[tuple[str, str, str]]) -> str:
 def arguments_of_the_first_filter() -> str:
     """All of ZoomingSlowMo's, with the values that VapourSynth knows."""
     rows = functions.meanings(registry.model("ZoomingSlowMo")).items()
-    return argument_table((name, {"`True`": "`1`"}.get(default, default), meaning) for name, (default, meaning) in rows)
+    numbers = {"`True`": "`1`", "`False`": "`0`"}
+    return argument_table((name, numbers.get(default, default), meaning) for name, (default, meaning) in rows)
 
 
 def arguments_of_image_models() -> str:
@@ -87,7 +89,7 @@ def arguments_of_image_models() -> str:
 
 def files() -> dict[Path, str]:
     """Every file that is generated or holds generated lines, as it should be."""
-    made = {STUB: stub(), **models_table.pages()}
+    made = {STUB: stub(), **models_table.pages(), **drift_table.pages()}
     readme = ROOT / "README.md"
     for title, lines in (
         ("arguments of ZoomingSlowMo", arguments_of_the_first_filter()),

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import generated
 import pytest
-from bench import cuts, models_table
+from bench import cuts, drift_table, models_table
 from bench.table import readme
 from support import ROOT
 
-from vs_sr import cli, scenes
+from vs_sr import cli, registry, scenes
 from vs_sr.cli import evaluate
+from vs_sr.weights import store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +57,15 @@ def test_the_pages_of_models_have_what_readers_look_for() -> None:
 def test_the_speeds_are_those_of_models_that_there_are() -> None:
     record = json.loads(models_table.RECORD.read_text(encoding="utf-8"))
     assert {row["model"] for row in record["rows"]} <= {model.name for model in models_table.house()}
+
+
+def test_the_defaults_are_those_that_the_drift_advises() -> None:
+    record = json.loads(drift_table.RECORD.read_text(encoding="utf-8"))
+    name = record["upscaler"]["upscaler"]
+    again = "measure again: docs/drift.md has the command"
+    assert drift_table.defaults(name) == record["advice"], again
+    shipped = store.index()[registry.model(name).weights]
+    assert record["upscaler"]["sha256"] == shipped.sha256, again
 
 
 def test_protocols_and_flags_are_documented() -> None:

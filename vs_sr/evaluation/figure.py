@@ -114,15 +114,15 @@ def drift(drifts: Sequence[Drift], path: Path) -> None:
     (width, height), (left, above, right, below) = _PANEL, _MARGINS
     canvas = Image.new("RGB", (2 * width + _LEGEND, height * len(drifts)), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
+    colours = _shades(list(dict.fromkeys(mode for drift in drifts for mode in drift.psnr)))
     for row, drift in enumerate(drifts):
         top = row * height
         curves = {mode: drift.curve(mode) for mode in drift.psnr}
         count = max(point.frames for curve in curves.values() for point in curve) + 1
-        colours = _shades(list(curves))
         for column, (title, figure) in enumerate(
             (
                 ("PSNR-Y, dB, over input frames since the reset", "psnr_y"),
-                ("the same frames: dB above windows", "gain"),
+                ("dB above windows on the same frames", "gain"),
             )
         ):
             lines = {

@@ -123,7 +123,7 @@ def drift_table(drifts: Sequence[Drift]) -> str:
             figures = (row.psnr_y, row.given, row.between, row.last_quarter)
             changes = (row.gain, row.near, row.far)
             cells = [f"{figure:8.3f}" for figure in figures]
-            cells += [f"{'-':>8}" if change is None else f"{change:+8.3f}" for change in changes]
+            cells += [f"{'-':>8}" if change is None else f"{round(change, 3) + 0.0:+8.3f}" for change in changes]
             falls = "  falls" if row.falls else ""
             lines.append(f"{row.mode!s:{width}}  {'  '.join(cells)}  {row.cost:8.2f}{falls}")
         lines += ["", f"advice: {advice(each)}"]
@@ -178,13 +178,13 @@ def drift_record(drifts: Sequence[Drift], upscaler: Mapping[str, Any]) -> dict[s
                         "mode": str(row.mode),
                         **asdict(row.mode),
                         **{
-                            name: None if value is None else _rounded(value)
+                            name: None if value is None else _rounded(value, 6)
                             for name, value in asdict(row).items()
                             if name != "mode"
                         },
                         "falls": row.falls,
                         "curve": {
-                            name: [_rounded(getattr(point, name)) for point in each.curve(row.mode)]
+                            name: [_rounded(getattr(point, name), 4) for point in each.curve(row.mode)]
                             for name in drift.Point._fields
                         },
                     }
@@ -196,8 +196,8 @@ def drift_record(drifts: Sequence[Drift], upscaler: Mapping[str, Any]) -> dict[s
     }
 
 
-def _rounded(value: float) -> float | None:
-    return _number(round(value, 4))
+def _rounded(value: float, digits: int) -> float | None:
+    return _number(round(value, digits))
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -73,5 +73,8 @@ def vs_sr_models() -> Sequence[Model]:
             weights="zooming_slow_mo_compact",
             multi=(2, 1),
             window=4,
+            carry=False,  # these three as docs/drift.md advises
+            segment=0,
+            lookahead=0,
         )
     ]
