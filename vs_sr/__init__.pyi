@@ -151,10 +151,10 @@ def BasicVSR(
         clip: constant format and size; YUV, RGB or GRAY of 8 to 16 bit integer, half or float.
         window: input frames per step, one of them shared with the next step; 2 to 64. More frames see further,
             and need more memory. Default: `15`.
-        multi: frame-rate factor; 1 is super-resolution alone. Default: `1`.
-        carry: carry the forward direction's state from window to window. Default: `False`.
+        multi: 1 alone: the frame rate does not change. Default: `1`.
+        carry: carry the forward direction's state from window to window. Default: `True`.
         segment: windows after which a carried state begins anew, counted from the clip's beginning; a seek looks
-            back that far at most. 0: at cuts alone. Default: `0`.
+            back that far at most. 0: at cuts alone. Default: `4`.
         lookahead: further frames that the backward direction sees behind a window, computed and thrown away; 0 to
             64. Default: `0`.
         sc: nothing passes a cut, and the frame before it is repeated, never blended. Cuts are what
