@@ -136,15 +136,17 @@ def overlaps(
 
 
 def estimate(*, scale: int, channels: int, width: int, positions: int = 1) -> int:
-    """Bytes for each input pixel that a network's features take at the most, roughly.
+    """Bytes for each input pixel that a network takes at the most while it runs, weights apart; up to twice what is
+    taken. ``tests/test_memory.py`` measures it.
 
     Args:
         scale: of the output; some layers are held at its size.
         channels: features per pixel.
         width: bytes of a number.
-        positions: of a sequence, whose features are held at once.
+        positions: of a sequence, whose features and outputs are held at once; the outputs in float32.
     """
-    return channels * width * (4 + 4 * positions + 4 * scale * scale)
+    features = channels * width * (4 + 4 * positions + 4 * scale * scale)
+    return features + 3 * 4 * scale * scale * positions
 
 
 def plan(size: tuple[int, int], needed: int, memory: int) -> tuple[int, int]:

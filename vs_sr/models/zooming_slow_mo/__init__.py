@@ -29,17 +29,18 @@ def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
     base = metadata.get("base", "none")
     if base not in _BASES:
         raise WeightsError(f"base {base!r} in the file's metadata is not known; choices: {', '.join(_BASES)}")
+    channels, hr_channels = shapes["conv_first.weight"][0], shapes["HRconv.weight"][0]
     return Variant(
         scale=4,
         min_size=8,
         multiple=4,
-        channels=shapes["conv_first.weight"][0],
+        channels=max(channels, hr_channels),
         config={
-            "channels": shapes["conv_first.weight"][0],
+            "channels": channels,
             "groups": shapes["pcd_align.L1_dcnpack_1.conv_offset_mask.weight"][0] // 27,
             "front_blocks": _blocks(shapes, "feature_extraction"),
             "back_blocks": _blocks(shapes, "recon_trunk"),
-            "hr_channels": shapes["HRconv.weight"][0],
+            "hr_channels": hr_channels,
             "base": base,
         },
     )
