@@ -116,7 +116,7 @@ def grown(order: str, length: int, capsys: pytest.CaptureFixture[str]) -> None:
             f"at the quarters {', '.join(f'{mark / 2**20:.1f}' for mark in marks)}"
         )
     assert most <= total
-    assert marks[-1] - marks[0] < 1 << 20, "it grows"
+    assert marks[-1] - marks[0] < 4 << 20, "it grows, by more than the checkpoints that come and go"
 
 
 @pytest.mark.slow
