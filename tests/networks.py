@@ -17,13 +17,15 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="vs_sr-test-weights-")
 
 
-def tiny() -> ZoomingSlowMo:
+def tiny(channels: int = 8) -> ZoomingSlowMo:
     """A Zooming Slow-Mo of a few thousand parameters, the same each time, that is far from doing nothing.
 
     In the memory format that sessions use: a convolution's last bits depend on it.
     """
     generator = torch.Generator().manual_seed(7)
-    net = ZoomingSlowMo(channels=8, groups=2, front_blocks=1, back_blocks=1, hr_channels=8, base="bicubic")
+    net = ZoomingSlowMo(
+        channels=channels, groups=channels // 4, front_blocks=1, back_blocks=1, hr_channels=channels, base="bicubic"
+    )
     for name, parameter in net.named_parameters():
         bound = 0.05 if parameter.dim() == 1 else (3 / parameter[0].numel()) ** 0.5
         bound *= 0.1 if name == "conv_last.weight" else 1
@@ -37,10 +39,10 @@ def state(net: ZoomingSlowMo) -> dict[str, torch.Tensor]:
 
 
 @functools.cache
-def tiny_weights() -> Path:
+def tiny_weights(channels: int = 8) -> Path:
     """The file of :func:`tiny`."""
-    path = Path(_folder().name) / "tiny.safetensors"
-    save_file(state(tiny()), path, metadata={"architecture": "ZoomingSlowMo", "base": "bicubic"})
+    path = Path(_folder().name) / f"tiny{channels}.safetensors"
+    save_file(state(tiny(channels)), path, metadata={"architecture": "ZoomingSlowMo", "base": "bicubic"})
     return path
 
 

@@ -98,11 +98,11 @@ def grown(order: str, length: int, capsys: pytest.CaptureFixture[str]) -> None:
     """Bytes allocated while a film of 96x64 is made, against what is planned for."""
     path = environment()["PYTHONPATH"]
     env = environment(PYTHONPATH=f"{ROOT / 'tests'}:{path}", OMP_NUM_THREADS="1")
-    done = python(FILM, order, str(length), str(networks.tiny_weights()), env=env, timeout=1800)
+    done = python(FILM, order, str(length), str(networks.tiny_weights(4)), env=env, timeout=1800)
     assert done.returncode == 0, done.stderr
     most, *marks = map(int, done.stdout.split())
     planned = {
-        "features": tiles.estimate(scale=4, channels=8, width=4, positions=7) * 96 * 64,
+        "features": tiles.estimate(scale=4, channels=4, width=4, positions=7) * 96 * 64,
         "states": 4 << 20,
         "groups": 2 * 6 * 3 * 4 * 16 * 96 * 64,
         "VapourSynth's frames": 32 << 20,
@@ -120,6 +120,6 @@ def grown(order: str, length: int, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("order", ["in order", "with seeks"])
-def test_memory_stays_flat_over_2000_frames(order: str, capsys: pytest.CaptureFixture[str]) -> None:
-    grown(order, 2000, capsys)
+@pytest.mark.parametrize(("order", "length"), [("in order", 2000), ("with seeks", 240)])
+def test_memory_stays_flat(order: str, length: int, capsys: pytest.CaptureFixture[str]) -> None:
+    grown(order, length, capsys)
