@@ -9,7 +9,7 @@ import pytest
 
 from vs_sr.evaluation import vid4
 from vs_sr.evaluation.bicubic import imresize, round_half_up
-from vs_sr.evaluation.metrics import luma, psnr, psnr_y, ssim, ssim_y
+from vs_sr.evaluation.metrics import luma, psnr, psnr_y, sharpness, ssim, ssim_y
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,15 @@ def test_ssim_is_one_only_for_equal_images():
     assert ssim(a, a[::-1]) < 0.5
 
 
+def test_sharpness_of_a_ramp_is_its_slope():
+    y, x = np.mgrid[:9, :7]
+    assert sharpness(3 * x + 4 * y) == pytest.approx(5)
+    assert sharpness(np.full((2, 2), 7)) == 0
+    for wrong in (np.zeros((4, 4, 3)), np.zeros((1, 4))):
+        with pytest.raises(ValueError, match="plane"):
+            sharpness(wrong)
+
+
 def test_wrong_input_is_refused():
     a = np.zeros((16, 16, 3), dtype=np.uint8)
     with pytest.raises(ValueError, match="one shape"):
@@ -110,6 +119,18 @@ def test_protocol_rewards_the_target_itself():
         vid4.evaluate(frames, lambda lr: frames[:2])
     with pytest.raises(ValueError, match="at least 3"):
         vid4.evaluate(frames[:2], vid4.bicubic_blend)
+
+
+def test_frames_in_between_that_are_softer_are_told():
+    film = np.random.default_rng(2).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
+    film[2:] = film[2] // 2  # a target that itself changes
+    softer = film.astype(np.float64)
+    softer[1::2] = 100 + (softer[1::2] - 100) * 0.75
+    report = vid4.evaluate(film, lambda lr: softer)
+    assert [score.sharpness for score in report.upscaler] == pytest.approx([1, 0.75, 1, 0.75, 1], abs=0.01)
+    assert report.between == pytest.approx(-0.25, abs=0.01)
+    moving = np.random.default_rng(3).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
+    assert vid4.evaluate(moving, vid4.bicubic_blend).baseline_between < -0.1  # a mean is softer than its terms
 
 
 def test_blend_is_the_mean_of_the_enlarged_neighbours():

@@ -141,6 +141,9 @@ def test_random_motion_keeps_to_its_limits():
     assert max(speeds) <= 6
     assert 10 < sum(speed == 0 for speed in speeds) < 60
     assert max(abs(motion.x) for motion in motions) <= 10
+    assert min(speed for speed in speeds if speed) < 0.1  # two decades ...
+    lively = [random_motion(rng, 10, 6, span=1.0) for _ in range(300)]  # ... or a factor of e
+    assert min(speed for motion in lively if (speed := np.hypot(*motion.velocity))) >= 6 / np.e
 
 
 def test_wrong_sizes_are_refused():

@@ -119,6 +119,45 @@ def test_charbonnier_is_quadratic_near_zero_and_linear_far_away():
     assert float(script.charbonnier(zero + 0.5, zero, 1e-3)) == pytest.approx(0.5, rel=1e-4)
 
 
+def test_frames_in_between_weigh_what_is_asked():
+    zero, output = torch.zeros(1, 3, 3, 4, 4), torch.zeros(1, 3, 3, 4, 4)
+    output[:, 1] = 0.5
+    assert float(script.charbonnier(output, zero, 1e-6)) == pytest.approx(1 / 6, rel=1e-4)
+    assert float(script.charbonnier(output, zero, 1e-6, between=2.0)) == pytest.approx(1 / 4, rel=1e-4)
+
+
+def test_pulse_sees_softness_in_turns_but_not_where_detail_lies():
+    torch.manual_seed(0)
+    film = torch.rand(2, 1, 3, 32, 48).repeat(1, 5, 1, 1, 1)
+    assert float(script.pulse(film, film)) == 0
+    assert float(script.pulse(film / 2, film)) == 0  # soft, but steadily so
+    assert float(script.pulse(film.roll(16, -1), film)) == 0
+    pulsing = film.clone()
+    pulsing[:, 1::2] *= 0.8
+    steps = (film.diff(dim=-1).abs().mean() * 0.2).item()
+    assert 0 < float(script.pulse(pulsing, film)) < steps
+    assert float(script.pulse(pulsing, pulsing)) == 0  # the target itself may pulse
+
+
+def test_start_replaces_the_first_part(tmp_path):
+    first = script.train(options(tmp_path / "first", "--iterations", "1", "--single-iterations", "1"))
+    again = ["--out", str(tmp_path / "second"), *TINY[:-2], "--start", str(first), "--iterations", "1"]
+    args = script.options([*again, "--between", "1.5", "--pulse", "0.5"])
+    assert args.single_iterations == 0
+    assert script.options([*again, "--single-iterations", "3"]).single_iterations == 3
+    assert script.options(["--out", "x"]).single_iterations == 1600
+    stored = load_file(first)
+    for name, parameter in script.build(args).state_dict().items():
+        assert torch.equal(parameter, stored[name].float()), name
+    with safe_open(first, "pt") as file:
+        before = file.metadata()
+    with safe_open(script.train(args), "pt") as file:
+        metadata = file.metadata()
+    assert metadata["recipe"].splitlines() == [before["recipe"], script.recipe(args)]
+    assert "--start START --" in script.recipe(args)
+    assert metadata["iterations"] == "3"
+
+
 def test_a_few_steps_lower_the_loss(tmp_path, pool):
     args = options(tmp_path, "--single-iterations", "120", "--iterations", "4", "--single-lr", "3e-3", "--ema", "0.9")
     path = script.train(args)

@@ -179,12 +179,6 @@ def _rounded(target: Image, protocol: Protocol) -> Float64:
     return np.floor(y + 0.5) if protocol.round_y else y
 
 
-def sharpness(y: Float64) -> float:
-    """Mean length of the gradient of a plane (H, W), by differences of neighbours."""
-    down, right = y[1:, :-1] - y[:-1, :-1], y[:-1, 1:] - y[:-1, :-1]
-    return float(np.mean(np.hypot(down, right)))
-
-
 class _Motion:
     """Gathers what :class:`Temporal` says, frame by frame."""
 
@@ -197,7 +191,7 @@ class _Motion:
         if self._last is not None:
             self._changes.append(float(np.mean(np.abs((y - self._last[0]) - (truth - self._last[1])))))
         self._last = (y, truth)
-        self._ratios[between].append(sharpness(y) / max(sharpness(truth), 1e-6))
+        self._ratios[between].append(metrics.sharpness(y) / max(metrics.sharpness(truth), 1e-6))
 
     def result(self) -> Temporal | None:
         """None for a single frame."""

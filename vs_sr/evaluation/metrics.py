@@ -66,6 +66,19 @@ def psnr_y(a: Image, b: Image, *, border: int = 0) -> float:
     return psnr(luma(a), luma(b), border=border)
 
 
+def sharpness(plane: Image) -> float:
+    """Mean length of the gradient of a plane (H, W), by differences of neighbours, in the plane's units.
+
+    Raises:
+        ValueError: no plane, or fewer than two pixels in a direction.
+    """
+    if plane.ndim != 2 or min(plane.shape) < 2:
+        raise ValueError(f"sharpness needs a plane (H, W) of at least 2 x 2 pixels; got shape {plane.shape}")
+    y = plane.astype(np.float64)
+    down, right = y[1:, :-1] - y[:-1, :-1], y[:-1, 1:] - y[:-1, :-1]
+    return float(np.mean(np.hypot(down, right)))
+
+
 def _blur_matrix(length: int, padding: Padding) -> Float64:
     """The SSIM window along one axis: (length - 10, length), valid positions only; (length, length) with zeros."""
     x = np.arange(SSIM_SIZE) - SSIM_SIZE // 2

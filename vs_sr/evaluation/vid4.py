@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vs_sr.evaluation.bicubic import imresize, round_half_up
-from vs_sr.evaluation.metrics import psnr, psnr_y, ssim_y
+from vs_sr.evaluation.metrics import luma, psnr, psnr_y, sharpness, ssim_y
 
 Frames = npt.NDArray[np.uint8]
 Upscaler = Callable[[Frames], npt.NDArray[np.generic]]
@@ -38,6 +38,8 @@ class FrameScore:
     """dB on BT.601 luma."""
     ssim_y: float
     """On BT.601 luma, -1..1."""
+    sharpness: float
+    """Of the luma, over that of the target: 1 is the target's, below 1 softer."""
 
     @property
     def interpolated(self) -> bool:
@@ -68,10 +70,29 @@ class Report:
         """Mean PSNR-Y above the baseline, dB."""
         return self.psnr_y - self.baseline_psnr_y
 
+    @property
+    def between(self) -> float:
+        """Sharpness of the upscaler's frames in between; see :func:`sharpness_between`."""
+        return sharpness_between(self.upscaler)
+
+    @property
+    def baseline_between(self) -> float:
+        """The same of bicubic and blend."""
+        return sharpness_between(self.baseline)
+
 
 def mean_psnr_y(scores: Sequence[FrameScore]) -> float:
     """Mean PSNR-Y in dB, as papers take it: of the frames' figures, not of their errors."""
     return float(np.mean([score.psnr_y for score in scores]))
+
+
+def sharpness_between(scores: Sequence[FrameScore]) -> float:
+    """Mean sharpness of the frames in between relative to that of the given ones, minus 1.
+
+    What is seen as pulsing: 0 is steady, -0.1 says that frames in between are a tenth softer.
+    """
+    between, given = ([score.sharpness for score in scores if score.interpolated is kind] for kind in (True, False))
+    return float(np.mean(between) / np.mean(given) - 1)
 
 
 def read_frames(folder: Path) -> Frames:
@@ -111,6 +132,11 @@ def bicubic_blend(lr: Frames) -> Frames:
     return round_half_up(np.stack(out))
 
 
+def relative_sharpness(a: Frames, b: Frames) -> float:
+    """Sharpness of the luma of a frame (H, W, 3) over that of another, which is not flat."""
+    return sharpness(luma(a)) / max(sharpness(luma(b)), 1e-6)
+
+
 def score_frames(output: npt.NDArray[np.generic], target: Frames) -> tuple[FrameScore, ...]:
     """Every frame of ``output`` (T, H, W, 3) in 0..255, rounded to uint8, against ``target``.
 
@@ -121,7 +147,7 @@ def score_frames(output: npt.NDArray[np.generic], target: Frames) -> tuple[Frame
         raise ValueError(f"output must have the target's shape {target.shape}; got {output.shape}")
     rounded = output if output.dtype == np.uint8 else round_half_up(output.astype(np.float64))
     return tuple(
-        FrameScore(index, psnr(a, b), psnr_y(a, b), ssim_y(a, b))
+        FrameScore(index, psnr(a, b), psnr_y(a, b), ssim_y(a, b), relative_sharpness(a, b))
         for index, (a, b) in enumerate(zip(rounded, target, strict=True))
     )
 

@@ -18,6 +18,7 @@ import torch
 
 from vs_sr.evaluation.bicubic import round_half_up
 from vs_sr.evaluation.vid4 import reduce_frames
+from vs_sr.training.motion import SPAN
 from vs_sr.training.scenes import make_scene
 
 Frames = npt.NDArray[np.uint8]
@@ -76,19 +77,22 @@ class Clips:
         return augment(lr), augment(hr)
 
 
-def make_clip(seed: int, frames: int, size: int) -> Frames:
-    """The scene of ``seed`` as uint8 (frames, size, size, 3)."""
+def make_clip(seed: int, frames: int, size: int, span: float = SPAN) -> Frames:
+    """The scene of ``seed`` as uint8 (frames, size, size, 3); ``span`` of its speeds as in ``make_scene``."""
     torch.set_num_threads(1)  # one process a core is faster than threads
-    return round_half_up(255 * make_scene(seed, frames=frames, height=size, width=size).transpose(0, 2, 3, 1))
+    scene = make_scene(seed, frames=frames, height=size, width=size, span=span)
+    return round_half_up(255 * scene.transpose(0, 2, 3, 1))
 
 
-def make_pair(seed: int, frames: int, size: int) -> tuple[Frames, Frames]:
+def make_pair(seed: int, frames: int, size: int, span: float = SPAN) -> tuple[Frames, Frames]:
     """The clip of ``seed`` and its reduced version."""
-    clip = make_clip(seed, frames, size)
+    clip = make_clip(seed, frames, size, span)
     return clip, reduce_frames(clip)
 
 
-def load_clips(folder: Path, count: int, *, seed: int, frames: int, size: int, workers: int) -> Clips:
+def load_clips(
+    folder: Path, count: int, *, seed: int, frames: int, size: int, workers: int, span: float = SPAN
+) -> Clips:
     """The pool of ``count`` clips, rendered into ``folder`` unless it is there already.
 
     Args:
@@ -98,6 +102,7 @@ def load_clips(folder: Path, count: int, *, seed: int, frames: int, size: int, w
         frames: of a clip.
         size: of a frame, a multiple of 4.
         workers: processes to render with.
+        span: of the speeds, as in ``make_scene``.
 
     Raises:
         ValueError: the seeds reach into those held out.
@@ -105,12 +110,12 @@ def load_clips(folder: Path, count: int, *, seed: int, frames: int, size: int, w
     if seed + count > HELD_OUT_SEED:
         raise ValueError(f"seeds from {HELD_OUT_SEED} on are held out; got {count} clips from seed {seed}")
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"clips_{seed}_{count}x{frames}x{size}.npz"
+    path = folder / f"clips_{seed}_{count}x{frames}x{size}_span{span:g}.npz"
     if not path.exists():
         # spawn: a forked child inherits torch's thread pool, but not its threads
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             seeds = range(seed, seed + count)
-            made = pool.map(partial(make_pair, frames=frames, size=size), seeds, chunksize=4)
+            made = pool.map(partial(make_pair, frames=frames, size=size, span=span), seeds, chunksize=4)
             hr, lr = (np.stack(side) for side in zip(*made, strict=True))
         temporary = path.with_name(f"partial_{path.name}")
         np.savez(temporary, hr=hr, lr=lr)

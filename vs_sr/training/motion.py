@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 Matrix = npt.NDArray[np.float64]
 
+SPAN = 4.6
+"""Natural logarithm of the fastest speed over the slowest: two decades, since most of what is seen moves little."""
+
 
 @dataclass(frozen=True, slots=True)
 class Motion:
@@ -47,16 +50,16 @@ class Motion:
         return np.array([[cos, -sin, x], [sin, cos, y], [0.0, 0.0, 1.0]])
 
 
-def random_motion(rng: np.random.Generator, reach: float, fastest: float) -> Motion:
+def random_motion(rng: np.random.Generator, reach: float, fastest: float, span: float = SPAN) -> Motion:
     """A motion that starts anywhere within ``reach`` and moves at most about ``fastest`` pixels a frame.
 
-    Speeds are log-uniform over two decades, since most of what a camera sees moves little; a tenth of the
-    layers stands still, a half of them neither turns nor grows.
+    Speeds are log-uniform over a factor of exp(``span``); a tenth of the layers stands still, a half of them
+    neither turns nor grows.
     """
     start = rng.uniform(-reach, reach, 2)
     if rng.random() < 0.1:
         return Motion(float(start[0]), float(start[1]))
-    speed = fastest * float(np.exp(rng.uniform(-4.6, 0)))
+    speed = fastest * float(np.exp(rng.uniform(-span, 0)))
     direction = rng.uniform(0, 2 * np.pi)
     push = rng.normal(0, 0.06 * speed, 2)
     turning = rng.random() < 0.5

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from vs_sr.evaluation.bicubic import resize_matrix
 from vs_sr.training import textures
-from vs_sr.training.motion import Motion, random_motion
+from vs_sr.training.motion import SPAN, Motion, random_motion
 from vs_sr.training.shapes import coverage, random_shape
 
 Scene = npt.NDArray[np.float32]
@@ -65,7 +65,14 @@ def render(layers: list[Layer], camera: Motion, frames: int, height: int, width:
 
 
 def make_scene(
-    seed: int, *, frames: int = 7, height: int = 160, width: int = 160, fastest: float = 6.0, noise: bool = True
+    seed: int,
+    *,
+    frames: int = 7,
+    height: int = 160,
+    width: int = 160,
+    fastest: float = 6.0,
+    span: float = SPAN,
+    noise: bool = True,
 ) -> Scene:
     """A random scene.
 
@@ -74,6 +81,7 @@ def make_scene(
         frames: output frames; a network sees every second of them.
         height, width: in pixels.
         fastest: about the highest speed of a layer, in pixels per output frame.
+        span: natural logarithm of the highest speed over the lowest; 2.3 leaves out the slower of two decades.
         noise: add sensor noise (standard deviation up to 0.012) to one scene in five.
 
     Returns:
@@ -86,11 +94,11 @@ def make_scene(
     if min(frames, height, width) < 1:
         raise ValueError(f"frames, height and width must be >= 1; got {frames}, {height}, {width}")
     rng = np.random.default_rng(seed)
-    camera = random_motion(rng, 0, fastest / 2)
-    layers = [_background(rng, height, width, fastest)]
-    layers += [_object(rng, height, width, fastest) for _ in range(rng.integers(1, 6))]
+    camera = random_motion(rng, 0, fastest / 2, span)
+    layers = [_background(rng, height, width, fastest, span)]
+    layers += [_object(rng, height, width, fastest, span) for _ in range(rng.integers(1, 6))]
     if rng.random() < 0.35:
-        layers.append(_caption(rng, height, width, fastest))
+        layers.append(_caption(rng, height, width, fastest, span))
     scene = render(layers, camera, frames, height, width)
     if rng.random() < 0.3:
         scene = _defocus(scene, float(rng.uniform(0.3, 0.8)))
@@ -100,17 +108,17 @@ def make_scene(
     return scene
 
 
-def _background(rng: np.random.Generator, height: int, width: int, fastest: float) -> Layer:
+def _background(rng: np.random.Generator, height: int, width: int, fastest: float, span: float) -> Layer:
     """An opaque picture a little larger than the frame."""
     h, w = (int(SUPERSAMPLING * (size + 4 * fastest)) for size in (height, width))
     picture = textures.random_picture(rng, h, w)
     rgba = np.concatenate([picture, np.ones((h, w, 1), np.float32)], axis=2)
-    motion = random_motion(rng, 0, fastest / 3)
+    motion = random_motion(rng, 0, fastest / 3, span)
     tilt = float(rng.normal(0, 0.15)) if rng.random() < 0.7 else 0.0
     return Layer(rgba, _turned(motion, tilt), mirrored=True)
 
 
-def _object(rng: np.random.Generator, height: int, width: int, fastest: float) -> Layer:
+def _object(rng: np.random.Generator, height: int, width: int, fastest: float, span: float) -> Layer:
     """A textured shape that covers a tenth to two thirds of the frame's shorter side."""
     radius = min(height, width) * float(rng.uniform(0.08, 0.35)) * SUPERSAMPLING
     side = int(2 * radius) + 5
@@ -118,18 +126,18 @@ def _object(rng: np.random.Generator, height: int, width: int, fastest: float) -
     softness = SUPERSAMPLING * (1.0 if rng.random() < 0.8 else float(rng.uniform(1, 4)))
     centre = ((side - 1) / 2, (side - 1) / 2)
     mask = coverage(random_shape(rng), side, side, centre, radius, 0.0, softness)
-    motion = _turned(random_motion(rng, min(height, width) / 2, fastest), float(rng.uniform(0, 2 * np.pi)))
+    motion = _turned(random_motion(rng, min(height, width) / 2, fastest, span), float(rng.uniform(0, 2 * np.pi)))
     if rng.random() < 0.4:  # upright, as signs and screens are
         motion = _turned(motion, float(rng.normal(0, 0.05)))
     return Layer(np.concatenate([picture, mask[..., None]], axis=2), motion, float(rng.uniform(0.3, 1.5)))
 
 
-def _caption(rng: np.random.Generator, height: int, width: int, fastest: float) -> Layer:
+def _caption(rng: np.random.Generator, height: int, width: int, fastest: float, span: float) -> Layer:
     """Lettering without a ground: subtitles that stay, credits that roll."""
     h, w = int(SUPERSAMPLING * height * rng.uniform(0.2, 0.8)), int(SUPERSAMPLING * width * rng.uniform(0.5, 1.0))
     mask = textures.text_mask(rng, h, w, smallest=14)
     colour = np.broadcast_to(textures.random_colour(rng, 0.1), (h, w, 3))
-    motion = random_motion(rng, min(height, width) / 3, fastest)
+    motion = random_motion(rng, min(height, width) / 3, fastest, span)
     return Layer(np.concatenate([colour, mask[..., None]], axis=2), motion, float(rng.choice([0.0, 1.0])))
 
 

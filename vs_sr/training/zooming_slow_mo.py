@@ -23,24 +23,27 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn import functional as F
 
 from vs_sr.evaluation.vid4 import Report, evaluate, evaluate_folder
 from vs_sr.models.layers import DeformableConv, lrelu
 from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo, bicubic
 from vs_sr.training.clips import HELD_OUT_SEED, load_clips, make_clip
+from vs_sr.training.motion import SPAN
 
 WINDOW = 4  # LR frames per forward when measuring: the filter's default
 
 
 def options(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line. The defaults are the recipe of the shipped weights."""
+    """The command line. The defaults are the first command of the shipped weights' recipe."""
     parser = argparse.ArgumentParser(prog="python -m vs_sr.training.zooming_slow_mo", description=__doc__)
     add = parser.add_argument
     # where
     add("--out", type=Path, required=True, help="folder of the checkpoint, the clips and the exported weights")
     add("--measure", type=Path, nargs="*", default=[], help="folders of PNG frames to measure on, never trained on")
+    add("--start", type=Path, help="exported weights that the second part begins with, without a first part")
     # network: a fifth of the paper's parameters; a quarter of its work per pixel in the ConvLSTM
     add("--channels", type=int, default=32)
     add("--groups", type=int, default=4)  # 8 channels a group, as in the paper
@@ -51,10 +54,11 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("--clips", type=int, default=600)  # 330 MB as uint8; rendering takes a minute or two
     add("--clip-frames", type=int, default=7)
     add("--clip-size", type=int, default=160)
+    add("--span", type=float, default=SPAN)  # of speeds; at 2.3 few scenes are so slow that alignment learns nothing
     add("--patch", type=int, default=24)  # LR pixels: 96 x 96 HR, more than the fastest motion
     add("--frames", type=int, default=12)  # LR frames a step: 6 examples of 2, 4 of 3 or 3 of 4
     # optimisation
-    add("--single-iterations", type=int, default=1600)  # first part: no alignment, no recurrence, a tenth the work
+    add("--single-iterations", type=int)  # first part: no alignment, no recurrence, a tenth the work; 1600, or 0
     add("--iterations", type=int, default=700)  # second part: the whole network
     add("--single-lr", type=float, default=1e-3)  # first part, after the warm-up
     add("--lr", type=float, default=4e-4)  # second part, peak; at 1e-3 the recurrence lost what was learned
@@ -64,6 +68,8 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("--clip-norm", type=float, default=0.5)  # a rare large gradient through the offsets ends runs otherwise
     add("--ema", type=float, default=0.995)  # averages about the last 200 steps
     add("--charbonnier", type=float, default=1e-3)  # sqrt(d^2 + eps^2): L2 below a quarter of a level, L1 above
+    add("--between", type=float, default=1.0)  # weight of frames in between against given ones, which are easier
+    add("--pulse", type=float, default=0.0)  # weight of unsteady sharpness: any mean error leaves moving detail soft
     add("--seed", type=int, default=1)
     # housekeeping
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -73,6 +79,8 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("--save-every", type=int, default=100)
     add("--measure-every", type=int, default=500)
     args = parser.parse_args(argv)
+    if args.single_iterations is None:
+        args.single_iterations = 0 if args.start else 1600
     if args.iterations < 1 or args.patch % 4 or args.clip_size % 4:
         parser.error("--iterations must be >= 1, --patch and --clip-size multiples of 4")
     if args.patch > args.clip_size // 4 or args.clip_frames < 7:
@@ -81,7 +89,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def build(args: argparse.Namespace) -> ZoomingSlowMo:
-    """The untrained network; it starts as exactly bicubic and blend."""
+    """The network as training finds it: ``--start``, or untrained, which is exactly bicubic and blend."""
     torch.manual_seed(args.seed)
     net = ZoomingSlowMo(
         channels=args.channels,
@@ -92,6 +100,8 @@ def build(args: argparse.Namespace) -> ZoomingSlowMo:
         base="bicubic",
     )
     start_simple(net)
+    if args.start:
+        net.load_state_dict({name: tensor.float() for name, tensor in load_file(args.start).items()})
     return net.to(args.device)
 
 
@@ -178,9 +188,34 @@ def learning_rate(step: int, args: argparse.Namespace) -> float:
     return float(args.lr_last + (peak - args.lr_last) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def charbonnier(output: torch.Tensor, target: torch.Tensor, eps: float) -> torch.Tensor:
-    """Mean of sqrt(d^2 + eps^2) (Charbonnier et al. 1994), in float32."""
-    return ((output.float() - target).square() + eps * eps).sqrt().mean()
+def charbonnier(output: torch.Tensor, target: torch.Tensor, eps: float, between: float = 1.0) -> torch.Tensor:
+    """Mean of sqrt(d^2 + eps^2) (Charbonnier et al. 1994) of (B, S, ...), in float32; odd S weigh ``between``."""
+    error = ((output.float() - target).square() + eps * eps).sqrt()
+    if between == 1:
+        return error.mean()
+    weight = torch.ones(error.shape[1], device=error.device)
+    weight[1::2] = between
+    return (error.flatten(2).mean((0, 2)) * weight).sum() / weight.sum()
+
+
+def pulse(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """How differently from the target's the sharpness of (B, S, 3, H, W) changes from frame to frame.
+
+    Where the network cannot know where detail went, the least mean error is soft; given frames stay sharp, and
+    the film pulses. Sharpness is taken as the mean step of luma in squares of 16 pixels: it does not mind that
+    detail is a pixel off, so frames in between need not be soft, and given frames may give a little.
+    """
+    change, wanted = (contrast(film.float()).diff(dim=1) for film in (output, target))
+    return (change - wanted).abs().mean()
+
+
+def contrast(film: torch.Tensor) -> torch.Tensor:
+    """Mean step of luma to the right and down in squares of 16 pixels: (B, S, 3, H, W) -> (B, S, H / 16, W / 16)."""
+    luma = film.flatten(0, 1).mul(film.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    steps = luma[..., :-1, 1:] - luma[..., :-1, :-1], luma[..., 1:, :-1] - luma[..., :-1, :-1]
+    step = F.pad((steps[0].abs() + steps[1].abs()) / 2, (0, 1, 0, 1), mode="replicate")
+    squares: torch.Tensor = F.avg_pool2d(step, 16)[:, 0]
+    return squares.unflatten(0, film.shape[:2])
 
 
 def upscaler(
@@ -201,8 +236,9 @@ def upscaler(
 
 
 def held_out_clips() -> list[npt.NDArray[np.uint8]]:
-    """Scenes to measure on that no pool contains."""
-    return [make_clip(HELD_OUT_SEED + index, 7, 160) for index in range(8)]
+    """Scenes to measure on that no pool contains; the second eight move."""
+    still = [make_clip(HELD_OUT_SEED + index, 7, 160) for index in range(8)]
+    return still + [make_clip(HELD_OUT_SEED + 1000 + index, 7, 160, span=2.3) for index in range(8)]
 
 
 def measure(net: ZoomingSlowMo, args: argparse.Namespace, *, bf16: bool) -> dict[str, list[Report]]:
@@ -263,6 +299,7 @@ def train(args: argparse.Namespace) -> Path:
         frames=args.clip_frames,
         size=args.clip_size,
         workers=args.workers,
+        span=args.span,
     )
     net = build(args)
     parameters = dict(net.named_parameters())
@@ -285,7 +322,8 @@ def train(args: argparse.Namespace) -> Path:
 
         with torch.autocast(args.device.split(":")[0], torch.bfloat16):
             output = single_image(net, lr.to(args.device)) if single else net(lr.to(args.device))
-        loss = charbonnier(output, hr.to(args.device), args.charbonnier)
+        error = charbonnier(output, hr.to(args.device), args.charbonnier, args.between)
+        loss = error + args.pulse * pulse(output, hr.to(args.device)) if args.pulse else error
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters.values(), args.clip_norm)
@@ -296,7 +334,8 @@ def train(args: argparse.Namespace) -> Path:
                 ema[name].lerp_(parameter, 1 - decay)
 
         # The base's own loss puts the figure in proportion: 1.0 is what the network started from.
-        losses.append(float(loss.detach()) / float(charbonnier(bicubic_and_blend(lr), hr, args.charbonnier)))
+        base = float(charbonnier(bicubic_and_blend(lr), hr, args.charbonnier, args.between))
+        losses.append(float(error.detach()) / base)
         done = step + 1
         if done % args.log_every == 0 or done == steps:
             pace = (time.perf_counter() - started) / (done - first)
@@ -320,13 +359,22 @@ def export(args: argparse.Namespace, ema: dict[str, torch.Tensor], step: int, *,
     figures = {}
     for kind, reports in measure(net, args, bf16=bf16).items():
         for report in reports:
-            log(f"  {report.clip}: {report.psnr_y:.3f} dB PSNR-Y, {report.gain:+.3f} above bicubic and blend")
+            log(
+                f"  {report.clip}: {report.psnr_y:.3f} dB PSNR-Y, {report.gain:+.3f} above bicubic and blend, "
+                f"sharpness in between {report.between:+.1%} against {report.baseline_between:+.1%}"
+            )
             figures[report.clip] = {
                 "psnr_y": round(report.psnr_y, 3),
                 "bicubic_blend": round(report.baseline_psnr_y, 3),
+                "sharpness_between": round(report.between, 3),
             }
         if reports:
-            log(f"  mean gain on {kind}: {np.mean([report.gain for report in reports]):+.3f} dB")
+            log(
+                f"  mean on {kind}: {np.mean([report.gain for report in reports]):+.3f} dB, "
+                f"sharpness in between {np.mean([report.between for report in reports]):+.1%} "
+                f"against {np.mean([report.baseline_between for report in reports]):+.1%}"
+            )
+    earlier = read_metadata(args.start) if args.start else {}
     metadata = {
         "architecture": "ZoomingSlowMo",
         "scale": "4",
@@ -334,10 +382,10 @@ def export(args: argparse.Namespace, ema: dict[str, torch.Tensor], step: int, *,
         "border": "zero-pad-4",
         "base": "bicubic",
         "licence": "MIT",
-        "recipe": recipe(args),
-        "training_data": f"{args.clips} scenes by vs_sr.training.scenes (dead leaves, text, lattices, gradients "
+        "recipe": "\n".join([*filter(None, [earlier.get("recipe")]), recipe(args)]),
+        "training_data": "scenes by vs_sr.training.scenes (dead leaves, text, lattices, gradients "
         "with per-layer motion), x4 by MATLAB-compatible bicubic; no photographs",
-        "iterations": str(step),
+        "iterations": str(int(earlier.get("iterations", 0)) + step),
         "psnr": json.dumps(figures),
     }
     path: Path = args.out / "zooming_slow_mo_compact.safetensors"
@@ -346,10 +394,17 @@ def export(args: argparse.Namespace, ema: dict[str, torch.Tensor], step: int, *,
 
 
 def recipe(args: argparse.Namespace) -> str:
-    """The command that remakes the weights, without folders and machine settings."""
-    left_out = {"out", "measure", "device", "threads", "workers", "log_every", "save_every", "measure_every"}
+    """The command that remakes the weights, without folders and machine settings; START is what it began with."""
+    left_out = {"out", "start", "measure", "device", "threads", "workers", "log_every", "save_every", "measure_every"}
     words = [f"--{name.replace('_', '-')} {value}" for name, value in vars(args).items() if name not in left_out]
-    return " ".join(["python -m vs_sr.training.zooming_slow_mo --out OUT", *words])
+    start = ["--start START"] if args.start else []
+    return " ".join(["python -m vs_sr.training.zooming_slow_mo --out OUT", *start, *words])
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The free-form metadata of a weights file."""
+    with safe_open(path, "pt") as file:
+        return dict(file.metadata() or {})
 
 
 def log(message: str) -> None:
