@@ -214,8 +214,8 @@ def contrast(film: torch.Tensor) -> torch.Tensor:
     luma = film.flatten(0, 1).mul(film.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
     steps = luma[..., :-1, 1:] - luma[..., :-1, :-1], luma[..., 1:, :-1] - luma[..., :-1, :-1]
     step = F.pad((steps[0].abs() + steps[1].abs()) / 2, (0, 1, 0, 1), mode="replicate")
-    squares: torch.Tensor = F.avg_pool2d(step, 16)[:, 0]
-    return squares.unflatten(0, film.shape[:2])
+    squares: torch.Tensor = F.avg_pool2d(step, 16)[:, 0].unflatten(0, film.shape[:2])
+    return squares
 
 
 def upscaler(
