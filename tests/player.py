@@ -9,6 +9,7 @@ error. So is, here, asking for what lies beyond the film's end. ``concurrent`` f
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import deque
 from concurrent.futures import Future
 from fractions import Fraction
@@ -59,7 +60,8 @@ class Player:
         self._newest = -1
         self._lock = threading.Lock()
         blank = film.std.BlankClip(length=length, fpsnum=0, fpsden=1, keep=True)
-        source = blank.std.FrameEval(self._decode)
+        decode: Callable[[], Any] = weakref.WeakMethod(self._decode)  # or the player and its clip would hold each other
+        source = blank.std.FrameEval(lambda n: decode()(n))
         variables = {
             "video_in": source,
             "video_in_dw": film.width,

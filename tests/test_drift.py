@@ -59,7 +59,9 @@ def test_the_age_is_what_the_scheduler_does(clip: Clip) -> None:
     """The toy's hidden state, computed from the frame that the age names, is the one that the scheduler has."""
     for output, age in enumerate(drift.ages(grid(clip), frozenset(clip.cuts))):
         first = output // clip.multi - age.frames
-        shorter = Clip(frames=clip.frames, window=64, multi=clip.multi, cuts={first - 1, *clip.cuts})
+        shorter = Clip(
+            frames=clip.frames, window=64, multi=clip.multi, cuts={first - 1, *clip.cuts}, density=clip.density
+        )
         assert shorter.expected(output)[0] == clip.expected(output)[0]
 
 
@@ -264,7 +266,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     code, out, err = run(capsys, *given, *options)
     assert code == 0, err
     record = json.loads(files["json"].read_text())
-    assert record["upscaler"]["weights"] == "tiny.safetensors"
+    assert record["upscaler"]["weights"] == "tiny8.safetensors"
     assert (record["window"], record["multi"]) == (4, 2)
     generated, footage = record["sets"]
     assert [(clip["clip"], clip["outputs"]) for clip in generated["clips"]] == [
@@ -381,7 +383,7 @@ def test_generated_clips_move_to_the_end(number: int) -> None:
     _, frames = drift.generated(number)
     assert len(frames) == drift.FRAMES
     change = [float(np.mean(np.abs(b.astype(float) - a))) for a, b in pairwise(frames)]
-    detail = [measure.sharpness(frame.mean(axis=2)) for frame in frames]
+    detail = [metrics.sharpness(frame.mean(axis=2)) for frame in frames]
     for quarter in range(4):
         part = slice(quarter * len(change) // 4, (quarter + 1) * len(change) // 4)
         assert np.mean(change[part]) > 1.5, "code values from frame to frame"

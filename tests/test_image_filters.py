@@ -479,5 +479,7 @@ def test_the_typed_function_is_the_filter(name: str) -> None:
 
 
 def test_aliases_are_those_of_the_filters_arguments() -> None:
-    with pytest.raises(vs_sr.ArgumentError, match=r"no argument 'tile'; choices: .* model_path, device_index, fp16$"):
-        vs_sr.ZoomingSlowMo(moving(), tile=3)
+    with pytest.raises(
+        vs_sr.ArgumentError, match=r"no argument 'scale'; choices: .* device_index, fp16, tile, tile_pad$"
+    ):
+        vs_sr.ZoomingSlowMo(moving(), scale=3)

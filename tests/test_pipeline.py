@@ -40,9 +40,15 @@ from vs_sr import Model, Variant
 def build(variant):
     import torch
     class Null(torch.nn.Module):
-        def forward(self, frames, multi):
-            out = frames.repeat_interleave(2, 1)[:, 1:]
-            return out.repeat_interleave(4, 3).repeat_interleave(4, 4)
+        def encode(self, frame):
+            return (frame,)
+        def between(self, before, after):
+            return [before]
+        def forward_step(self, position, state):
+            return position
+        backward_step = forward_step
+        def reconstruct(self, position, past, future):
+            return past.repeat_interleave(4, 2).repeat_interleave(4, 3)
     return Null()
 
 vs_sr.register(Model(name="Null", summary="", paper="", kind="sequence", build=build, fixed=Variant(scale=4),

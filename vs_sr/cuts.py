@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
 import vapoursynth as vs
@@ -14,9 +13,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
-
-_STEP = 8
-"""Frames that are looked at together, to compare each pair once. More would make a seek read further."""
 
 
 def mark(name: str, clip: vs.VideoNode, threshold: float = scenes.THRESHOLD) -> vs.VideoNode:
@@ -37,7 +33,7 @@ def mark(name: str, clip: vs.VideoNode, threshold: float = scenes.THRESHOLD) -> 
         width=1,
         height=1,
         format=vs.GRAY8,
-        step=_STEP,
+        step=1,
         multi=1,
         share=0,
         before=scenes.REACH,
@@ -66,22 +62,19 @@ class _Detector:
     def __init__(self, length: int, threshold: float) -> None:
         self._length = length
         self._threshold = threshold
+        self._known: dict[tuple[int, int], float] = {}  # so that each pair is compared once
 
     def __call__(
         self, group: int, want: int, numbers: list[int], frames: list[vs.VideoFrame]
     ) -> Sequence[vs.VideoFrame]:
         tags = {n: scenes.read(frame.props) for n, frame in zip(numbers, frames, strict=True)}
-        copies = scenes.Copies({n: _copy(frame) for n, frame in zip(numbers, frames, strict=True)})
-        first = group * _STEP
-        found = [self._cut(i, tags, copies) for i in range(first - 1, first + want)]
-        blank = vs.core.create_video_frame(vs.core.get_video_format(vs.GRAY8), 1, 1)
-        blank[0][0, 0] = 0
-        made = []
-        for previous, following in pairwise(found):
-            frame = blank.copy()
-            frame.props[scenes.PREVIOUS], frame.props[scenes.NEXT] = int(previous), int(following)
-            made.append(frame)
-        return made
+        self._known = {pair: new for pair, new in self._known.items() if set(pair) <= tags.keys()}
+        copies = scenes.Copies({n: _copy(frame) for n, frame in zip(numbers, frames, strict=True)}, self._known)
+        frame = vs.core.create_video_frame(vs.core.get_video_format(vs.GRAY8), 1, 1)
+        frame[0][0, 0] = 0
+        frame.props[scenes.PREVIOUS] = int(self._cut(group - 1, tags, copies))
+        frame.props[scenes.NEXT] = int(self._cut(group, tags, copies))
+        return [frame]
 
     def _cut(self, i: int, tags: dict[int, scenes.Tags], copies: scenes.Copies) -> bool:
         """Whether there is a cut between the frames i and i+1; the clip's ends can be told, not seen."""

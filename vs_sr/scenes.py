@@ -100,7 +100,8 @@ class Copies:
 
     frames: Mapping[int, Copy]
     """By frame number; only those outside of the clip may be missing of the ones that a question is about."""
-    _known: dict[tuple[int, int], float] = field(default_factory=dict)
+    known: dict[tuple[int, int], float] = field(default_factory=dict)
+    """What was found out of pairs of these frames, kept for later questions."""
 
     def cut(self, i: int, threshold: float) -> bool:
         """Whether there is a cut between the frames i and i+1.
@@ -133,10 +134,10 @@ class Copies:
 
     def _new(self, i: int, j: int) -> float:
         """How much of the frame j is not in the frame i. The slow part; asked for as rarely as possible."""
-        if (i, j) not in self._known:
+        if (i, j) not in self.known:
             earlier, later = _in_one_light(self.frames[min(i, j)], self.frames[max(i, j)])
-            self._known[i, j] = _missing(earlier, later) if i < j else _missing(later, earlier)
-        return self._known[i, j]
+            self.known[i, j] = _missing(earlier, later) if i < j else _missing(later, earlier)
+        return self.known[i, j]
 
     def _bound(self, i: int) -> float:
         """An upper bound of :meth:`change`, without a search."""

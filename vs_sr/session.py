@@ -201,6 +201,8 @@ class Session:
             store.load(network, model, self.plan.source)
         dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[self.plan.precision]
         network = network.to(self.plan.device, dtype).to(memory_format=torch.channels_last)  # quicker everywhere
+        if model.kind != "image" and not hasattr(network, "encode"):
+            raise PluginError(f"the network has no method encode(); {model.kind} models need those of vs_sr.spec.Model")
         prepared = registry.backend(self.plan.backend).prepare(network)
         if model.kind != "image" and not hasattr(prepared, "encode"):
             raise PluginError(f"backend={self.plan.backend!r} runs image models only; use another one for {model.name}")
