@@ -23,6 +23,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.args[:] = [str(config.rootpath / "tests" / "bench")]
     elif not config.option.benchmark_only:
         config.option.benchmark_skip = True  # minutes, and a busy machine would fail their goals
+        # Torch's own threads wait for each other longer than tiny networks run, beside those of VapourSynth.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
