@@ -207,8 +207,19 @@ def test_a_window_that_never_comes_back_is_forgotten() -> None:
     requests = Requests(clip, made)
     for group in range(999, 500, -1):
         assert requests.ask(group) is None
-    assert len(made._rebuilds) <= 64
+    assert len(made._rebuilds) <= 16
     check(clip, requests.fetch(700))
+
+
+def test_a_rebuild_that_is_not_needed_any_more_is_forgotten() -> None:
+    """Its state became known meanwhile, by another window's rebuild."""
+    clip = Clip(frames=301, carry=True)
+    made = scheduler(clip)
+    requests = Requests(clip, made)
+    assert requests.ask(5) is None
+    check(clip, requests.fetch(6))
+    check(clip, requests.fetch(5))
+    assert not made._rebuilds
 
 
 # Windows around a frame

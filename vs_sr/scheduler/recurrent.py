@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 _PORTION = 8
 """Input frames that a rebuild asks for at a time, roughly."""
-_REBUILDS = 64
-"""Rebuilds that are remembered while their frames are on the way; one that is forgotten begins anew."""
+_REBUILDS = 16
+"""Rebuilds that are remembered while their frames are on the way, each with a state; one that is forgotten begins
+anew."""
 
 
 @dataclass
@@ -140,10 +141,10 @@ class Recurrent(Scheduler):
         return self._checkpoints.get(window) if window in self._checkpoints else None
 
     def _before(self, group: int, held: Held) -> States | Need:
+        rebuild = self._rebuilds.pop(group, None) or _Rebuild(group - 1)
         known = self._known(group, held)
         if known is not None:
             return known
-        rebuild = self._rebuilds.pop(group, None) or _Rebuild(group - 1)
         self._rebuilds[group] = rebuild  # the last one in the order of eviction
         for other in [*self._rebuilds][: len(self._rebuilds) - _REBUILDS]:
             del self._rebuilds[other]
