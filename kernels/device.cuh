@@ -1,7 +1,7 @@
 // What the kernels share: 16-byte vectors of eight halves, the tensor core product, asynchronous copies.
 //
 // The instructions that only a GPU has are wrapped in functions here, and nowhere else. When a kernel is run on
-// the CPU, tests/emulation/cpuemu.h is included first, defines VS_SR_EMULATED, and brings its own versions.
+// the CPU, tests/helpers/emulation/cpuemu.h is included first, defines VS_SR_EMULATED, and brings its own versions.
 #pragma once
 
 #ifndef VS_SR_EMULATED

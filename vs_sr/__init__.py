@@ -5,7 +5,7 @@ the same filters with types, and what extensions need. Importing this module imp
 vapoursynth; each name loads its own part when it is first used.
 """
 
-# Type checkers and editors read __init__.pyi, which `python tests/generated.py` makes of this file and the models.
+# Type checkers and editors read __init__.pyi, which `python -m tools.generate` makes of this file and the models.
 
 from importlib import import_module
 from typing import Any

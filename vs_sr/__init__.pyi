@@ -1,6 +1,6 @@
 """Space-time video super-resolution for VapourSynth."""
 
-# Written by `python tests/generated.py`: what vs_sr/__init__.py loads when it is first used.
+# Written by `python -m tools.generate`: what vs_sr/__init__.py loads when it is first used.
 
 from collections.abc import Sequence
 from typing import Literal

@@ -137,7 +137,7 @@ def overlaps(
 
 def estimate(*, scale: int, channels: int, width: int, positions: int = 1) -> int:
     """Bytes for each input pixel that a network takes at the most while it runs, weights apart; up to twice what is
-    taken. ``tests/test_memory.py`` measures it.
+    taken. ``tests/engine/test_memory.py`` measures it.
 
     Args:
         scale: of the output; some layers are held at its size.

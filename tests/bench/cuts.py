@@ -1,6 +1,6 @@
 """Precision and recall of the cut detector on clips whose cuts are known: ``python -m tests.bench.cuts``.
 
-Writes ``benchmarks/cuts.json``, of which the tables in docs/cuts.md are made (``--table`` writes them alone).
+Writes ``benchmarks/cuts.json``, of which the tables in docs/cuts.md are made (``python -m tools.generate``).
 The constants of ``vs_sr.scenes`` were chosen on the clips of the first seeds; those that are measured here come
 from FIRST_SEED on. With ``VS_SR_TEST_DATA``, real frames are measured as well.
 """
@@ -30,8 +30,6 @@ from .models import machine
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "benchmarks" / "cuts.json"
-PAGE = ROOT / "docs" / "cuts.md"
-BEGIN, END = "<!-- cuts: python -m tests.bench.cuts -->", "<!-- /cuts -->"
 
 FIRST_SEED, SEEDS = 10_000, 24
 THRESHOLDS = (0.4, scenes.THRESHOLD, 0.6, 0.7)
@@ -102,65 +100,6 @@ def milliseconds(kind: str) -> float:
     return round(1000 * statistics.median(times) / film.num_frames, 2)
 
 
-def ratio(part: int, whole: int) -> str:
-    return f"{part / whole:.3f}" if whole else "-"
-
-
-def table(record: dict[str, Any]) -> str:
-    """The page's lines between the markers."""
-    used = str(record["threshold"])
-    lines = [
-        f"At the default threshold of {used}:",
-        "",
-        "| with cuts | cuts | recall | precision |",
-        "|---|---|---|---|",
-    ]
-    rows = record["rows"]
-    for row in (row for row in rows if row["cuts"]):
-        found, false = row["found"][used], row["false"][used]
-        lines.append(f"| {row['kind']} | {row['cuts']} | {ratio(found, row['cuts'])} | {ratio(found, found + false)} |")
-    lines += ["", "| without cuts | clips | frames | false cuts |", "|---|---|---|---|"]
-    lines += [
-        f"| {row['kind']} | {row['clips']} | {row['frames']} | {row['false'][used]} |"
-        for row in rows
-        if not row["cuts"]
-    ]
-    lines += [
-        "",
-        "| threshold | hard cuts: recall | precision | all kinds: recall | precision |",
-        "|---|---|---|---|---|",
-    ]
-    hard = [row for row in rows if row["kind"] in HARD]
-    for threshold in record["thresholds"]:
-        cells = []
-        for chosen in (hard, rows):
-            found, false, all_cuts = total(chosen, threshold)
-            cells += [ratio(found, all_cuts), ratio(found, found + false)]
-        lines.append(f"| {threshold} | {' | '.join(cells)} |")
-    times = record["milliseconds"]
-    machine = record["machine"]
-    cost = ", ".join(f"{ms:.1f} ms ({kind})" for kind, ms in times.items())
-    lines += ["", f"Cost of a frame of 1920x1080 in YUV420P8, {machine['processor']}, time of one processor: {cost}."]
-    return "\n".join(lines)
-
-
-def total(rows: list[dict[str, Any]], threshold: float) -> tuple[int, int, int]:
-    """Cuts found, false cuts, and cuts that there are."""
-    at = str(threshold)
-    return (
-        sum(row["found"][at] for row in rows),
-        sum(row["false"][at] for row in rows),
-        sum(row["cuts"] for row in rows),
-    )
-
-
-def page(text: str, record: dict[str, Any]) -> str:
-    """The page with its tables replaced."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table(record)}\n{END}{after}"
-
-
 def detection() -> list[dict[str, Any]]:
     """The rows of all kinds."""
     kinds = [*cut_clips.CUT, *cut_clips.UNCUT]
@@ -175,26 +114,23 @@ def detection() -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure all kinds, write the record and the page."""
+    """Measure all kinds and write the record."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--table", action="store_true", help="write the page from the record, without measuring")
     parser.add_argument("--cost", action="store_true", help="measure the cost alone; the rows of the record stay")
     options = parser.parse_args()
-    if not options.table:
-        rows = json.loads(RECORD.read_text(encoding="utf-8"))["rows"] if options.cost else detection()
-        versions = {name: importlib.metadata.version(name) for name in ("vapoursynth", "numpy")}
-        record = {
-            "machine": machine(),
-            "versions": {**versions, "python": platform.python_version()},
-            "seeds": [FIRST_SEED, SEEDS],
-            "threshold": scenes.THRESHOLD,
-            "thresholds": THRESHOLDS,
-            "milliseconds": {kind: milliseconds(kind) for kind in ("ordinary motion", "pan", "hard cut")},
-            "rows": rows,
-        }
-        RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), record), encoding="utf-8")
+    rows = json.loads(RECORD.read_text(encoding="utf-8"))["rows"] if options.cost else detection()
+    versions = {name: importlib.metadata.version(name) for name in ("vapoursynth", "numpy")}
+    record = {
+        "machine": machine(),
+        "versions": {**versions, "python": platform.python_version()},
+        "seeds": [FIRST_SEED, SEEDS],
+        "threshold": scenes.THRESHOLD,
+        "thresholds": THRESHOLDS,
+        "hard": HARD,
+        "milliseconds": {kind: milliseconds(kind) for kind in ("ordinary motion", "pan", "hard cut")},
+        "rows": rows,
+    }
+    RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

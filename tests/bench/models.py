@@ -1,7 +1,7 @@
 """Seconds per megapixel of output of every network, on this machine's CPU: ``python -m tests.bench.models``.
 
 Writes ``benchmarks/models.json``, of which the tables in the README and in docs/models are made
-(``python -m tests.bench.models_table``). Weights are random: what they are does not change the time.
+(``python -m tools.generate``). Weights are random: what they are does not change the time.
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import golden
 import pytest
 import torch
-from support import environment
+from helpers import golden
+from helpers.support import environment
 
 from bench.plain import REWRITES, plain, without
 from vs_sr import registry, session

@@ -1,0 +1,125 @@
+"""Memory: what is planned, and what is taken."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import memory, networks
+from helpers.support import ROOT, environment, python
+
+from vs_sr import tiles
+from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo
+from vs_sr.scheduler.stream import Stream
+from vs_sr.windows import Grid, runs
+
+WIDTH, HEIGHT = 32, 24
+
+
+@pytest.mark.parametrize(("channels", "window"), [(64, 2), (32, 4)])
+def test_a_window_takes_what_is_planned(channels: int, window: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the published (64) and the shipped (32) network: between half of it and all. How many blocks there are
+    does not count: one runs at a time. Measured at 48x32, bytes a pixel, float32: 18820 (64 channels, window of 4),
+    8076, 9780 and 13188 (32 channels, 2, 4 and 8), 3192 (8 channels, 4).
+    """
+    network = ZoomingSlowMo(
+        channels=channels, groups=2, front_blocks=1, back_blocks=1, hr_channels=channels, base="bicubic"
+    )
+    network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    grid = Grid(frames=window, window=window, multi=2, density=2, carry=True)
+    stream = Stream(tiles.whole((WIDTH, HEIGHT)), 2, "cpu")
+    frames = torch.rand(window, 3, HEIGHT, WIDTH)
+    with torch.inference_mode():
+        taken = memory.peak(lambda: stream.window(network, runs(grid, 0, ()), None, window - 1, frames.__getitem__))
+    positions = 2 * (window - 1) + 1
+    planned = tiles.estimate(scale=4, channels=channels, width=4, positions=positions) * WIDTH * HEIGHT
+    with capsys.disabled():
+        print(f"\n{channels} channels, window {window}: {taken / planned:.2f} of the planned {planned >> 10} KiB")
+    assert planned / 2 < taken <= planned
+
+
+FILM = """
+import random, sys, threading
+import torch, vapoursynth as vs
+import vs_sr
+from helpers import memory
+core = vs.core
+order, length, weights = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+core.max_cache_size = 32
+
+def film():
+    blank = core.std.BlankClip(width=96, height=64, format=vs.RGBS, length=length // 2, keep=True)
+    def draw(n, f):
+        frame = f.copy()
+        frame.props["_AbsoluteTime"] = n / 24
+        return frame
+    clip = blank.std.ModifyFrame(blank, draw)
+    segment = 0 if order == "in order" else 4
+    return core.vs_sr.ZoomingSlowMo(clip, weights=weights, carry=True, segment=segment, state_memory=4, device_id=-1)
+
+first = film()
+first.get_frame(0)  # torch, the network and what they keep for good
+del first
+clip = film()
+core.clear_cache()
+before = most = memory.live()
+done = threading.Event()
+
+def watch():
+    global most
+    while not done.wait(0.005):
+        most = max(most, memory.allocated())
+
+threading.Thread(target=watch, daemon=True).start()
+if order == "in order":
+    numbers = list(range(length))
+else:  # a dozen frames in any order, from anywhere
+    choose = random.Random(1)
+    numbers = []
+    while len(numbers) < length:
+        start = choose.randrange(length - 12)
+        numbers += choose.sample(range(start, start + 12), 12)
+    numbers = numbers[:length]
+marks, flying = [], []
+for i, n in enumerate(numbers):
+    flying.append(clip.get_frame_async(n))
+    if len(flying) == 12 or i == length - 1:
+        for future in flying:
+            future.result(120).close()
+        flying.clear()
+    if (i + 1) % (length // 4) == 0:
+        core.clear_cache()  # VapourSynth's own come and go
+        marks.append(memory.live() - before)
+done.set()
+print(most - before, *marks)
+"""
+
+
+def grown(order: str, length: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bytes allocated while a film of 96x64 is made, against what is planned for."""
+    path = environment()["PYTHONPATH"]
+    env = environment(PYTHONPATH=f"{ROOT / 'tests'}:{path}", OMP_NUM_THREADS="1")
+    done = python(FILM, order, str(length), str(networks.tiny_weights(4)), env=env, timeout=1800)
+    assert done.returncode == 0, done.stderr
+    most, *marks = map(int, done.stdout.split())
+    planned = {
+        "features": tiles.estimate(scale=4, channels=4, width=4, positions=7) * 96 * 64,
+        "states": 4 << 20,
+        "groups": 2 * 6 * 3 * 4 * 16 * 96 * 64,
+        "VapourSynth's frames": 32 << 20,
+    }
+    total = sum(planned.values())
+    parts = ", ".join(f"{name} {size / 2**20:.1f}" for name, size in planned.items())
+    with capsys.disabled():
+        print(
+            f"\n{length} frames {order}: {most / 2**20:.1f} MiB at the most; "
+            f"planned {total / 2**20:.1f} MiB ({parts}); "
+            f"at the quarters {', '.join(f'{mark / 2**20:.1f}' for mark in marks)}"
+        )
+    assert most <= total
+    assert marks[-1] - marks[0] < 4 << 20, "it grows, by more than the checkpoints that come and go"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("order", "length"), [("in order", 2000), ("with seeks", 240)])
+def test_memory_stays_flat(order: str, length: int, capsys: pytest.CaptureFixture[str]) -> None:
+    grown(order, length, capsys)

@@ -1,0 +1,312 @@
+"""The scheduler of sequences: the same numbers whatever was asked for before, and no more work than is due."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from helpers.recurrence import DENSITY, Clip, Recurrence
+from helpers.scheduling import Session, clips, grid
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vs_sr.scheduler import Held, Layout, Recurrent, Sliding
+from vs_sr.windows import ENDS, Grid, Need, neighbours, shortest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vs_sr.windows import Ends
+
+
+def scheduler(clip: Clip, network: Any = None, memory: int = 1 << 20, every: int = 3, **more: Any) -> Recurrent:
+    session: Any = Session(network or Recurrence())
+    return Recurrent(grid(clip), session, Layout(size=(2, 1), scale=1), every=every, memory=memory, **more)
+
+
+class Requests:
+    """What the plugin does: asks for groups in an order, has several on the way at once, fetches what is needed."""
+
+    def __init__(self, clip: Clip, made: Recurrent) -> None:
+        self.clip, self.made, self.grid = clip, made, made.grid
+        self.held: dict[int, set[int]] = {}
+        self.most = 0
+
+    def ask(self, group: int) -> dict[int, torch.Tensor] | None:
+        """The next call for a group; None: its frames are on the way again."""
+        held = self.held.setdefault(group, set(self.grid.seen(group)))
+        self.most = max(self.most, len(held) - len(self.grid.seen(group)))
+        answer = self.made.render(group, self._frames(held))
+        if isinstance(answer, Need):
+            assert answer.frames, "nothing is needed"
+            assert not held.intersection(answer.frames), "held already"
+            assert not set(answer.drop) & set(self.grid.seen(group)), "the group's own"
+            assert held.issuperset(answer.drop), "not held"
+            held.difference_update(answer.drop)
+            held.update(answer.frames)
+            return None
+        del self.held[group]
+        return dict(answer)
+
+    def fetch(self, group: int) -> dict[int, torch.Tensor]:
+        while (answer := self.ask(group)) is None:
+            pass
+        return answer
+
+    def _frames(self, held: set[int]) -> Held:
+        cuts = {i for i in self.clip.cuts if i in held or i + 1 in held}
+        return Held(frozenset(held), frozenset(cuts), lambda n: torch.full((3, 1, 2), float(n)))
+
+    def interleaved(self, groups: Iterable[int], width: int, seed: int) -> dict[int, torch.Tensor]:
+        """Up to ``width`` groups on the way at the same time, served in any order."""
+        waiting, flying = list(groups), []
+        choose = random.Random(seed)
+        made: dict[int, torch.Tensor] = {}
+        while waiting or flying:
+            while waiting and len(flying) < width:
+                flying.append(waiting.pop(0))
+            group = choose.choice(flying)
+            answer = self.ask(group)
+            if answer is not None:
+                flying.remove(group)
+                made |= answer
+        return made
+
+
+def check(clip: Clip, made: dict[int, torch.Tensor]) -> None:
+    found = {n: tuple(int(x) for x in picture[:, 0, 0]) for n, picture in made.items()}
+    assert found == {n: clip.expected(n) for n in found}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    clip=clips,
+    order=st.randoms(use_true_random=False),
+    width=st.integers(1, 6),
+    memory=st.sampled_from([1, 200, 1 << 20]),
+)
+def test_every_order_gives_the_same(clip: Clip, order: random.Random, width: int, memory: int) -> None:
+    made = scheduler(clip, memory=memory)
+    groups = list(range(made.grid.groups)) * 2
+    order.shuffle(groups)
+    found = Requests(clip, made).interleaved(groups, width, order.randint(0, 1 << 20))
+    assert sorted(found) == list(range(clip.multi * clip.frames))
+    check(clip, found)
+
+
+@pytest.mark.parametrize("carry", [False, True])
+def test_in_order_everything_is_computed_once(carry: bool) -> None:
+    clip = Clip(frames=31, carry=carry, lookahead=2, segment=4)
+    network = Recurrence()
+    requests = Requests(clip, scheduler(clip, network))
+    for group in range(requests.grid.groups):
+        check(clip, requests.fetch(group))
+    assert sorted(network.calls["encode"]) == list(range(31))
+    assert len(network.calls["between"]) == 30
+    assert len(network.calls["forward"]) == 61, "each position of the sequence is integrated once"
+    assert len(network.calls["reconstruct"]) == 61, "the last frame is repeated, not computed again"
+    assert requests.most == 0, "no frames beside the windows' own"
+
+
+def test_requests_on_the_way_cost_at_most_one_step_more() -> None:
+    """With 16 outputs outstanding in order, groups come a few places out of turn."""
+    clip = Clip(frames=64, carry=True)
+    for seed in range(8):
+        network = Recurrence()
+        requests = Requests(clip, scheduler(clip, network, every=4))
+        check(clip, requests.interleaved(range(requests.grid.groups), 4, seed))
+        assert set(Counter(network.calls["reconstruct"]).values()) == {1}
+        assert max(Counter(network.calls["forward"]).values()) <= 2
+
+
+def test_a_seek_looks_back_to_its_segment_and_reconstructs_nothing_else() -> None:
+    clip = Clip(frames=3 * 40 + 1, carry=True, segment=6)
+    for group in (5, 6, 17, 39):
+        network = Recurrence()
+        requests = Requests(clip, scheduler(clip, network))
+        check(clip, requests.fetch(group))
+        assert len(network.calls["reconstruct"]) == 6 + (group == 39)
+        assert min(network.calls["encode"]) == 3 * (group - group % 6)
+        assert requests.most <= 12, "frames come in portions"
+
+
+def test_a_seek_looks_back_to_the_cut() -> None:
+    clip = Clip(frames=300, carry=True, cuts={100, 200, 202})
+    network = Recurrence()
+    requests = Requests(clip, scheduler(clip, network))
+    check(clip, requests.fetch(80))
+    assert min(network.calls["forward"]) >= 200
+    assert requests.most <= 12
+
+
+def test_checkpoints_shorten_the_way_back() -> None:
+    clip = Clip(frames=301, carry=True)
+    network = Recurrence()
+    requests = Requests(clip, scheduler(clip, network, every=10))
+    for group in range(100):
+        requests.fetch(group)
+    network.calls["forward"].clear()
+    check(clip, requests.fetch(57))
+    assert len(network.calls["forward"]) == 6 * 8
+
+
+@pytest.mark.parametrize("memory", [1, 100, 1000, 5000])
+def test_checkpoints_keep_to_their_memory(memory: int) -> None:
+    clip = Clip(frames=1001, carry=True)
+    made = scheduler(clip, memory=memory, every=2)
+    requests = Requests(clip, made)
+    for group in range(300):
+        requests.fetch(group)
+    kept = made._checkpoints
+    assert kept.size <= max(memory, 16)
+    assert len(kept) >= 1
+    for group in (299, 150, 3):
+        check(clip, requests.fetch(group))
+
+
+def test_a_window_that_never_comes_back_is_forgotten() -> None:
+    clip = Clip(frames=3001, carry=True)
+    made = scheduler(clip)
+    requests = Requests(clip, made)
+    for group in range(999, 500, -1):
+        assert requests.ask(group) is None
+    assert len(made._rebuilds) <= 16
+    check(clip, requests.fetch(700))
+
+
+def test_a_rebuild_that_is_not_needed_any_more_is_forgotten() -> None:
+    """Its state became known meanwhile, by another window's rebuild."""
+    clip = Clip(frames=301, carry=True)
+    made = scheduler(clip)
+    requests = Requests(clip, made)
+    assert requests.ask(5) is None
+    check(clip, requests.fetch(6))
+    check(clip, requests.fetch(5))
+    assert not made._rebuilds
+
+
+# Windows around a frame
+
+
+class Neighbours:
+    """Frames whose pixels are their number -> the numbers that it was given. Counts what it encodes."""
+
+    def __init__(self) -> None:
+        self.encoded: list[int] = []
+
+    def encode(self, frame: torch.Tensor) -> int:
+        self.encoded.append(int(frame[0, 0, 0, 0]))
+        return self.encoded[-1]
+
+    def reconstruct(self, window: list[int]) -> torch.Tensor:
+        return torch.tensor(window, dtype=torch.float32)[None, :, None, None]
+
+
+def around(group: int, frames: int, cuts: set[int], size: int, ends: Ends, both: bool, made: Sliding) -> list[int]:
+    """What a frame is made of, its frames fetched as they are asked for."""
+    held = set(range(max(0, group - size // 2), min(frames, group + size // 2 + 1)))
+    while True:
+        told = {i for i in cuts if i in held or (both and i + 1 in held)}
+        answer = made.render(group, Held(frozenset(held), frozenset(told), lambda n: torch.full((3, 1, 2), float(n))))
+        if not isinstance(answer, Need):
+            return [int(number) for number in answer[group][:, 0, 0]]
+        assert answer.frames
+        assert not held.intersection(answer.frames)
+        held.update(answer.frames)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    frames=st.integers(1, 30),
+    cuts=st.frozensets(st.integers(0, 28), max_size=6),
+    size=st.sampled_from([1, 3, 5, 7]),
+    ends=st.sampled_from(ENDS),
+    both=st.booleans(),
+    order=st.randoms(use_true_random=False),
+)
+def test_the_window_around_a_frame_follows_from_its_scene(
+    frames: int, cuts: frozenset[int], size: int, ends: Ends, both: bool, order: random.Random
+) -> None:
+    """However much of the scene is known when the frame is asked for, and whichever side of a cut tells it."""
+    inside = {i for i in cuts if i < frames - 1}
+    session: Any = Session(Neighbours())
+    made = Sliding(Grid(frames=frames, window=1), session, Layout(size=(2, 1), scale=1), size=size, ends=ends)
+    numbers = list(range(frames))
+    order.shuffle(numbers)
+    for frame in numbers:
+        found = around(frame, frames, inside, size, ends, both, made)
+        first = max((i + 1 for i in inside if i < frame), default=0)
+        scene = range(first, min((i + 1 for i in inside if i >= frame), default=frames))
+        long = len(scene) >= shortest(size, ends)
+        assert found == neighbours(frame, scene, size, ends if long else "replicate")
+        assert set(found) <= set(scene)
+
+
+@pytest.mark.parametrize("ends", ENDS)
+def test_in_order_each_frame_is_encoded_once(ends: Ends) -> None:
+    network = Neighbours()
+    session: Any = Session(network)
+    made = Sliding(Grid(frames=40, window=1), session, Layout(size=(2, 1), scale=1), size=5, ends=ends)
+    for frame in range(40):
+        around(frame, 40, {6, 9, 30}, 5, ends, True, made)
+        assert len(made._encoded) <= 9
+    assert sorted(network.encoded) == list(range(40))
+
+
+# Faults that must be seen
+
+
+def faulty(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    from vs_sr.scheduler import recurrent, stream
+
+    if fault == "the state of the last call":
+        last: dict[str, Any] = {}
+        original = recurrent.Recurrent._enter
+
+        def enter(self: Recurrent, window: int, states: Any) -> None:
+            last["states"] = states
+            original(self, window, states)
+
+        def known(self: Recurrent, window: int, held: Held | None = None) -> Any:
+            return last.get("states", self._zero)
+
+        monkeypatch.setattr(recurrent.Recurrent, "_enter", enter)
+        monkeypatch.setattr(recurrent.Recurrent, "_known", known)
+    elif fault == "the shared frame integrated twice":
+        original_runs = recurrent.windows.runs
+
+        def runs(*arguments: Any) -> Any:
+            from dataclasses import replace
+
+            found = original_runs(*arguments)
+            run = found[-1]
+            found[-1] = replace(run, own=min(run.own + 1, (len(run.inputs) - 1) * DENSITY + 1))
+            return found
+
+        monkeypatch.setattr(recurrent.windows, "runs", runs)
+        monkeypatch.setattr(
+            stream.Stream,
+            "advance",
+            lambda self, network, run, state, border, picture: _advance(self, network, run, state, picture),
+        )
+
+
+def _advance(self: Any, network: Any, run: Any, state: Any, picture: Any) -> Any:
+    for p in range(run.own):
+        state = network.forward_step(self._position(network, run, p, picture), state)
+    return state
+
+
+@pytest.mark.parametrize("fault", ["the state of the last call", "the shared frame integrated twice"])
+def test_planted_faults_are_seen(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    faulty(monkeypatch, fault)
+    clip = Clip(frames=31, carry=True)
+    requests = Requests(clip, scheduler(clip))
+    made: dict[int, torch.Tensor] = {}
+    for group in (4, 2, 3, 5):
+        made |= requests.fetch(group)
+    with pytest.raises(AssertionError, match="assert"):
+        check(clip, made)

@@ -1,0 +1,181 @@
+"""States in files: a render that was interrupted, and a film in several files, without other bits."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+import vapoursynth as vs
+from helpers.clips import digest, moving, slow
+from helpers.counting import made, numbers, run, triple
+from helpers.recurrence import Clip
+from safetensors.torch import save_file
+
+import vs_sr
+from vs_sr.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+core = vs.core
+
+
+def state(**changes: Any) -> vs_sr.State:
+    facts: dict[str, Any] = {
+        "window": 3, "past": 1, "frames": 20, "final": False, "fingerprint": {"model": "X", "window": "4"},
+        "tiles": ((torch.rand(1, 4, 3, 5), torch.rand(1, 4, 3, 5).half(), torch.rand(2)), None, (torch.rand(1),)),
+    }  # fmt: skip
+    return vs_sr.State(**{**facts, **changes})
+
+
+def test_a_file_gives_back_what_went_in(tmp_path: Path) -> None:
+    before = state()
+    before.save(tmp_path / "s.safetensors")
+    after = vs_sr.State.load(tmp_path / "s.safetensors")
+    assert (after.window, after.past, after.frames, after.final) == (3, 1, 20, False)
+    assert after.fingerprint == before.fingerprint
+    assert after.tiles[1] is None
+    for kept, given in zip(after.tiles, before.tiles, strict=True):
+        for a, b in zip(kept or (), given or (), strict=True):
+            assert a.dtype == b.dtype
+            assert torch.equal(a, b)
+    assert [path.name for path in tmp_path.iterdir()] == ["s.safetensors"]
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.safetensors"
+    state().save(path)
+    before = path.read_bytes()
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        state(window=9).save(path)
+    assert path.read_bytes() == before
+    assert [found.name for found in tmp_path.iterdir()] == ["s.safetensors"]
+
+
+def test_files_that_are_no_states_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    with pytest.raises(ArgumentError, match="cannot be read"):
+        vs_sr.State.load(path)
+    path.write_bytes(b"nonsense")
+    with pytest.raises(ArgumentError, match="cannot be read"):
+        vs_sr.State.load(path)
+    save_file({"a": torch.zeros(2)}, path)
+    with pytest.raises(ArgumentError, match=r"is no state; a run with state_out= writes one"):
+        vs_sr.State.load(path)
+    save_file({"a": torch.zeros(2)}, path, {"kind": "vs_sr state 1", "window": "x"})
+    with pytest.raises(ArgumentError, match="is damaged"):
+        vs_sr.State.load(path)
+    state().save(path)
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(ArgumentError, match="cannot be read"):
+        vs_sr.State.load(path)
+
+
+def test_another_run_is_refused_with_what_differs() -> None:
+    state().check({"model": "X", "window": "4"})
+    with pytest.raises(ArgumentError, match=r"made with model 'X', now 'Y'; precision '-', now 'fp16'; it continues"):
+        state().check({"model": "Y", "window": "4", "precision": "fp16"})
+
+
+# Through the filter
+
+
+def frames(node: vs.VideoNode, wanted: Iterable[int]) -> dict[int, tuple[int, ...]]:
+    return {n: triple(node.get_frame(n)) for n in wanted}
+
+
+@pytest.mark.parametrize("cuts", [(), (14, 22)], ids=str)
+@pytest.mark.parametrize("segment", [0, 5])
+def test_an_interrupted_render_goes_on_without_a_rebuild(tmp_path: Path, segment: int, cuts: tuple[int, ...]) -> None:
+    path = str(tmp_path / "film.state")
+    clip = Clip(frames=50, carry=True, segment=segment, cuts=cuts)
+    frames(run(clip, state_out=path, checkpoint=4), range(53))  # cut short in window 8
+    kept = vs_sr.State.load(path)
+    assert (kept.window, kept.final, kept.frames) == (8, False, 50)
+    for calls in made[-1].calls.values():  # the network is that of the first run: they share a session
+        calls.clear()
+    node = run(clip, state_in=path)
+    assert frames(node, range(48, 100)) == {n: clip.expected(n) for n in range(48, 100)}
+    assert min(made[-1].calls["encode"]) == 24
+    assert len(made[-1].calls["forward"]) == 99 - 48 - sum(2 * i >= 48 for i in cuts)
+    assert frames(node, range(48)) == {n: clip.expected(n) for n in range(48)}, "what lies before is rebuilt"
+
+
+@pytest.mark.parametrize("segment", [0, 5])
+@pytest.mark.parametrize("cuts", [(), (11, 12, 30)], ids=str)
+def test_a_film_in_three_files_is_the_unbroken_film(tmp_path: Path, segment: int, cuts: tuple[int, ...]) -> None:
+    """Each file begins with the last frame of the one before, at a window's border."""
+    whole = Clip(frames=46, carry=True, segment=segment, cuts=cuts)
+    source = numbers(46, cuts)
+    borders, paths = (0, 12, 30, 45), [str(tmp_path / f"{part}.state") for part in range(3)]
+    for part, (first, last) in enumerate(pairwise(borders)):
+        given = {"state_in": paths[part - 1]} if part else {}
+        node = core.vs_sr.Recurrence(
+            source[first : last + 1], carry=1, segment=segment, state_out=paths[part], device_id=-1, **given
+        )
+        found = frames(node, range(node.num_frames))
+        same = range(2 * first, 2 * last - 6 if part < 2 else 92)  # the last window lacks its future
+        assert {n: found[n - 2 * first] for n in same} == {n: whole.expected(n) for n in same}, part
+        state = vs_sr.State.load(paths[part])
+        assert (state.final, state.past + state.window) == (True, last // 3)
+
+
+def test_a_clip_that_ends_inside_a_window_leaves_its_last_checkpoint(tmp_path: Path) -> None:
+    path = str(tmp_path / "film.state")
+    node = run(Clip(frames=24, carry=True), state_out=path, checkpoint=2)
+    frames(node, range(48))
+    assert (vs_sr.State.load(path).window, vs_sr.State.load(path).final) == (6, False)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"precision": "bf16"}, {"tilesize": [24, 20], "overlap": 4}, {"multi": 1, "segment": 3}], ids=str
+)
+def test_the_real_network_goes_on_bit_for_bit(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    path = str(tmp_path / "film.state")
+    clip = moving(13, 34, 26, vs.YUV420P8)
+    multi = arguments.get("multi", 2)
+    whole = [digest(frame) for frame in slow(clip, carry=1, **arguments).frames()]
+    first = slow(clip[:7], carry=1, state_out=path, **arguments)
+    assert [digest(frame) for frame in first.frames()][: 3 * multi] == whole[: 3 * multi]
+    second = slow(clip[6:], carry=1, state_in=path, **arguments)
+    assert [digest(frame) for frame in second.frames()] == whole[6 * multi :]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"carry": 0, "state_in": "{path}"}, "state_in and state_out are for a state that is carried; give carry=1"),
+        ({"carry": 0, "state_out": "{path}"}, "give carry=1"),
+        ({"state_out": "nowhere/film.state"}, "state_out='nowhere/film.state': there is no such folder"),
+        ({"state_in": "nowhere/film.state"}, "the state cannot be read: nowhere/film.state"),
+        ({"state_in": "{path}", "length": 21}, "is of a clip of 20 frames, this one has 21"),
+        ({"state_in": "{path}", "window": 5}, r"made with window '4', now '5'"),
+        ({"state_in": "{path}", "segment": 7}, r"segment '0', now '7'"),
+        ({"state_in": "{path}", "tilesize": 64}, None),
+    ],
+    ids=str,
+)
+def test_what_cannot_go_on_is_an_error(tmp_path: Path, arguments: dict[str, Any], text: str | None) -> None:
+    path = str(tmp_path / "film.state")
+    frames(run(Clip(frames=20, carry=True), state_out=path, checkpoint=2), range(30))
+    given = {key: value.format(path=path) if isinstance(value, str) else value for key, value in arguments.items()}
+    clip = numbers(given.pop("length", 20))
+    if text is None:  # a tile that is the whole frame is the same plan
+        core.vs_sr.Recurrence(clip, carry=1, device_id=-1, state_in=path).get_frame(0)
+        return
+    with pytest.raises(vs.Error, match=text):
+        core.vs_sr.Recurrence(clip, **{"carry": 1, "device_id": -1, "segment": 0, **given}).get_frame(0)
+
+
+def test_a_state_that_cannot_be_written_fails_the_render(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    node = run(Clip(frames=20, carry=True), state_out=str(folder / "film.state"), checkpoint=1)
+    folder.rmdir()
+    with pytest.raises(vs.Error, match=r"Recurrence: .*film\.state"):
+        frames(node, range(40))
+    assert Path(tmp_path).exists()

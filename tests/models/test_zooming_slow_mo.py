@@ -1,0 +1,327 @@
+"""Zooming Slow-Mo against the golden vectors of the published network, and for any size and configuration."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import pytest
+import torch
+from helpers import golden
+from helpers.mutants import assert_seen, mutate_network
+from torch.nn import functional as F
+
+from vs_sr.errors import WeightsError
+from vs_sr.models import zooming_slow_mo
+from vs_sr.models.zooming_slow_mo import network
+from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo
+
+SIZE = (16, 24)
+
+
+def keys(blocks: int) -> dict[str, tuple[int, ...]]:
+    entries = json.loads(golden.find(f"golden/keys_zsm_b{blocks}.json").read_text())
+    return {name: tuple(shape) for name, shape in entries["state_dict"].items()}
+
+
+def published(blocks: int) -> ZoomingSlowMo:
+    net = ZoomingSlowMo(back_blocks=blocks)
+    net.load_state_dict(golden.state(keys(blocks)))
+    return net.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def net() -> ZoomingSlowMo:
+    return published(10)
+
+
+def pyramid(name: str) -> network.Pyramid:
+    h, w = SIZE
+    shapes = [(1, 64, h, w), (1, 64, h // 2, w // 2), (1, 64, h // 4, w // 4)]
+    return network.Pyramid(*(golden.draw(f"pcd/{name}/L{i}", shape, 1.0) for i, shape in enumerate(shapes, 1)))
+
+
+def positions(net: ZoomingSlowMo, frames: torch.Tensor) -> list[network.Position]:
+    """All 2T-1 of (B, T, 3, H, W)."""
+    known = [net.encode(frame) for frame in frames.unbind(1)]
+    middle = [made for before, after in pairwise(known) for made in net.between(before, after)]
+    return [known[t // 2] if t % 2 == 0 else middle[t // 2] for t in range(2 * len(known) - 1)]
+
+
+def hidden_states(
+    net: ZoomingSlowMo, sequence: list[network.Position]
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Of the two directions, both in time order."""
+    found: tuple[list[torch.Tensor], list[torch.Tensor]] = [], []
+    for step, order, hidden in (
+        (net.forward_step, sequence, found[0]),
+        (net.backward_step, sequence[::-1], found[1]),
+    ):
+        state = None
+        for position in order:
+            state = step(position, state)
+            hidden.append(state[0])
+    return found[0], found[1][::-1]
+
+
+def fused(net: ZoomingSlowMo, past: list[torch.Tensor], future: list[torch.Tensor]) -> torch.Tensor:
+    return torch.stack([net.ConvBLSTM.fuse(*states) for states in zip(past, future, strict=True)], 1)
+
+
+def lstm_input(name: str) -> torch.Tensor:
+    return golden.draw(f"lstm/{name}", (1, 64, *SIZE), 1.0)
+
+
+@pytest.mark.parametrize("blocks", [10, 40])
+def test_names_and_shapes_are_the_published_ones(blocks: int) -> None:
+    ours = {key: tuple(value.shape) for key, value in ZoomingSlowMo(back_blocks=blocks).state_dict().items()}
+    assert ours == keys(blocks)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "vector", "shape"),
+    [
+        (10, "zsm_b10_1x3x16x24_full", (1, 3, 3, 16, 24)),
+        (40, "zsm_b40_1x4x32x48", (1, 4, 3, 32, 48)),
+    ],
+)
+def test_whole_network(blocks: int, vector: str, shape: tuple[int, ...]) -> None:
+    arrays = golden.load(vector)
+    out = published(blocks)(golden.draw01("input", shape))
+    assert golden.error(out, "out", arrays) < golden.TOLERANCE
+
+
+def test_intermediate_features(net: ZoomingSlowMo) -> None:
+    arrays = golden.load("zsm_b10_1x3x16x24_full")
+    frames = golden.draw01("input", (1, 3, 3, 16, 24))
+    sequence = positions(net, frames)
+    pyramids = [position.pyramid for position in sequence[::2] if position.pyramid is not None]
+    aligned = net.pcd_align(pyramids[0], pyramids[1])
+    past, future = hidden_states(net, sequence)
+    found = {
+        "i/L1_fea": torch.cat([p.l1 for p in pyramids]),
+        "i/L2_fea": torch.cat([p.l2 for p in pyramids]),
+        "i/L3_fea": torch.cat([p.l3 for p in pyramids]),
+        "i/pcd_align_pair0": aligned,
+        "i/fusion_pair0": net.interpolate(pyramids[0], pyramids[1]),
+        "i/lstm_in": torch.stack([position.recurrent[0].l1 for position in sequence], 1),
+        "i/h_fwd_t0": past[0],
+        "i/h_fwd_last": past[-1],
+        "i/h_rev_processing_order_last": future[0],
+        "i/all_h_fwd": torch.stack(past, 1),
+        "i/all_h_rev_in_processing_order": torch.stack(future[::-1], 1),
+        "i/lstm_out": fused(net, past, future),
+    }
+    errors = {name: golden.error(value, name, arrays) for name, value in found.items()}
+    assert max(errors.values()) < golden.TOLERANCE, errors
+
+
+def test_alignment(net: ZoomingSlowMo) -> None:
+    arrays = golden.load("zsm_units")
+    first, second = pyramid("f1"), pyramid("f2")
+    assert golden.error(net.pcd_align(first, second), "pcd_align/out", arrays) < golden.TOLERANCE
+    for name in ("L3_dcnpack_1", "L2_dcnpack_1", "L3_dcnpack_2"):
+        layer = net.pcd_align.get_submodule(name)
+        assert isinstance(layer, network.DeformableConv)
+        source = (first if name.endswith("1") else second)[int(name[1]) - 1]
+        feature = torch.from_numpy(arrays[f"pcd_align/{name}/offset_feature"])
+        offsets = layer.conv_offset_mask(feature)
+        assert golden.error(offsets, f"pcd_align/{name}/conv_offset_mask_out", arrays) < golden.TOLERANCE
+        assert golden.error(layer(source, feature), f"pcd_align/{name}/out_before_lrelu", arrays) < golden.TOLERANCE
+
+
+def test_alignment_of_the_states(net: ZoomingSlowMo) -> None:
+    arrays = golden.load("zsm_units")
+    lstm = net.ConvBLSTM.forward_net
+    for_h, for_c = lstm.pyramids(lstm_input("x"))
+    assert golden.error(lstm.pcd_h(for_h, lstm_input("h")), "easy_pcd_h/out", arrays) < golden.TOLERANCE
+    assert golden.error(lstm.pcd_c(for_c, lstm_input("c")), "easy_pcd_c/out", arrays) < golden.TOLERANCE
+
+
+def test_one_step_of_the_recurrence(net: ZoomingSlowMo) -> None:
+    arrays = golden.load("zsm_units")
+    lstm = net.ConvBLSTM.forward_net
+    x, h, c = (lstm_input(name) for name in "xhc")
+    zero = torch.zeros_like(h)
+    for name, states in {
+        "cell": lstm.cell_list[0](x, h, c),
+        "step": lstm.step(lstm.pyramids(x), h, c),
+        "step_from_zero": lstm.step(lstm.pyramids(x), zero, zero),
+    }.items():
+        assert golden.error(states[0], f"{name}/h", arrays) < golden.TOLERANCE, name
+        assert golden.error(states[1], f"{name}/c", arrays) < golden.TOLERANCE, name
+
+
+def test_both_directions(net: ZoomingSlowMo) -> None:
+    arrays = golden.load("zsm_units")
+    lstm, picture = net.ConvBLSTM.forward_net, torch.empty(0)  # of the pictures the recurrence takes nothing
+    features = golden.draw("bilstm/x", (1, 5, 64, *SIZE), 1.0).unbind(1)
+    past, future = hidden_states(net, [network.Position(picture, None, lstm.pyramids(x)) for x in features])
+    assert golden.error(torch.stack(past, 1), "bilstm/fwd", arrays) < golden.TOLERANCE
+    assert golden.error(torch.stack(future, 1), "bilstm/rev_back_in_time_order", arrays) < golden.TOLERANCE
+    assert golden.error(fused(net, past, future), "bilstm/out", arrays) < golden.TOLERANCE
+
+
+def test_deformable_convolution_layer(net: ZoomingSlowMo) -> None:
+    arrays = golden.load("zsm_units")
+    layer = net.pcd_align.get_submodule("L1_dcnpack_1")
+    x, feature = (golden.draw(f"dcnsep/{name}", (1, 64, 13, 17), 1.0) for name in ("x", "fea"))
+    assert golden.error(layer(x, feature), "dcn_sep/out", arrays) < golden.TOLERANCE
+
+
+# Planted faults: the vector must see them.
+
+_MUTATIONS = [  # (module, what is replaced, by what)
+    ("zooming_slow_mo.network", "i, f, o, g = ", "i, f, g, o = "),
+    ("zooming_slow_mo.network", "torch.sigmoid(o) * torch.tanh(c)", "torch.sigmoid(o) * c"),
+    ("zooming_slow_mo.network", "torch.cat([x, h], 1)", "torch.cat([h, x], 1)"),
+    ("zooming_slow_mo.network", "torch.cat([past, future], 1)", "torch.cat([future, past], 1)"),
+    (
+        "zooming_slow_mo.network",
+        "self.pcd_align(frame, self.pyramid(state))",
+        "self.pcd_align(self.pyramid(state), frame)",
+    ),
+    ("zooming_slow_mo.network", "self.pcd_align(before, after)", "self.pcd_align(after, before)"),
+    ("zooming_slow_mo.network", "coarse = up2(2 * offset)", "coarse = up2(offset)"),
+    ("zooming_slow_mo.network", "self.recon_trunk(feature)", "self.recon_trunk[::-1](feature)"),
+    ("layers", "deform_conv2d(x, offset, mask,", "deform_conv2d(x, _swapped(offset), mask,"),
+    ("layers", 'mode="bilinear", align_corners=False', 'mode="bilinear", align_corners=True'),
+    ("layers", "F.leaky_relu(x, 0.1,", "F.leaky_relu(x, 0.2,"),
+    ("layers", "F.relu(self.conv1(x), inplace=True)", "self.conv1(x)"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new"), _MUTATIONS, ids=lambda value: str(value)[:40])
+def test_a_planted_fault_is_seen(name: str, old: str, new: str) -> None:
+    net = mutate_network("zooming_slow_mo.network", name, old, new).ZoomingSlowMo(back_blocks=10)
+    net.load_state_dict(golden.state(keys(10)))
+    arrays = golden.load("zsm_b10_1x3x16x24_full")
+    with torch.inference_mode():
+        out = net(golden.draw01("input", (1, 3, 3, 16, 24)))
+    assert_seen(out, (1, 5, 3, 64, 96), lambda out: golden.error(out, "out", arrays), golden.TOLERANCE)
+
+
+# What the published code cannot do.
+
+
+@pytest.fixture(scope="module")
+def tiny() -> ZoomingSlowMo:
+    torch.manual_seed(1)
+    net = ZoomingSlowMo(channels=16, groups=2, front_blocks=1, back_blocks=1, hr_channels=8, base="bicubic")
+    return net.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 11), (13, 22), (10, 35)])
+def test_any_size_is_padded_with_zeros_and_cropped(tiny: ZoomingSlowMo, size: tuple[int, int]) -> None:
+    frames = torch.rand(1, 3, 3, *size)
+    h, w = size
+    out = tiny(frames)
+    padded = F.pad(frames, (0, -w % 4, 0, -h % 4))
+    assert out.shape == (1, 5, 3, 4 * h, 4 * w)
+    # The base is made of the frame itself, so only what the network adds comes from the padded one.
+    base, padded_base = (
+        torch.stack([network.bicubic(position.picture) for position in positions(tiny, x)], 1) for x in (frames, padded)
+    )
+    added = tiny(padded) - padded_base
+    torch.testing.assert_close(out - base, added[..., : 4 * h, : 4 * w], atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("length", [2, 3, 5, 8])
+def test_any_number_of_frames(tiny: ZoomingSlowMo, length: int) -> None:
+    frames = torch.rand(1, length, 3, 12, 12)
+    both = tiny(frames)
+    assert both.shape[1] == 2 * length - 1
+    torch.testing.assert_close(tiny(frames, multi=1), both[:, ::2], atol=0, rtol=0)
+
+
+def test_one_frame_is_refused(tiny: ZoomingSlowMo) -> None:
+    with pytest.raises(ValueError, match="T >= 2"):
+        tiny(torch.rand(1, 1, 3, 12, 12))
+
+
+def test_steps_are_the_sequence(tiny: ZoomingSlowMo) -> None:
+    """States that were kept, and positions made anew, give the sequence bit for bit."""
+    frames = torch.rand(1, 3, 3, 12, 16)
+    sequence = positions(tiny, frames)
+    past, state = [], None
+    for position in sequence:
+        state = tuple(kept.clone() for kept in tiny.forward_step(position, state))
+        past.append(state)
+    state = None
+    anew = positions(tiny, frames)
+    made = []
+    for t in reversed(range(5)):
+        state = tiny.backward_step(anew[t], state)
+        made.append(tiny.reconstruct(anew[t], past[t][0], state[0]))
+    torch.testing.assert_close(torch.stack(made[::-1], 1), tiny(frames), atol=0, rtol=0)
+
+
+def test_between_takes_input_frames_alone(tiny: ZoomingSlowMo) -> None:
+    first, middle, _ = positions(tiny, torch.rand(1, 2, 3, 12, 16))
+    with pytest.raises(ValueError, match="only between input frames"):
+        tiny.between(first, middle)
+
+
+def test_batches_are_independent(tiny: ZoomingSlowMo) -> None:
+    frames = torch.rand(2, 3, 3, 12, 16)
+    torch.testing.assert_close(tiny(frames), torch.cat([tiny(f[None]) for f in frames]), atol=2e-6, rtol=0)
+
+
+def test_base_is_the_frame_enlarged_by_cubic_interpolation() -> None:
+    enlarged = network.bicubic(torch.linspace(0, 1, 16).expand(1, 3, 16, 16))
+    # away from the border a cubic kernel of a = -0.5 reproduces straight lines
+    expected = (torch.arange(64) + 0.5) / 4 - 0.5
+    torch.testing.assert_close(enlarged[0, 0, 20, 8:-8], expected[8:-8] / 15, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {
+            "channels": 64,
+            "groups": 8,
+            "front_blocks": 5,
+            "back_blocks": 40,
+            "hr_channels": 64,
+            "base": "none",
+        },
+        {
+            "channels": 16,
+            "groups": 4,
+            "front_blocks": 1,
+            "back_blocks": 3,
+            "hr_channels": 8,
+            "base": "bicubic",
+        },
+        {"channels": 24, "groups": 1, "front_blocks": 2, "back_blocks": 6, "hr_channels": 24, "base": "none"},
+    ],
+)
+def test_configuration_is_read_off_the_shapes(config: dict[str, int | str]) -> None:
+    with torch.device("meta"):
+        net = ZoomingSlowMo(**config)  # type: ignore[arg-type]
+    shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    variant = zooming_slow_mo.detect(shapes, {"base": str(config["base"])})
+    assert variant is not None
+    assert variant.config == config
+    assert variant.scale == 4
+
+
+def test_other_files_are_not_taken() -> None:
+    assert zooming_slow_mo.detect({"conv_first.weight": (64, 3, 3, 3), "conv_last.weight": (3, 64, 3, 3)}, {}) is None
+
+
+def test_an_unknown_base_is_an_error() -> None:
+    shapes = keys(10)
+    with pytest.raises(WeightsError, match=r"'lanczos'.*none, bicubic"):
+        zooming_slow_mo.detect(shapes, {"base": "lanczos"})
+
+
+def test_half_precision_keeps_the_base_exact(tiny: ZoomingSlowMo) -> None:
+    """The picture itself must not be rounded to the network's precision."""
+    net = ZoomingSlowMo(channels=16, groups=2, front_blocks=1, back_blocks=1, hr_channels=8, base="bicubic")
+    net.load_state_dict(tiny.state_dict())
+    net.conv_last.weight.data.zero_()
+    net.conv_last.bias.data.zero_()
+    frames = torch.rand(1, 2, 3, 12, 12)
+    with torch.inference_mode():
+        torch.testing.assert_close(net.to(torch.bfloat16)(frames), net.float()(frames), atol=0, rtol=0)

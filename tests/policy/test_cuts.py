@@ -1,0 +1,158 @@
+"""Scene cuts: as frame properties, and as small copies of the frames show them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from helpers.mutants import mutate
+
+from vs_sr import scenes
+from vs_sr.training.textures import power_noise
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def test_either_side_tells_a_cut() -> None:
+    tags = {3: (0, 0), 4: (0, 1), 5: (None, None), 6: (1, 0), 7: (None, None)}
+    assert scenes.cuts(tags) == {4, 5}
+    assert scenes.cuts({0: (None, None), 1: (0, 0)}) == set()
+
+
+@pytest.mark.parametrize(
+    ("tags", "parts"),
+    [
+        ((1, 0), [(1, 0), (0, 0)]),
+        ((0, 1), [(0, 0), (0, 1)]),
+        ((1, 1), [(1, 0), (0, 1)]),
+        ((None, 1), [(None, 0), (None, 1)]),
+        ((None, None), [(None, None), (None, None)]),
+    ],
+)
+def test_a_cut_stays_where_it_is(tags: scenes.Tags, parts: list[scenes.Tags]) -> None:
+    assert [scenes.divide(tags, part, 2) for part in (0, 1)] == parts
+    assert scenes.divide(tags, 0, 1) == tags
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "answer"),
+    [
+        ((None, None), (None, None), None),
+        (None, (None, None), None),
+        ((None, 1), (None, None), True),
+        ((None, None), (1, None), True),
+        ((0, 0), (None, None), False),
+        ((None, None), (None, 0), False),
+        ((1, None), (None, None), False),
+        ((0, 0), (1, 0), True),
+        ((0, 1), (0, 0), True),
+    ],
+)
+def test_a_frame_with_either_property_speaks_of_both_its_sides(
+    before: scenes.Tags | None, after: scenes.Tags | None, answer: bool | None
+) -> None:
+    assert scenes.told(before, after) is answer
+
+
+def pictures(*seeds: int) -> list[np.ndarray]:
+    """Smooth noise, a picture a seed, in the size of small copies."""
+    return [
+        (0.5 + 0.12 * power_noise(np.random.default_rng(seed), scenes.HEIGHT, scenes.WIDTH, 1.0, 0.15)).clip(0, 1)
+        for seed in seeds
+    ]
+
+
+def found(*copies: np.ndarray, module: ModuleType = scenes) -> set[int]:
+    """The cuts between copies in a row."""
+    held = module.Copies({n: np.float32(copy) for n, copy in enumerate(copies)})
+    return {i for i in range(-1, len(copies)) if held.cut(i, scenes.THRESHOLD)}
+
+
+def test_a_cut_between_two_pictures() -> None:
+    a, b = pictures(1, 2)
+    assert found(a, b) == {0}
+    assert found(a, a, a, b, b, b) == {2}
+    assert found(a) == found() == set()
+
+
+def test_black_and_flat_frames_divide_by_nothing() -> None:
+    black, grey = (np.full((scenes.HEIGHT, scenes.WIDTH), level) for level in (0.0, 0.5))
+    (a,) = pictures(1)
+    assert found(black, black, grey, grey) == set()
+    assert found(a, a, black, black, a, a) == {1, 3}
+
+
+def test_motion_light_and_grain_are_no_cuts() -> None:
+    (a,) = pictures(1)
+    wide = np.tile(a, 2)
+    assert found(*(wide[:, 7 * n : 7 * n + scenes.WIDTH] for n in range(6))) == set()
+    assert found(a, a, a * 0.5, a * 0.5, a * 0.9 + 0.1) == set()
+    rng = np.random.default_rng(0)
+    assert found(*(rng.normal(0.5, 0.05, (6, scenes.HEIGHT, scenes.WIDTH)).clip(0, 1))) == set()
+
+
+FAULTS = {
+    "flash": ("for length in range(1, FLASH + 1)", "for length in range(0)"),
+    "fade": ("< step / 2", "< 0"),
+    "lettering": ("bounded=True)) < _SPREAD", "bounded=True)) < 0"),
+    "pan": ("_SEARCH = 4, 9", "_SEARCH = 0, 0"),
+    "light": ("_CONTRAST = 3.0", "_CONTRAST = 1.0"),
+    "grain": ("_GOES_ON = 2 / 3", "_GOES_ON = 0"),
+}
+
+
+def temptation(guard: str) -> list[np.ndarray]:
+    """Frames without a cut, which only this guard saves from being called one."""
+    a, b = pictures(1, 2)
+    white = np.ones_like(a)
+    match guard:
+        case "flash":
+            return [a, a, a, white, white, a, a, a]
+        case "fade":
+            return [a * gain for gain in (1, 1, 0.75, 0.5, 0.25, 0, 0)]
+        case "lettering":
+            letters = a.copy()
+            letters[3:24:4, 6:42] = 1
+            return [a, a, a, letters, letters, letters]
+        case "pan":
+            wide = np.tile(np.concatenate([a, b], axis=1), 2)
+            return [wide[:, start : start + scenes.WIDTH] for start in (0, 0, 9, 9)]
+        case "light":
+            return [a, a, 0.4 * a, 0.4 * a]
+        case "grain":
+            rng = np.random.default_rng(3)
+            return [0.5 + rng.normal(0, 0.08, a.shape) for _ in range(6)]
+    raise AssertionError(guard)
+
+
+@pytest.mark.parametrize("guard", FAULTS)
+def test_every_guard_is_needed(guard: str) -> None:
+    frames = temptation(guard)
+    assert found(*frames) == set()
+    assert found(*frames, module=mutate("vs_sr.scenes", *FAULTS[guard])), "the test does not see the fault"
+
+
+def test_a_short_shot_is_no_flash() -> None:
+    a, b = pictures(1, 2)
+    assert found(a, a, a, a, b, b, b, a, a, a, a) == {3, 6}
+
+
+def test_a_cut_depends_on_its_neighbourhood_alone() -> None:
+    rng = np.random.default_rng(5)
+    shots = [picture for picture in pictures(*range(6)) for _ in range(int(rng.integers(1, 6)))]
+    copies = {n: np.float32(shot + rng.normal(0, 0.02, shot.shape)) for n, shot in enumerate(shots)}
+    whole = scenes.Copies(copies)
+    for i in range(len(copies) - 1):
+        near = range(i + 1 - scenes.REACH, i + 1 + scenes.REACH)
+        part = scenes.Copies({n: copies[n] for n in near if n in copies})
+        assert part.score(i) == whole.score(i)
+        assert part.cut(i, 0.3) == whole.cut(i, 0.3)
+
+
+def test_the_quick_bound_is_one() -> None:
+    frames = [*pictures(1, 2, 3), np.zeros((scenes.HEIGHT, scenes.WIDTH)), *pictures(3)]
+    held = scenes.Copies({n: np.float32(frame) for n, frame in enumerate(frames)})
+    for i in range(len(frames) - 1):
+        assert held._bound(i) >= held.change(i, i + 1) - 1e-6

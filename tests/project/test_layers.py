@@ -1,0 +1,106 @@
+"""The architecture as a test: imports run one way, and heavy ones stay where they belong."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from helpers.support import ROOT, python
+
+LAYERS = (
+    ("errors", "spec", "settings", "_names", "arguments"),
+    ("windows", "tiles", "scenes", "color"),
+    ("hookspecs", "registry"),
+    ("ops",),
+    ("models",),
+    ("backends",),
+    ("weights",),
+    ("session",),
+    ("scheduler",),
+    ("_bridge", "frames", "cuts", "renderer", "filters", "functions"),
+    ("training", "evaluation"),
+    ("cli", "__main__"),
+)
+"""Bottom to top: a module imports from its own layer and from those before it."""
+
+POLICY = ("windows", "tiles", "scenes", "color", "spec", "errors", "_names", "arguments", "hookspecs", "registry")
+ARRAYS = {"scenes": {"numpy"}}
+"""Policy on small arrays; numpy is imported where it is used, so that importing the package stays light."""
+EDGE = ("_bridge", "frames", "cuts", "renderer", "filters", "functions", "cli")
+
+PACKAGE = ROOT / "vs_sr"
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def part(path: Path) -> str:
+    """The first name below the package: ``vs_sr/models/edsr.py`` belongs to ``models``."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def layer(name: str) -> int:
+    return next(number for number, names in enumerate(LAYERS) if name in names)
+
+
+def imports(path: Path) -> set[str]:
+    """The modules that a file imports when it runs, at its top and inside functions."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in typing:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            module = node.module or ""
+            found |= {f"{module}.{alias.name}" for alias in node.names} if module == "vs_sr" else {module}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_one_way(path: Path) -> None:
+    own = layer(part(path))
+    for module in imports(path):
+        names = module.split(".")
+        if names[0] != "vs_sr" or names[1:] in ([], ["__version__"]):
+            continue
+        assert layer(names[1]) <= own, f"{path.relative_to(ROOT)} imports {module}, which lies above it"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_heavy_packages_stay_where_they_belong(path: Path) -> None:
+    roots = {module.split(".")[0] for module in imports(path)}
+    if part(path) in POLICY:
+        assert not roots & ({"torch", "numpy", "cupy", "vapoursynth", "av"} - ARRAYS.get(part(path), set()))
+    if part(path) not in EDGE:
+        assert "vapoursynth" not in roots, "only the edge knows VapourSynth"
+
+
+def test_no_star_imports() -> None:
+    for path in MODULES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        stars = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.names[0].name == "*"]
+        assert not stars, path
+
+
+def test_importing_the_package_is_light_and_silent() -> None:
+    done = python(
+        "import sys; import vs_sr; import vs_sr._names;"
+        "heavy = {'torch', 'numpy', 'cupy', 'vapoursynth', 'pluggy', 'av'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_no_test_module_imports_another() -> None:
+    """What two of them need is in ``tests/helpers``."""
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        others = {module for module in imports(path) if any(part.startswith("test_") for part in module.split("."))}
+        assert not others, f"{path.relative_to(ROOT)}: {others}"

@@ -1,0 +1,159 @@
+"""Models and backends from packages: found, named when broken, refused when doubled."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from helpers.support import ROOT, environment, python, vspipe
+
+from vs_sr import registry
+from vs_sr.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def package(folder: Path, name: str, entries: str, module: str) -> None:
+    """An installed package, as pip would leave it."""
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text(entries, encoding="utf-8")
+    (folder / f"{name}.py").write_text(module, encoding="utf-8")
+
+
+def with_packages(folder: Path) -> Mapping[str, str]:
+    env = environment()
+    return {**env, "PYTHONPATH": f"{folder}:{env['PYTHONPATH']}"}
+
+
+MODEL = """
+from vs_sr import Backend, Model, Variant, hookimpl
+
+def build(variant):
+    import torch
+    class Repeat(torch.nn.Module):
+        def forward(self, x):
+            return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    return Repeat()
+
+@hookimpl
+def vs_sr_models():
+    return [Model(name="{name}", summary="repeats", paper="", kind="image", build=build, fixed=Variant(scale=2))]
+"""
+
+SCRIPT = """
+import vapoursynth as vs
+core = vs.core
+clip = core.std.BlankClip(width=16, height=8, format=vs.YUV420P8, length=3, color=[100, 110, 120])
+{call}.set_output()
+"""
+
+
+def test_built_in_ones_come_by_the_hooks() -> None:
+    assert registry.model("ZoomingSlowMo").name == "ZoomingSlowMo"
+    assert registry.backend("eager").name == "eager"
+    assert "ZoomingSlowMo" in [model.name for model in registry.models()]
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(ArgumentError, match=r"no model is called 'ZoomingSloMo'; did you mean ZoomingSlowMo\?"):
+        registry.model("ZoomingSloMo")
+    with pytest.raises(ArgumentError, match=r"no backend is called 'eagre'.*Choices: .*eager"):
+        registry.backend("eagre")
+
+
+def test_the_example_package_installed_by_pip(tmp_path: Path) -> None:
+    source, site = tmp_path / "source", tmp_path / "site"
+    shutil.copytree(ROOT / "examples" / "plugin", source)  # building leaves files beside the sources
+    options = ("--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, "--target", site, source], check=True)
+    done = vspipe(SCRIPT.format(call="core.vs_sr.Nearest(clip)"), "-c", "y4m", env=with_packages(site))
+    assert done.returncode == 0, done.stderr.decode()
+    assert b" W32 H16 " in done.stdout[:80]
+    assert done.stdout.split(b"FRAME\n")[2] == bytes([100]) * 512 + bytes([110]) * 128 + bytes([120]) * 128
+
+
+def test_arguments_of_package_models_are_checked(tmp_path: Path) -> None:
+    package(tmp_path, "good", "[vs_sr.models]\nGood = good\n", MODEL.format(name="Good"))
+    for call, text in (
+        ("core.vs_sr.Good(clip, tiles=2)", "Good: there is no argument 'tiles'; choices: clip, scale, weights"),
+        ("core.vs_sr.Good(clip, device_id='x')", "Good: device_id must be int; got 'x'"),
+        ("core.vs_sr.Good(clip, weights='x')", "Good: weights cannot be given: this model has none"),
+    ):
+        done = vspipe(SCRIPT.format(call=call), "-i", env=with_packages(tmp_path))
+        assert done.returncode == 1
+        assert text in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("raise SystemError('bad day')", "SystemError: bad day"),
+        ("x = 1", "its hook vs_sr_models gives none of that name"),
+        (MODEL.format(name="Other"), "its hook vs_sr_models gives none of that name"),
+        (MODEL.format(name="ZoomingSlowMo"), "is provided by vs_sr.models.zooming_slow_mo already"),
+    ],
+)
+def test_a_broken_package_is_named_and_breaks_nothing_else(tmp_path: Path, module: str, reason: str) -> None:
+    package(tmp_path, "bad", "[vs_sr.models]\nBad = bad\n", module)
+    package(tmp_path, "good", "[vs_sr.models]\nGood = good\n", MODEL.format(name="Good"))
+    env = with_packages(tmp_path)
+    code = "from vs_sr import registry; registry.model('ZoomingSlowMo');"
+    code += "import vapoursynth as vs; clip = vs.core.std.BlankClip(width=16, height=8, format=vs.RGBS, length=1);"
+    code += "assert vs.core.vs_sr.Good(clip).width == 32;\n"
+    code += "try: vs.core.vs_sr.Bad(clip)\nexcept vs.Error as error: print(error)"
+    done = python(code, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Bad: model 'Bad' of bad cannot be used: ")
+    assert reason in done.stdout
+    doctor = python("import sys; from vs_sr.cli import main; sys.exit(main(['doctor']))", env=env)
+    assert "model Good" in doctor.stdout
+    if "none of that name" not in reason:
+        assert doctor.returncode == 1
+        assert "BROKEN  package bad" in doctor.stdout
+
+
+def test_backends_from_packages(tmp_path: Path) -> None:
+    package(tmp_path, "good", "[vs_sr.models]\nGood = good\n", MODEL.format(name="Good"))
+    module = (
+        "from vs_sr import Backend, hookimpl\n"
+        "@hookimpl\n"
+        "def vs_sr_backends():\n"
+        "    return [Backend(name='negative', summary='', prepare=lambda net: lambda x: 1 - net(x))]\n"
+    )
+    package(tmp_path, "turned", "[vs_sr.backends]\nnegative = turned\n", module)
+    code = (
+        "import vapoursynth as vs, numpy as np;"
+        "clip = vs.core.std.BlankClip(width=16, height=8, format=vs.RGBS, length=1, color=[0.25, 0.5, 1]);"
+        "f = vs.core.vs_sr.Good(clip, backend='negative').get_frame(0);"
+        "print([float(np.asarray(p)[3, 3]) for p in f])"
+    )
+    done = python(code, env=with_packages(tmp_path))
+    assert done.stdout == "[0.75, 0.5, 0.0]\n", done.stderr
+
+
+def test_models_registered_by_a_script() -> None:
+    script = MODEL.format(name="Mine") + (
+        "import vs_sr, vapoursynth as vs\n"
+        "mine = vs_sr_models()[0]\n"
+        "vs_sr.register(mine); vs_sr.register(mine)\n"
+        "core = vs.core\n"
+        "clip = core.std.BlankClip(width=16, height=8, format=vs.YUV420P8, length=3)\n"
+        "core.vs_sr.Mine(clip).set_output()\n"
+        "try: vs_sr.register(Model(name='ZoomingSlowMo', summary='', paper='', kind='image', build=build))\n"
+        "except vs_sr.PluginError as error: assert 'provided by vs_sr.models.zooming_slow_mo already' in str(error)\n"
+        "else: raise SystemExit('a built-in name was taken')\n"
+        "try: vs_sr.register(Model(name='Mine', summary='x', paper='', kind='image', build=build))\n"
+        "except vs_sr.PluginError as error: assert 'a call of register() already' in str(error)\n"
+        "else: raise SystemExit('a name was taken twice')\n"
+    )
+    done = vspipe(script, "-i")
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"Width: 32" in done.stdout
