@@ -26,8 +26,9 @@ def stub() -> str:
     lines = ['"""Space-time video super-resolution for VapourSynth."""', ""]
     lines += [f"# Written by `{COMMAND}`: what vs_sr/__init__.py loads when it is first used.", ""]
     lines += ["from collections.abc import Sequence", "from typing import Literal", "", "import vapoursynth as vs", ""]
-    for home in sorted(set(vs_sr._HOMES.values())):
-        names = sorted(name for name, module in vs_sr._HOMES.items() if module == home)
+    homes: dict[str, str] = vars(vs_sr)["_HOMES"]
+    for home in sorted(set(homes.values())):
+        names = sorted(name for name, module in homes.items() if module == home)
         lines += [f"from {home} import {name} as {name}" for name in names]
     lines += ["", "__version__: str", "__all__ = [  # noqa: RUF022 - plain order"]
     lines += [*(f'    "{name}",' for name in vs_sr.__all__), "]"]
@@ -41,7 +42,7 @@ def _function(name: str) -> list[str]:
     function = getattr(vs_sr, name)
     clip, *others = inspect.signature(function).parameters.values()
     lines = [f"def {name}(", f"    {_parameter(clip)},", "    *,", *(f"    {_parameter(other)}," for other in others)]
-    first, *rest = inspect.getdoc(function).splitlines()
+    first, *rest = (inspect.getdoc(function) or "").splitlines()
     lines += [") -> vs.VideoNode:", f'    """{first}', *(f"    {line}".rstrip() for line in rest), '    """']
     return lines
 
