@@ -6,6 +6,8 @@ PYTHON ?= $(shell command -v python3.12 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# One process a core; whoever is done first takes over tests of the other.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 SOURCES := pyproject.toml requirements.txt vs_sr/_names.py vs_sr/arguments.py $(wildcard plugins/vapoursynth/* plugins/vapoursynth/src/*)
 
 .PHONY: install demo test slow lint bench clean
@@ -25,10 +27,10 @@ demo: install
 	$(BIN)/vs-sr demo $(if $(CLIP),--clip "$(CLIP)")
 
 test: install
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 slow: install
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 bench: install
 	$(BIN)/python -m pytest --benchmark
