@@ -62,9 +62,17 @@ MODES = (
 CUTS = ((), (2, 3, 9), (0, 5, 6, 7, 15))
 
 
-@pytest.mark.parametrize("count", [1, 2, 16])
-@pytest.mark.parametrize("cuts", CUTS, ids=str)
-@pytest.mark.parametrize("mode", MODES, ids=str)
+COUNTS = (1, 2, 16)
+MATRIX = [
+    pytest.param(mode, cuts, count, marks=() if (m + c + t) % len(COUNTS) == 0 else pytest.mark.slow)
+    for m, mode in enumerate(MODES)
+    for c, cuts in enumerate(CUTS)
+    for t, count in enumerate(COUNTS)
+]
+"""All of it; the fast suite takes each mode with each pattern of cuts, and the numbers of threads in turn."""
+
+
+@pytest.mark.parametrize(("mode", "cuts", "count"), MATRIX, ids=str)
 def test_every_order(mode: dict[str, Any], cuts: tuple[int, ...], count: int, threads: Callable[[int], None]) -> None:
     threads(count)
     for order, length in itertools.product(ORDERS, (1, 2, 3, 11, 20)):
@@ -125,7 +133,7 @@ PAIRS = [
 
 @pytest.mark.parametrize(("order", "count", "arguments"), PAIRS, ids=lambda value: str(value))
 def test_the_real_network(order: str, count: int, arguments: dict[str, Any], threads: Callable[[int], None]) -> None:
-    clip = moving(14, 34, 26, vs.YUV420P8).std.SetFrameProps(_SceneChangePrev=0, _SceneChangeNext=0)
+    clip = moving(11, 34, 26, vs.YUV420P8).std.SetFrameProps(_SceneChangePrev=0, _SceneChangeNext=0)
     clip = core.std.Splice([clip[:8].std.SetFrameProps(_SceneChangeNext=0), clip[9:]])
     threads(1)
     in_order = [digest(frame) for frame in slow(clip, **arguments).frames()]

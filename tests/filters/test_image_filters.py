@@ -311,8 +311,15 @@ def whole_and_tiled(name: str, **arguments: Any) -> tuple[torch.Tensor, torch.Te
     return planes(enlarge(name, clip, tilesize=0)), planes(enlarge(name, clip, **arguments))
 
 
-@pytest.mark.parametrize("name", sorted(set(CONFIGS) - {"A2N"}))
-@pytest.mark.parametrize("shape", [(13, 13), (7, 11), (1000, 9), (9, 0)], ids=str)
+SHAPES = [(13, 13), (7, 11), (1000, 9), (9, 0)]
+TILED = [
+    pytest.param(name, shape, marks=() if (n + s) % 2 == 0 else pytest.mark.slow)
+    for n, name in enumerate(sorted(set(CONFIGS) - {"A2N"}))
+    for s, shape in enumerate(SHAPES)
+]
+
+
+@pytest.mark.parametrize(("name", "shape"), TILED, ids=str)
 def test_tiles_show_no_seams(name: str, shape: tuple[int, int]) -> None:
     """An overlap that covers what the network sees; tiles that fit nowhere, beyond the frame, whole lines."""
     variant = store.recognise(registry.model(name), store.Source(weights(name))).variant

@@ -130,6 +130,7 @@ def test_the_line_reaches_the_plugin(copy: Path, tmp_path: Path) -> None:
     assert '{"ESPCN", "clip:vnode;scale:int:opt;weights:data:opt;' in header.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_types_and_documentation_follow(copy: Path) -> None:
     """The one command, and then the tests of the public surface and of the documentation, in the copy."""
     env = environment(PYTHONPATH="")

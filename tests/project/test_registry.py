@@ -91,33 +91,35 @@ def test_arguments_of_package_models_are_checked(tmp_path: Path) -> None:
         assert text in done.stderr.decode()
 
 
-@pytest.mark.parametrize(
-    ("module", "reason"),
-    [
-        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("raise SystemError('bad day')", "SystemError: bad day"),
-        ("x = 1", "its hook vs_sr_models gives none of that name"),
-        (MODEL.format(name="Other"), "its hook vs_sr_models gives none of that name"),
-        (MODEL.format(name="ZoomingSlowMo"), "is provided by vs_sr.models.zooming_slow_mo already"),
-    ],
-)
-def test_a_broken_package_is_named_and_breaks_nothing_else(tmp_path: Path, module: str, reason: str) -> None:
-    package(tmp_path, "bad", "[vs_sr.models]\nBad = bad\n", module)
+BROKEN = {
+    "Missing": ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+    "Raising": ("raise SystemError('bad day')", "SystemError: bad day"),
+    "Empty": ("x = 1", "its hook vs_sr_models gives none of that name"),
+    "Misnamed": (MODEL.format(name="Other"), "its hook vs_sr_models gives none of that name"),
+    "Taken": (MODEL.format(name="ZoomingSlowMo"), "is provided by vs_sr.models.zooming_slow_mo already"),
+}
+
+
+def test_a_broken_package_is_named_and_breaks_nothing_else(tmp_path: Path) -> None:
+    for name, (module, _) in BROKEN.items():
+        package(tmp_path, name.lower(), f"[vs_sr.models]\n{name} = {name.lower()}\n", module)
     package(tmp_path, "good", "[vs_sr.models]\nGood = good\n", MODEL.format(name="Good"))
     env = with_packages(tmp_path)
-    code = "from vs_sr import registry; registry.model('ZoomingSlowMo');"
-    code += "import vapoursynth as vs; clip = vs.core.std.BlankClip(width=16, height=8, format=vs.RGBS, length=1);"
-    code += "assert vs.core.vs_sr.Good(clip).width == 32;\n"
-    code += "try: vs.core.vs_sr.Bad(clip)\nexcept vs.Error as error: print(error)"
-    done = python(code, env=env)
+    code = "import sys\nfrom vs_sr import registry; registry.model('ZoomingSlowMo')\n"
+    code += "import vapoursynth as vs; clip = vs.core.std.BlankClip(width=16, height=8, format=vs.RGBS, length=1)\n"
+    code += "assert vs.core.vs_sr.Good(clip).width == 32\n"
+    code += "for name in sys.argv[1:]:\n"
+    code += "    try: getattr(vs.core.vs_sr, name)(clip)\n    except vs.Error as error: print(error)"
+    done = python(code, *BROKEN, env=env)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Bad: model 'Bad' of bad cannot be used: ")
-    assert reason in done.stdout
     doctor = python("import sys; from vs_sr.cli import main; sys.exit(main(['doctor']))", env=env)
+    assert doctor.returncode == 1
     assert "model Good" in doctor.stdout
-    if "none of that name" not in reason:
-        assert doctor.returncode == 1
-        assert "BROKEN  package bad" in doctor.stdout
+    for line, (name, (_, reason)) in zip(done.stdout.splitlines(), BROKEN.items(), strict=True):
+        assert line.startswith(f"{name}: model '{name}' of {name.lower()} cannot be used: ")
+        assert reason in line
+        if "none of that name" not in reason:
+            assert f"BROKEN  package {name.lower()}" in doctor.stdout
 
 
 def test_backends_from_packages(tmp_path: Path) -> None:
