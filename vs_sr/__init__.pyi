@@ -86,10 +86,10 @@ def A2N(
         device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
             GPU, else CPU.
         precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
-        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
-            else for 601. Default: as tagged.
-        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
-        matrix: matrix of the output. Default: as the input.
+        matrix_in: matrix of the input, as `core.resize` numbers it (1, 4 to 9), whatever the frames say. Untagged
+            YUV is taken for 709 above 1024x576, else for 601. Default: as tagged.
+        range_in: range of the input, whatever the frames say: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output, where that is not RGB. Default: as the input.
         range: range of the output. Default: as the input.
         format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
         tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
@@ -168,10 +168,10 @@ def BasicVSR(
         device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
             GPU, else CPU.
         precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
-        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
-            else for 601. Default: as tagged.
-        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
-        matrix: matrix of the output. Default: as the input.
+        matrix_in: matrix of the input, as `core.resize` numbers it (1, 4 to 9), whatever the frames say. Untagged
+            YUV is taken for 709 above 1024x576, else for 601. Default: as tagged.
+        range_in: range of the input, whatever the frames say: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output, where that is not RGB. Default: as the input.
         range: range of the output. Default: as the input.
         format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
         tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
@@ -231,10 +231,10 @@ def EDSR(
         device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
             GPU, else CPU.
         precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
-        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
-            else for 601. Default: as tagged.
-        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
-        matrix: matrix of the output. Default: as the input.
+        matrix_in: matrix of the input, as `core.resize` numbers it (1, 4 to 9), whatever the frames say. Untagged
+            YUV is taken for 709 above 1024x576, else for 601. Default: as tagged.
+        range_in: range of the input, whatever the frames say: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output, where that is not RGB. Default: as the input.
         range: range of the output. Default: as the input.
         format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
         tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
@@ -296,10 +296,10 @@ def EDVR(
         device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
             GPU, else CPU.
         precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
-        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
-            else for 601. Default: as tagged.
-        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
-        matrix: matrix of the output. Default: as the input.
+        matrix_in: matrix of the input, as `core.resize` numbers it (1, 4 to 9), whatever the frames say. Untagged
+            YUV is taken for 709 above 1024x576, else for 601. Default: as tagged.
+        range_in: range of the input, whatever the frames say: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output, where that is not RGB. Default: as the input.
         range: range of the output. Default: as the input.
         format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
         tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
@@ -355,10 +355,10 @@ def ESRGAN(
         device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
             GPU, else CPU.
         precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
-        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
-            else for 601. Default: as tagged.
-        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
-        matrix: matrix of the output. Default: as the input.
+        matrix_in: matrix of the input, as `core.resize` numbers it (1, 4 to 9), whatever the frames say. Untagged
+            YUV is taken for 709 above 1024x576, else for 601. Default: as tagged.
+        range_in: range of the input, whatever the frames say: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output, where that is not RGB. Default: as the input.
         range: range of the output. Default: as the input.
         format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
         tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
@@ -416,10 +416,10 @@ def MDSR(
         device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
             GPU, else CPU.
         precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
-        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
-            else for 601. Default: as tagged.
-        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
-        matrix: matrix of the output. Default: as the input.
+        matrix_in: matrix of the input, as `core.resize` numbers it (1, 4 to 9), whatever the frames say. Untagged
+            YUV is taken for 709 above 1024x576, else for 601. Default: as tagged.
+        range_in: range of the input, whatever the frames say: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output, where that is not RGB. Default: as the input.
         range: range of the output. Default: as the input.
         format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
         tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
@@ -478,10 +478,10 @@ def SRCNN(
         device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
             GPU, else CPU.
         precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
-        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
-            else for 601. Default: as tagged.
-        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
-        matrix: matrix of the output. Default: as the input.
+        matrix_in: matrix of the input, as `core.resize` numbers it (1, 4 to 9), whatever the frames say. Untagged
+            YUV is taken for 709 above 1024x576, else for 601. Default: as tagged.
+        range_in: range of the input, whatever the frames say: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output, where that is not RGB. Default: as the input.
         range: range of the output. Default: as the input.
         format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
         tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
@@ -539,10 +539,10 @@ def SRGAN(
         device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
             GPU, else CPU.
         precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
-        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
-            else for 601. Default: as tagged.
-        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
-        matrix: matrix of the output. Default: as the input.
+        matrix_in: matrix of the input, as `core.resize` numbers it (1, 4 to 9), whatever the frames say. Untagged
+            YUV is taken for 709 above 1024x576, else for 601. Default: as tagged.
+        range_in: range of the input, whatever the frames say: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output, where that is not RGB. Default: as the input.
         range: range of the output. Default: as the input.
         format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
         tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
@@ -600,10 +600,10 @@ def SRResNet(
         device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
             GPU, else CPU.
         precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
-        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
-            else for 601. Default: as tagged.
-        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
-        matrix: matrix of the output. Default: as the input.
+        matrix_in: matrix of the input, as `core.resize` numbers it (1, 4 to 9), whatever the frames say. Untagged
+            YUV is taken for 709 above 1024x576, else for 601. Default: as tagged.
+        range_in: range of the input, whatever the frames say: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output, where that is not RGB. Default: as the input.
         range: range of the output. Default: as the input.
         format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
         tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
@@ -662,10 +662,10 @@ def VDSR(
         device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
             GPU, else CPU.
         precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
-        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
-            else for 601. Default: as tagged.
-        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
-        matrix: matrix of the output. Default: as the input.
+        matrix_in: matrix of the input, as `core.resize` numbers it (1, 4 to 9), whatever the frames say. Untagged
+            YUV is taken for 709 above 1024x576, else for 601. Default: as tagged.
+        range_in: range of the input, whatever the frames say: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output, where that is not RGB. Default: as the input.
         range: range of the output. Default: as the input.
         format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
         tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the
@@ -744,10 +744,10 @@ def ZoomingSlowMo(
         device_id: number of a CUDA device; -1 is the CPU. A number without a device is an error. Default: first
             GPU, else CPU.
         precision: fp32, fp16 or bf16. auto: fp16 on a GPU for integer and half clips, else fp32. Default: `auto`.
-        matrix_in: matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576,
-            else for 601. Default: as tagged.
-        range_in: range of the input: 0 limited, 1 full. Default: as tagged.
-        matrix: matrix of the output. Default: as the input.
+        matrix_in: matrix of the input, as `core.resize` numbers it (1, 4 to 9), whatever the frames say. Untagged
+            YUV is taken for 709 above 1024x576, else for 601. Default: as tagged.
+        range_in: range of the input, whatever the frames say: 0 limited, 1 full. Default: as tagged.
+        matrix: matrix of the output, where that is not RGB. Default: as the input.
         range: range of the output. Default: as the input.
         format: format of the output: `vs.YUV420P10` and the like. Default: as the input.
         tilesize: side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the

@@ -98,7 +98,8 @@ def temporal(
     Between a ``Need`` and the call that follows it other groups may be served, and that call never comes if
     an input frame cannot be had. Output frames are made with ``core.create_video_frame`` and not written to
     after they are returned. They get the properties of the input they stem from, with its duration divided;
-    the properties that the callback has set win over these.
+    the properties that the callback has set win over these. ``_SceneChangePrev`` and ``_SceneChangeNext`` are the
+    callback's alone.
 
     Args:
         name: Of the filter; errors begin with it.
@@ -166,7 +167,7 @@ def _group(
 def route(
     name: str,
     clip: vs.VideoNode,
-    build: Callable[[dict[str, int]], vs.VideoNode],
+    build: Callable[[int, dict[str, Any]], vs.VideoNode],
     keys: Sequence[str],
     *,
     width: int,
@@ -180,9 +181,9 @@ def route(
     Args:
         name: Of the filter; errors begin with it.
         clip: Of constant format and size.
-        build: From the integer properties among ``keys`` that a frame has (for a property that is a frame:
-            its format's number) to a clip of the given size and format. An exception becomes the error of the
-            frame.
+        build: From a frame's number and the integer properties among ``keys`` that it has (for a property that
+            is a frame: its format's number, its width and its height) to a clip of the given size and format. An
+            exception becomes the error of the frame.
         keys: Names of properties.
         width: Of the output, in pixels.
         height: Of the output, in pixels.
@@ -194,10 +195,10 @@ def route(
 
 
 def _build(
-    name: str, build: Callable[[dict[str, int]], vs.VideoNode], **properties: int
+    name: str, build: Callable[[int, dict[str, Any]], vs.VideoNode], n: int, **properties: Any
 ) -> dict[str, vs.VideoNode | str]:
     try:
-        return {"clip": build(properties)}
+        return {"clip": build(n, properties)}
     except Exception as error:
         return {"_error": describe(name, error)}
 
@@ -205,6 +206,12 @@ def _build(
 def attached(clip: vs.VideoNode, prop: str, *, width: int, height: int, format: int) -> vs.VideoNode:
     """The frames that the frames of ``clip`` have as the property ``prop``, all of this size and format."""
     node: vs.VideoNode = vs.core.vs_sr.XAttached(clip, prop, width, height, format)
+    return node
+
+
+def finite(clip: vs.VideoNode, prop: str) -> vs.VideoNode:
+    """A clip of floating point with 0 where it is not finite; frames that this changes get the property ``prop``."""
+    node: vs.VideoNode = vs.core.vs_sr.XFinite(clip, prop)
     return node
 
 

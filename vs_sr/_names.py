@@ -40,7 +40,7 @@ BUILTIN = {
 }
 """The built-in filters. The plugin's own table is generated from this one when it is built."""
 
-HELPERS = frozenset({"XCall", "XTemporal", "XRoute", "XAttached", "XRegister"})
+HELPERS = frozenset({"XCall", "XTemporal", "XRoute", "XAttached", "XFinite", "XRegister"})
 """Functions of the plugin that serve vs_sr itself."""
 
 COMMUNITY = "clip:vnode;any"

@@ -109,11 +109,14 @@ class Arguments:
     )
     matrix_in: int | None = _argument(
         ALL,
-        "matrix of the input, as `core.resize` numbers it. Untagged YUV is taken for 709 above 1024x576, else for 601",
+        "matrix of the input, as `core.resize` numbers it (1, 4 to 9), whatever the frames say. Untagged YUV is "
+        "taken for 709 above 1024x576, else for 601",
         absent="as tagged",
     )
-    range_in: int | None = _argument(ALL, "range of the input: 0 limited, 1 full", absent="as tagged")
-    matrix: int | None = _argument(ALL, "matrix of the output", absent="as the input")
+    range_in: int | None = _argument(
+        ALL, "range of the input, whatever the frames say: 0 limited, 1 full", absent="as tagged"
+    )
+    matrix: int | None = _argument(ALL, "matrix of the output, where that is not RGB", absent="as the input")
     range: int | None = _argument(ALL, "range of the output", absent="as the input")
     format: int | None = _argument(ALL, "format of the output: `vs.YUV420P10` and the like", absent="as the input")
     tilesize: tuple[int, int] | None = _argument(

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 def mark(name: str, clip: vs.VideoNode, threshold: float = scenes.THRESHOLD) -> vs.VideoNode:
-    """The clip with ``_SceneChangePrev`` and ``_SceneChangeNext`` on every frame, 0 or 1, both sides agreeing.
+    """The clip with ``_SceneChangePrev`` and ``_SceneChangeNext`` at 1 on both sides of every cut.
 
-    Between two frames of which at least one has either property, the properties decide; elsewhere the detector
-    (:class:`vs_sr.scenes.Copies`) does. Nothing else of the frames changes.
+    Between two frames of which at least one speaks of the other, the properties decide (:func:`vs_sr.scenes.told`);
+    elsewhere the detector (:class:`vs_sr.scenes.Copies`) does. A 0 that was there stays; none is added, since it
+    would mislead whoever slices, joins or reverses the clip. Nothing else of the frames changes.
 
     Args:
         name: of the filter; errors begin with it.
@@ -72,14 +73,19 @@ class _Detector:
         copies = scenes.Copies({n: _copy(frame) for n, frame in zip(numbers, frames, strict=True)}, self._known)
         frame = vs.core.create_video_frame(vs.core.get_video_format(vs.GRAY8), 1, 1)
         frame[0][0, 0] = 0
-        frame.props[scenes.PREVIOUS] = int(self._cut(group - 1, tags, copies))
-        frame.props[scenes.NEXT] = int(self._cut(group, tags, copies))
+        previous, following = tags[group]
+        scenes.write(
+            frame.props, (self._mark(group - 1, previous, tags, copies), self._mark(group, following, tags, copies))
+        )
         return [frame]
 
-    def _cut(self, i: int, tags: dict[int, scenes.Tags], copies: scenes.Copies) -> bool:
-        """Whether there is a cut between the frames i and i+1; the clip's ends can be told, not seen."""
-        told = scenes.told(tags.get(i), tags.get(i + 1))
-        return copies.cut(i, self._threshold) if told is None else told
+    def _mark(self, i: int, given: int | None, tags: dict[int, scenes.Tags], copies: scenes.Copies) -> int | None:
+        """What a frame says of a cut between the frames i and i+1, one of which it is and has said ``given``."""
+        if not 0 <= i < self._length - 1:  # an end of the clip can be told, not seen
+            return given
+        told = scenes.told(i, tags)
+        cut = copies.cut(i, self._threshold) if told is None else told
+        return 1 if cut else 0 if given == 0 else None
 
 
 def _copy(frame: vs.VideoFrame) -> npt.NDArray[np.float32]:

@@ -6,7 +6,7 @@
     │   └── QuestionError  a weights file that leaves something open, which has to be told
     ├── DeviceError        the device asked for is absent or cannot do the work (also a RuntimeError)
     ├── PluginError        an extension package that cannot be loaded (also a RuntimeError)
-    └── FrameError         an input frame that cannot be processed (also a RuntimeError)
+    └── FrameError         a frame that cannot be processed, or cannot be made (also a RuntimeError)
 
 A message states the value, the choices and the way out. The filter's name is put in front in one place,
 where the error becomes a ``vapoursynth.Error`` (``vs_sr._bridge``).
@@ -62,4 +62,4 @@ class PluginError(VsSrError, RuntimeError):
 
 
 class FrameError(VsSrError, RuntimeError):
-    """An input frame that cannot be processed (combed, for example)."""
+    """A frame that cannot be processed (combed, for example), or cannot be made."""

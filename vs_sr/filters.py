@@ -59,6 +59,8 @@ def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
     size = (enlarge * clip.width, enlarge * clip.height)
     output_size = (variant.scale * size[0], variant.scale * size[1])
     output_format = _output_format(input_format, options, output_size)
+    color.check_matrix("matrix_in", options.matrix_in, frames.family(input_format))
+    color.check_matrix("matrix", options.matrix, frames.family(output_format))
     job = Job(
         model=model,
         variant=variant,
@@ -68,6 +70,7 @@ def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
         options=options,
     )
     _tiles(job)
+    clip = frames.finite(clip)
     marked = cuts.mark(name, clip, options.sc_threshold) if job.cuts else clip
     taken = frames.to_network(
         name,
@@ -180,8 +183,6 @@ def _options(model: Model, given: dict[str, Any]) -> Arguments:
         raise ArgumentError(f"device_id={options.device_id} is no device; -1 is the CPU, 0 the first GPU")
     if options.backend != "auto":
         registry.backend(options.backend)
-    for key in ("matrix_in", "matrix"):
-        color.check_matrix(key, getattr(options, key))
     for key in ("range_in", "range"):
         color.check_range(key, getattr(options, key))
     return options

@@ -1,7 +1,7 @@
 """Clips and frames of any format to what networks take, and back: RGB in 0..1, or luma alone.
 
-Formats are converted by ``core.resize``, with the tags of each frame (``vs_sr.color``). What the network's
-frames cannot say (matrix, range, chroma location) travels in private properties of theirs.
+Formats are converted by ``core.resize``, with the tags of each frame (``vs_sr.color``). The network's frames are
+tagged as the clip's are, although they are none of that: so the tags travel.
 
 Luma networks are trained on (16 + 219 y) / 255 for y in 0..1. They get the luma of YUV as it is, and that of
 RGB by BT.601, which they are trained on; the chroma goes around the network and is enlarged by bicubic.
@@ -10,7 +10,8 @@ RGB by BT.601, which they are trained on; the chroma goes around the network and
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Literal, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import vapoursynth as vs
 
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("vs_sr")
 
-_TAGS = ("_Matrix", "_Range", "_ColorRange", "_Transfer", "_Primaries", "_ChromaLocation")
-_MATRIX, _RANGE, _LOCATION = "_vs_sr_matrix", "_vs_sr_range", "_vs_sr_chroma_location"
 _ALPHA = "_Alpha"
 _FIELDS = "_FieldBased"
+_MENDED = "_vs_sr_not_finite"
+"""Ours, on frames of the input whose values were not all finite."""
 
 _CUBIC = {"filter_param_a": 0, "filter_param_b": 0.5}
 """The kernel of MATLAB's bicubic, with which networks are trained that take an enlarged clip."""
@@ -59,18 +60,39 @@ def check_clip(clip: vs.VideoNode, min_size: int) -> vs.VideoFormat:
     return clip.format
 
 
+def family(format: vs.VideoFormat | None) -> color.Family:
+    """The color family of a format that :func:`check_format` allows."""
+    return _FAMILIES[cast("vs.VideoFormat", format).color_family]
+
+
 def check_format(name: str, format: vs.VideoFormat) -> None:
     """Refuse a pixel format that cannot be converted.
 
     Raises:
         ArgumentError: it is not YUV, RGB or GRAY of 8 to 16 bit integer, half or float.
     """
-    bits = format.bits_per_sample
-    if format.color_family not in _FAMILIES or (format.sample_type == vs.INTEGER and bits > 16):
+    if not _convertible(format):
         raise ArgumentError(
             f"{name} has the format {format.name}; YUV, RGB and GRAY of 8 to 16 bit integer, half or float "
-            "are possible; use resize.Bicubic(format=...) first"
+            "are possible, with chroma of at least a quarter of the width and height; "
+            "use resize.Bicubic(format=...) first"
         )
+
+
+def _convertible(format: vs.VideoFormat) -> bool:
+    """Whether ``core.resize`` takes and makes a format."""
+    return (
+        format.color_family in _FAMILIES
+        and (format.sample_type == vs.FLOAT or format.bits_per_sample <= 16)
+        and max(format.subsampling_w, format.subsampling_h) <= 2
+    )
+
+
+def finite(clip: vs.VideoNode) -> vs.VideoNode:
+    """The clip with black (0) where values are not finite, said once by :func:`to_network`."""
+    if cast("vs.VideoFormat", clip.format).sample_type == vs.INTEGER:
+        return clip
+    return _bridge.finite(clip, _MENDED)
 
 
 def to_network(
@@ -82,49 +104,52 @@ def to_network(
     matrix_in: int | None = None,
     range_in: int | None = None,
 ) -> vs.VideoNode:
-    """The clip as a network takes it; each frame remembers its tags for :func:`from_network`.
+    """The clip as a network takes it, whose frames have the tags of the clip's for :func:`from_network`.
 
     Args:
         name: of the filter, for errors.
-        clip: of a format that :func:`check_format` allows.
+        clip: of a format that :func:`check_format` allows, from :func:`finite`.
         planes: RGBS, or luma as GRAYS.
         enlarge: factor by which the clip is enlarged beforehand, by bicubic.
         matrix_in: overrides ``_Matrix``.
         range_in: overrides ``_Range``.
     """
-    family = _FAMILIES[cast("vs.VideoFormat", clip.format).color_family]
+    kind = family(clip.format)
     width, height = enlarge * clip.width, enlarge * clip.height
-    guesses: set[int] = set()
+    bare = clip.std.RemoveFrameProps(list(color.PROPERTIES))
+    said: set[str] = set()
 
-    def convert(properties: dict[str, int]) -> vs.VideoNode:
-        _check_progressive(properties)  # before core.resize, which takes the fields apart
-        tags = color.read(properties, family, clip.width, clip.height, matrix=matrix_in, range=range_in)
-        if tags.guessed and family == "YUV" and tags.matrix not in guesses:
-            guesses.add(tags.matrix)
-            _log.info(
-                "clip has no _Matrix: %dx%d is taken for %s; matrix_in= says otherwise",
-                clip.width,
-                clip.height,
-                color.Matrix(tags.matrix).name,
-            )
-        remembered = {_MATRIX: tags.matrix, _RANGE: tags.range}
-        if tags.chroma_location is not None:
-            remembered[_LOCATION] = tags.chroma_location
-        matrix = {} if family == "RGB" else {"matrix_in": tags.matrix}
+    def convert(n: int, properties: dict[str, Any]) -> vs.VideoNode:
+        try:
+            _check_progressive(properties)  # before core.resize, which takes the fields apart
+            tags = color.read(properties, kind, clip.width, clip.height, matrix=matrix_in, range=range_in)
+        except FrameError as error:
+            raise FrameError(f"frame {n} of the clip: {error}") from None
+        notes = [(logging.WARNING, doubt) for doubt in tags.doubts]
+        if _MENDED in properties:
+            notes.append((logging.WARNING, "values that are not finite (NaN, infinity) are taken for black"))
+        if tags.guessed:
+            size, matrix = f"{clip.width}x{clip.height}", color.Matrix(tags.matrix).name
+            notes.append((logging.INFO, f"no matrix is given: {size} is taken for {matrix}; matrix_in= says otherwise"))
+        for level, note in notes:
+            if note not in said:
+                said.add(note)
+                _log.log(level, "%s: frame %d of the clip: %s", name, n, note)
         if planes == "rgb":
-            out = clip.resize.Bicubic(format=vs.RGBS, range_in=tags.range, **matrix)
-        elif family == "RGB":
-            out = _luma(_as_yuv(clip, tags.range))
+            out = bare.resize.Bicubic(format=vs.RGBS, **tags.arguments("_in"))
+        elif kind == "RGB":
+            out = _luma(_as_yuv(bare, tags))
         else:
-            out = _luma(clip).resize.Bicubic(format=vs.GRAYS, range_in=tags.range, **matrix)
+            out = _luma(bare).resize.Bicubic(format=vs.GRAYS, **replace(tags, family="GRAY").arguments("_in"))
         if enlarge > 1:
             out = out.resize.Bicubic(width, height, **_CUBIC)
         if planes == "y":
             out = out.std.Expr(_TO_STUDIO)
-        return cast("vs.VideoNode", out.std.SetFrameProps(**remembered))
+        return cast("vs.VideoNode", out.std.SetFrameProps(**tags.properties()))
 
     format = vs.RGBS if planes == "rgb" else vs.GRAYS
-    return _bridge.route(name, clip, convert, (*_TAGS, _FIELDS), width=width, height=height, format=format)
+    keys = (*color.PROPERTIES, _FIELDS, _MENDED)
+    return _bridge.route(name, clip, convert, keys, width=width, height=height, format=format)
 
 
 def from_network(
@@ -146,36 +171,55 @@ def from_network(
         matrix: of the result where it is not RGB; None: as it came.
         range: of the result; None: as it came, or what is usual where RGB becomes YUV or the other way round.
     """
-    family = _FAMILIES[format.color_family]
-    same_kind = (family == "RGB") == (cast("vs.VideoFormat", source.format).color_family == vs.RGB)
     luma = cast("vs.VideoFormat", clip.format).color_family == vs.GRAY
+    bare = clip.std.RemoveFrameProps([*color.PROPERTIES, _ALPHA, _MENDED])
+    said: set[str] = set()
 
-    def convert(properties: dict[str, int]) -> vs.VideoNode:
-        arguments: dict[str, int] = {}
-        if range is not None:
-            arguments["range"] = range
-        elif same_kind:
-            arguments["range"] = properties[_RANGE]
-        if family != "RGB":
-            came = properties[_MATRIX] if same_kind else color.matrix_of_size(clip.width, clip.height)
-            arguments["matrix"] = came if matrix is None else matrix
-            if family == "YUV" and _LOCATION in properties:
-                arguments["chromaloc"] = properties[_LOCATION]
-        whole = clip
+    def convert(n: int, properties: dict[str, Any]) -> vs.VideoNode:
+        came = color.Tags.of(family(source.format), properties)
+        tags = color.output(came, family(format), clip.width, clip.height, matrix=matrix, range=range)
+        whole, arguments = bare, tags.arguments("")
         if luma:
-            whole = _with_chroma(clip.std.Expr(_FROM_STUDIO), source, properties[_RANGE])
-            arguments["matrix_in"] = properties[_MATRIX] or color.Matrix.ST170_M
-            if _LOCATION in properties:
-                arguments["chromaloc_in"] = properties[_LOCATION]
-        out = whole.resize.Bicubic(format=format.id, **arguments)
-        out = out.std.RemoveFrameProps([_MATRIX, _RANGE, _LOCATION])
+            whole = _with_chroma(bare.std.Expr(_FROM_STUDIO), source, came)
+            planes = replace(came, family="YUV", matrix=color.Matrix.ST170_M) if came.family == "RGB" else came
+            arguments |= planes.arguments("_in")
+        out = whole.resize.Bicubic(format=format.id, **arguments).std.SetFrameProps(**tags.properties())
         if _ALPHA in properties:
-            alpha = _bridge.attached(clip, _ALPHA, width=source.width, height=source.height, format=properties[_ALPHA])
-            out = out.std.ClipToProp(alpha.resize.Bicubic(clip.width, clip.height), prop=_ALPHA)
+            reason = _unfit(properties[_ALPHA], source)
+            if not reason:
+                return _with_alpha(out, clip, source, properties[_ALPHA][0])
+            if reason not in said:
+                _log.warning("%s: output frame %d: %s", name, n, reason)
+                said.add(reason)
         return cast("vs.VideoNode", out)
 
-    keys = (_MATRIX, _RANGE, _LOCATION, _ALPHA)
+    keys = (*color.PROPERTIES, _ALPHA)
     return _bridge.route(name, clip, convert, keys, width=clip.width, height=clip.height, format=format.id)
+
+
+def _unfit(alpha: int | list[int], source: vs.VideoNode) -> str:
+    """Why the property ``_Alpha``, as ``_bridge.route`` describes it, is no alpha of the clip; empty: it is.
+
+    One of another size is that of a clip that was resized or cropped since. Which of both, nobody knows.
+    """
+    way = "the output has no alpha; resize and crop the clip's alpha (std.PropToClip) as the clip, or remove it"
+    if isinstance(alpha, int):
+        return f"_Alpha is a number, not a frame: {way}"
+    number, width, height = alpha
+    format = vs.core.get_video_format(number) if number else None
+    if format is None or format.color_family != vs.GRAY or not _convertible(format):
+        return f"_Alpha is a frame of the format {format.name if format else 'unknown'}, not of GRAY: {way}"
+    if (width, height) != (source.width, source.height):
+        return f"_Alpha has {width}x{height} pixels, the frame {source.width}x{source.height}: {way}"
+    return ""
+
+
+def _with_alpha(out: vs.VideoNode, clip: vs.VideoNode, source: vs.VideoNode, format: int) -> vs.VideoNode:
+    """``out`` with the alpha that the frames of ``clip`` have from ``source``, resized."""
+    alpha = _bridge.attached(clip, _ALPHA, width=source.width, height=source.height, format=format)
+    # whatever it is tagged with: its values stay what they are
+    resized = alpha.std.RemoveFrameProps().resize.Bicubic(clip.width, clip.height).std.CopyFrameProps(alpha)
+    return cast("vs.VideoNode", out.std.ClipToProp(resized, prop=_ALPHA))
 
 
 def _luma(clip: vs.VideoNode) -> vs.VideoNode:
@@ -183,21 +227,24 @@ def _luma(clip: vs.VideoNode) -> vs.VideoNode:
     return cast("vs.VideoNode", clip.std.ShufflePlanes(0, vs.GRAY))
 
 
-def _as_yuv(clip: vs.VideoNode, range: int) -> vs.VideoNode:
-    """An RGB clip as YUV444PS, BT.601."""
-    return cast("vs.VideoNode", clip.resize.Bicubic(format=vs.YUV444PS, matrix=color.Matrix.ST170_M, range_in=range))
+def _as_yuv(clip: vs.VideoNode, tags: color.Tags) -> vs.VideoNode:
+    """An RGB clip, without tags, as YUV444PS by BT.601."""
+    format, matrix = vs.YUV444PS, color.Matrix.ST170_M
+    return cast("vs.VideoNode", clip.resize.Bicubic(format=format, matrix=matrix, **tags.arguments("_in")))
 
 
-def _with_chroma(luma: vs.VideoNode, source: vs.VideoNode, range: int) -> vs.VideoNode:
+def _with_chroma(luma: vs.VideoNode, source: vs.VideoNode, tags: color.Tags) -> vs.VideoNode:
     """``luma`` (GRAYS) with the chroma of ``source``, enlarged to its size, in floating point."""
     format = cast("vs.VideoFormat", source.format)
     if format.color_family == vs.GRAY:
         return luma
+    bare = source.std.RemoveFrameProps(list(color.PROPERTIES))
     if format.color_family == vs.RGB:
-        chroma = _as_yuv(source, range).resize.Bicubic(luma.width, luma.height, **_CUBIC)
+        chroma = _as_yuv(bare, tags).resize.Bicubic(luma.width, luma.height, **_CUBIC)
     else:
         kept = vs.core.query_video_format(vs.YUV, vs.FLOAT, 32, format.subsampling_w, format.subsampling_h)
-        chroma = source.resize.Bicubic(luma.width, luma.height, format=kept.id, range_in=range, **_CUBIC)
+        told = tags.arguments("_in")
+        chroma = bare.resize.Bicubic(luma.width, luma.height, format=kept.id, **told, **_CUBIC)
     return cast("vs.VideoNode", vs.core.std.ShufflePlanes([luma, chroma, chroma], [0, 1, 2], vs.YUV))
 
 

@@ -25,6 +25,7 @@ PREVIOUS, NEXT = "_SceneChangePrev", "_SceneChangeNext"
 
 type Tags = tuple[int | None, int | None]
 """The two properties of a frame: is it the first of a scene, is it the last; None where absent."""
+_SILENT: Tags = (None, None)
 
 WIDTH, HEIGHT = 48, 27
 """Of a small copy. Larger ones tell little more; at 32x18 cuts between smooth pictures are lost."""
@@ -55,12 +56,13 @@ _SPREAD = 0.58
 
 
 def read(properties: Mapping[str, Any]) -> Tags:
-    """The two properties of a frame."""
-    return properties.get(PREVIOUS), properties.get(NEXT)
+    """The two properties of a frame; what is no integer says nothing."""
+    previous, following = (properties.get(key) for key in (PREVIOUS, NEXT))
+    return previous if isinstance(previous, int) else None, following if isinstance(following, int) else None
 
 
 def write(properties: MutableMapping[str, Any], tags: Tags) -> None:
-    """Set the two properties of a frame; those that are None are left as they are."""
+    """Set the two properties of a frame that has neither; None stays absent."""
     for key, value in zip((PREVIOUS, NEXT), tags, strict=True):
         if value is not None:
             properties[key] = value
@@ -74,21 +76,57 @@ def cuts(tags: Mapping[int, Tags]) -> set[int]:
 
 
 def divide(tags: Tags, part: int, parts: int) -> Tags:
-    """The properties of part 0 .. parts-1 of a frame that becomes several: a cut stays where it is."""
-    previous, following = tags
-    return (
-        previous if part == 0 or previous is None else 0,
-        following if part == parts - 1 or following is None else 0,
-    )
+    """The properties of part 0 .. parts-1 of a frame that becomes several: a cut stays where it is.
 
-
-def told(before: Tags | None, after: Tags | None) -> bool | None:
-    """What two neighbouring frames say of the cut between them; None where neither says anything.
-
-    A frame with either property has been looked at by whoever set it. It then speaks of both its sides.
+    Between the parts there is none, which is only said where somebody marks what is no cut, too: a 0 would stand
+    beside whatever frame the clip is joined to, once it is sliced there.
     """
-    spoken = [tags for tags in (before, after) if tags not in (None, (None, None))]
-    return bool((before and before[1]) or (after and after[0])) if spoken else None
+    previous, following = tags
+    inside = 0 if 0 in tags else None
+    return previous if part == 0 else inside, following if part == parts - 1 else inside
+
+
+def told(i: int, tags: Mapping[int, Tags]) -> bool | None:
+    """What properties say of a cut between the frames i and i+1; None where they say nothing.
+
+    The sides that face each other speak, and either may tell a cut. Nothing is known where the clip was reversed
+    after it was marked: a cut then has its marks on the far sides of both frames.
+
+    Args:
+        i: number of the frame before.
+        tags: of the frames around, as far as there are such.
+    """
+    reversed_here = _first(i - 1, tags) and _last(i + 1, tags) and _turned(i - 1, tags)
+    if reversed_here or _turned(i, tags):
+        return None
+    spoken = [value for value in (tags.get(i, _SILENT)[1], tags.get(i + 1, _SILENT)[0]) if value is not None]
+    return any(spoken) if spoken else None
+
+
+def _last(i: int, tags: Mapping[int, Tags]) -> bool:
+    """Whether the frame before place i, which lies between the frames i and i+1, is called the last of its scene."""
+    return bool(tags.get(i, _SILENT)[1])
+
+
+def _first(i: int, tags: Mapping[int, Tags]) -> bool:
+    """Whether the frame behind place i is called the first of its scene."""
+    return bool(tags.get(i + 1, _SILENT)[0])
+
+
+def _turned(i: int, tags: Mapping[int, Tags]) -> bool:
+    """Whether the marks at place i are those of a reversed clip.
+
+    There, a "first" without its "last" stands one place before the cut, a "last" without its "first" one place behind
+    it. Where scenes have two frames, the places in between have both.
+    """
+    if not (_first(i, tags) or _last(i, tags)):
+        return False
+    start, end = i, i
+    while _last(start, tags):
+        start -= 2
+    while _first(end, tags):
+        end += 2
+    return _first(start, tags) and _last(end, tags)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from vs_sr import registry
-from vs_sr.errors import DeviceError, PluginError
+from vs_sr.errors import DeviceError, FrameError, PluginError
 from vs_sr.weights import store
 
 if TYPE_CHECKING:
@@ -100,11 +100,36 @@ def device_name(device: str) -> str:
     return str(torch.cuda.get_device_name(device))
 
 
-def to_host(picture: Tensor) -> Tensor:
-    """A network's result as float32 in host memory."""
+class NotFiniteError(FrameError):
+    """A network gives NaN or infinity of a clip that has none."""
+
+
+def to_host(picture: Tensor, output: int) -> Tensor:
+    """A network's result as float32 in host memory. A result is finite or an error.
+
+    Args:
+        picture: on the network's device.
+        output: number of the output frame that it belongs to.
+
+    Raises:
+        NotFiniteError: it has NaN or infinity in it.
+    """
     import torch
 
+    if not finite(picture):
+        raise NotFiniteError(f"frame {output}")
     return picture.to("cpu", torch.float32)
+
+
+def finite(part: Tensor) -> bool:
+    """Whether there is no NaN and no infinity in a tensor, found out on its device.
+
+    A sum has one where a part has; it is one pass in the order of memory. Where it leaves the range by itself, every
+    number is looked at.
+    """
+    import torch
+
+    return bool(part.sum(dtype=torch.float32).isfinite()) or bool(part.isfinite().all())
 
 
 def tell(message: str) -> None:
@@ -150,12 +175,13 @@ class Session:
         self._worker = worker
         self._network: Any = None
 
-    def run(self, frames: Tensor, multi: int = 1) -> Tensor:
+    def run(self, frames: Tensor, multi: int = 1, output: int = 0) -> Tensor:
         """Run the whole network.
 
         Args:
             frames: (T, C, H, W) float32 on the host, of one scene: RGB, or luma as the variant says.
             multi: frame-rate factor, for sequence models.
+            output: number of the first output frame, for errors.
 
         Returns:
             (multi*(T-1)+1, C, scale*H, scale*W) float32 on the host; (T, ...) for image models.
@@ -163,12 +189,13 @@ class Session:
         Raises:
             WeightsError: the weights are damaged or do not fit.
             OutOfMemoryError: the device has no memory for it.
+            FrameError: the result is not finite.
         """
         image = registry.model(self.plan.model).kind == "image"
 
         def whole(network: Any) -> Tensor:
             batch = frames.to(self.plan.device)
-            return to_host(network(batch) if image else network(batch[None], multi)[0])
+            return to_host(network(batch) if image else network(batch[None], multi)[0], output)
 
         return self.call(whole)
 
@@ -188,10 +215,22 @@ class Session:
                 self._network = self._load(registry.model(self.plan.model))
             try:
                 return function(self._network)
+            except NotFiniteError as error:
+                raise FrameError(f"{error}: {self._no_numbers()}") from None
             except RuntimeError as error:
                 if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
                     raise OutOfMemoryError(f"out of memory on {self.plan.device} ({error})") from None
                 raise
+
+    def _no_numbers(self) -> str:
+        """What to say where results are not finite."""
+        what = f"the network gives NaN or infinity in {self.plan.precision}"
+        if self.plan.precision != "fp32":
+            return f'{what}, whose range it leaves; use precision="fp32"'
+        return (
+            f'{what}, and precision="fp32" is the widest; the weights are damaged or not for this model, '
+            "or the clip's values are far outside of 0..1"
+        )
 
     def _load(self, model: Model) -> Any:
         import torch

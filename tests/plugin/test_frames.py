@@ -37,7 +37,7 @@ def test_durations_are_divided_and_times_moved() -> None:
     found = [dict(frame.props) for frame in clip.frames()]
     third = {"_DurationNum": 1001, "_DurationDen": 72000}
     fiftieth = {"_DurationNum": 1, "_DurationDen": 50, "text": "kept"}
-    quarter = {"_DurationNum": 1, "_DurationDen": 4, "_SceneChangeNext": 1}
+    quarter = {"_DurationNum": 1, "_DurationDen": 4}  # one cut, not three: where it lies is the callback's to say
     assert found[0:3] == [third | {"_AbsoluteTime": pytest.approx(s * 1001 / 72000)} for s in range(3)]
     assert found[3:6] == [fiftieth | {"_AbsoluteTime": pytest.approx(0.5 + s * 0.02)} for s in range(3)]
     assert found[6:9] == [given[2]] * 3

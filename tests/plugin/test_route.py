@@ -32,7 +32,7 @@ def test_each_frame_goes_the_way_of_its_properties(order: range) -> None:
     clip = tagged(40, lambda n: {"_Matrix": n % 3, "other": n} | ({"_Range": 0} if n % 2 else {}))
     built: list[dict[str, int]] = []
 
-    def build(properties: dict[str, int]) -> vs.VideoNode:
+    def build(n: int, properties: dict[str, Any]) -> vs.VideoNode:
         built.append(properties)
         gain = 1 + properties["_Matrix"] + 3 * ("_Range" in properties)
         return clip.std.Expr(f"x {gain} *")
@@ -57,7 +57,7 @@ def test_a_way_that_cannot_be_built_fails_its_frames_alone() -> None:
         2: lambda: [].pop(),
     }
 
-    def build(properties: dict[str, int]) -> Any:
+    def build(n: int, properties: dict[str, Any]) -> Any:
         return answers[properties["_Matrix"]]()
 
     routed = route("Toy", clip, build, ["_Matrix"], **GRAY)
@@ -71,12 +71,31 @@ def test_a_way_that_cannot_be_built_fails_its_frames_alone() -> None:
     answers[2] = lambda: clip.std.Invert()
     assert pixel(routed.get_frame(5)) == 65530, "a way that failed is tried anew"
 
-    def planned(properties: dict[str, int]) -> vs.VideoNode:
+    def planned(n: int, properties: dict[str, Any]) -> vs.VideoNode:
         raise ArgumentError("no such matrix")
 
     with pytest.raises(vs.Error) as caught:
         route("Toy", clip, planned, ["_Matrix"], **GRAY).get_frame(0)
     assert str(caught.value) == "Toy: no such matrix"
+
+
+def test_a_way_is_told_the_frame_it_is_first_built_for() -> None:
+    clip = tagged(9, lambda n: {"_Matrix": n // 3})
+    built = []
+
+    def build(n: int, properties: dict[str, Any]) -> vs.VideoNode:
+        if properties["_Matrix"] == 1:
+            raise ArgumentError(f"no way for frame {n}")
+        built.append(n)
+        return clip
+
+    routed = route("Toy", clip, build, ["_Matrix"], **GRAY)
+    for n in (2, 0, 7, 8):
+        routed.get_frame(n)
+    assert built == [2, 7]
+    for n in (5, 3):
+        with pytest.raises(vs.Error, match=f"^Toy: no way for frame {n}$"):
+            routed.get_frame(n)
 
 
 def with_alpha(length: int, size: int = 4) -> vs.VideoNode:
@@ -91,16 +110,16 @@ def with_alpha(length: int, size: int = 4) -> vs.VideoNode:
     return clip.std.ModifyFrame(clip, write)
 
 
-def test_a_property_that_is_a_frame_counts_as_its_format() -> None:
+def test_a_property_that_is_a_frame_counts_as_its_format_and_size() -> None:
     clip = with_alpha(3)
     seen = []
 
-    def build(properties: dict[str, int]) -> vs.VideoNode:
+    def build(n: int, properties: dict[str, Any]) -> vs.VideoNode:
         seen.append(properties)
         return clip
 
     list(route("Toy", clip, build, ["_Alpha", "_Matrix"], **GRAY).frames())
-    assert seen == [{"_Alpha": int(vs.GRAY8)}]
+    assert seen == [{"_Alpha": [int(vs.GRAY8), 4, 4]}]
 
 
 def test_attached_frames_as_a_clip() -> None:

@@ -26,8 +26,10 @@ def test_either_side_tells_a_cut() -> None:
     [
         ((1, 0), [(1, 0), (0, 0)]),
         ((0, 1), [(0, 0), (0, 1)]),
-        ((1, 1), [(1, 0), (0, 1)]),
-        ((None, 1), [(None, 0), (None, 1)]),
+        # no 0 where nobody has said one: it would stand beside whatever the clip is sliced and joined to
+        ((1, 1), [(1, None), (None, 1)]),
+        ((None, 1), [(None, None), (None, 1)]),
+        ((0, None), [(0, 0), (0, None)]),
         ((None, None), [(None, None), (None, None)]),
     ],
 )
@@ -43,17 +45,52 @@ def test_a_cut_stays_where_it_is(tags: scenes.Tags, parts: list[scenes.Tags]) ->
         (None, (None, None), None),
         ((None, 1), (None, None), True),
         ((None, None), (1, None), True),
-        ((0, 0), (None, None), False),
-        ((None, None), (None, 0), False),
-        ((1, None), (None, None), False),
+        ((None, 0), (None, None), False),
+        ((None, None), (0, None), False),
         ((0, 0), (1, 0), True),
         ((0, 1), (0, 0), True),
+        # the sides that look away know nothing of what lies between
+        ((0, None), (None, 0), None),
+        ((1, None), (None, None), None),
     ],
 )
-def test_a_frame_with_either_property_speaks_of_both_its_sides(
+def test_the_sides_that_face_each_other_speak(
     before: scenes.Tags | None, after: scenes.Tags | None, answer: bool | None
 ) -> None:
-    assert scenes.told(before, after) is answer
+    tags = {n: tags for n, tags in ((4, before), (5, after)) if tags is not None}
+    assert scenes.told(4, tags) is answer
+
+
+def marks(cuts: set[int], frames: int, *, full: bool) -> list[scenes.Tags]:
+    """Of frames with these cuts; ``full``: with what is none."""
+    no = 0 if full else None
+    return [(1 if n - 1 in cuts else no, 1 if n in cuts else no) for n in range(frames)]
+
+
+@pytest.mark.parametrize("full", [True, False])
+@pytest.mark.parametrize("cuts", [{4}, {4, 5}, {4, 6}, {4, 7}, {3, 4, 5}, {2, 4, 6, 8}, {2, 9}, {0, 12}, {*range(13)}])
+def test_a_reversed_clip_tells_no_wrong_cut(cuts: set[int], full: bool) -> None:
+    forward = dict(enumerate(marks(cuts, 14, full=full)))
+    inner = range(13)
+    assert {i for i in inner if scenes.told(i, forward)} == cuts
+    backward = {13 - n: tags for n, tags in forward.items()}
+    told = {i: scenes.told(i, backward) for i in inner}
+    assert not any(told.values())
+    at_cuts = {12 - cut for cut in cuts}
+    assert all(told[i] is None for i in at_cuts), "the detector has to look there"
+    away = (i for i in inner if not at_cuts & {i - 1, i, i + 1})
+    assert all(told[i] is (False if full else None) for i in away)
+
+
+def test_scenes_of_one_and_two_frames_are_believed() -> None:
+    for cuts in ({3, 4}, {3, 5}, {3, 4, 5, 6}):
+        forward = dict(enumerate(marks(cuts, 12, full=False)))
+        assert {i for i in range(11) if scenes.told(i, forward)} == cuts
+
+
+@pytest.mark.parametrize("broken", [b"1", 0.5, "1", [1, 0]])
+def test_what_is_no_integer_says_nothing(broken: object) -> None:
+    assert scenes.read({scenes.PREVIOUS: broken, scenes.NEXT: 1}) == (None, 1)
 
 
 def pictures(*seeds: int) -> list[np.ndarray]:

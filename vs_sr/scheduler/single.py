@@ -15,4 +15,5 @@ class Single(Scheduler):
 
     def _render(self, group: int, held: Held) -> dict[int, Tensor]:
         picture = held.picture(group)
-        return {group: self._assemble([self.session.run(crop(picture, tile)[None])[0] for tile in self.tiles])}
+        parts = [self.session.run(crop(picture, tile)[None], output=group)[0] for tile in self.tiles]
+        return {group: self._assemble(parts)}

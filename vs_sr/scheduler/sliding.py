@@ -46,7 +46,7 @@ class Sliding(Scheduler):
         missing = sorted(set(window) - held.numbers)
         if missing:  # with them, a cut may turn up: asked for anew, the window is then narrower
             return Need(missing)
-        parts = [self.session.call(partial(self._part, tile, window, held)) for tile in self.tiles]
+        parts = [self.session.call(partial(self._part, group, tile, window, held)) for tile in self.tiles]
         near = range(group - self.size + 1, group + self.size)  # as far as a window can reach
         self._encoded = {key: value for key, value in self._encoded.items() if key[1] in near}
         return {group: self._assemble(parts)}
@@ -58,9 +58,10 @@ class Sliding(Scheduler):
         stop = min((i + 1 for i in cuts if i >= frame), default=self.grid.frames)
         return range(start, stop)
 
-    def _part(self, tile: Tile, window: list[int], held: Held, network: WindowNetwork) -> Tensor:
+    def _part(self, group: int, tile: Tile, window: list[int], held: Held, network: WindowNetwork) -> Tensor:
         for number in window:
             if (tile, number) not in self._encoded:
                 frame = crop(held.picture(number), tile).to(self.session.plan.device)[None]
                 self._encoded[tile, number] = network.encode(frame)
-        return sessions.to_host(network.reconstruct([self._encoded[tile, number] for number in window])[0])
+        made = network.reconstruct([self._encoded[tile, number] for number in window])
+        return sessions.to_host(made[0], group)

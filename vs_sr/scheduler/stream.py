@@ -66,11 +66,11 @@ class Stream:
                 left = state if start + p == border * self._density else left
                 state = network.forward_step(at[p], state)
                 if p in wanted:
-                    result = sessions.to_host(network.reconstruct(at[p], state[0], future[-1])[0])
+                    result = sessions.to_host(network.reconstruct(at[p], state[0], future[-1])[0], wanted[p][0])
                     made |= dict.fromkeys(wanted[p], result)
                 future.pop()
             left = state if start + run.own == border * self._density else left
-        return made, left
+        return made, _end(left, border)
 
     def advance(
         self, network: SequenceNetwork, run: Run, state: Carried | None, border: int, picture: Picture
@@ -79,7 +79,7 @@ class Stream:
         state = None if run.fresh else _begin(state, self._device)
         for p in range(run.own):
             state = network.forward_step(self._position(network, run, p, picture), state)
-        return state if run.inputs[0] * self._density + run.own == border * self._density else None
+        return _end(state, border) if run.inputs[0] * self._density + run.own == border * self._density else None
 
     def forget(self, keep: range) -> None:
         """Give up all positions but those of the frames ``keep``."""
@@ -101,6 +101,17 @@ class Stream:
             part = crop(picture(frame), self._tile).to(self._device)
             self._encoded[frame] = network.encode(part[None])
         return self._encoded[frame]
+
+
+def _end(state: Carried | None, border: int) -> Carried | None:
+    """A state as a window leaves it: finite, or everything behind it would not be.
+
+    Raises:
+        NotFiniteError: it is not.
+    """
+    if state is not None and not all(sessions.finite(part) for part in state):
+        raise sessions.NotFiniteError(f"the state before frame {border} of the clip")
+    return state
 
 
 def _begin(state: Carried | None, device: str) -> Carried | None:

@@ -146,6 +146,9 @@ private:
                                                 source.get(), core_);
         VSMap *props = vsapi_->getFramePropertiesRW(frame);
         divideTime(props, k % multi);
+        // Where cuts lie among the outputs is for the callback to say: the input's marks are of its own neighbors.
+        vsapi_->mapDeleteKey(props, "_SceneChangePrev");
+        vsapi_->mapDeleteKey(props, "_SceneChangeNext");
         vsapi_->copyMap(vsapi_->getFramePropertiesRO(made), props);
         return frame;
     }

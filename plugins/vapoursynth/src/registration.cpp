@@ -3,6 +3,7 @@
 #include "arguments.hpp"
 #include "call.hpp"
 #include "failure.hpp"
+#include "finite.hpp"
 #include "python.hpp"
 #include "route.hpp"
 #include "signatures.hpp"
@@ -67,6 +68,7 @@ void registerAll(VSPlugin *plugin, const VSPLUGINAPI *vspapi) {
     vspapi->registerFunction("XTemporal", temporalSignature, clipResult, createTemporal, nullptr, plugin);
     vspapi->registerFunction("XRoute", routeSignature, clipResult, createRoute, nullptr, plugin);
     vspapi->registerFunction("XAttached", attachedSignature, clipResult, createAttached, nullptr, plugin);
+    vspapi->registerFunction("XFinite", finiteSignature, clipResult, createFinite, nullptr, plugin);
     vspapi->registerFunction("XRegister", registerSignature, "", registerLate, nullptr, plugin);
     for (const Signature &filter : builtinFilters)
         vspapi->registerFunction(filter.name, filter.args, clipResult, create, const_cast<char *>(filter.name),

@@ -7,7 +7,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,8 +14,8 @@
 namespace vssr {
 namespace {
 
-// The values of a frame's properties in the order of Route::keys.
-using Values = std::vector<std::optional<std::int64_t>>;
+// What a frame's properties say, in the order of Route::keys: nothing, a number, or format, width and height of a frame.
+using Values = std::vector<std::vector<std::int64_t>>;
 
 struct Route {
     std::string name;
@@ -31,35 +30,37 @@ struct Route {
         const VSMap *props = vsapi->getFramePropertiesRO(frame);
         Values values;
         for (const std::string &key : keys) {
-            std::optional<std::int64_t> value;
+            std::vector<std::int64_t> value;
             if (vsapi->mapGetType(props, key.c_str()) == ptInt) {
-                value = vsapi->mapGetInt(props, key.c_str(), 0, nullptr);
+                value = {vsapi->mapGetInt(props, key.c_str(), 0, nullptr)};
             } else if (vsapi->mapGetType(props, key.c_str()) == ptVideoFrame) {
                 const FrameHandle attached = own(vsapi->mapGetFrame(props, key.c_str(), 0, nullptr), vsapi);
                 const VSVideoFormat &f = *vsapi->getVideoFrameFormat(attached.get());
-                value = vsapi->queryVideoFormatID(f.colorFamily, f.sampleType, f.bitsPerSample, f.subSamplingW,
-                                                  f.subSamplingH, core);
+                const std::uint32_t id = vsapi->queryVideoFormatID(f.colorFamily, f.sampleType, f.bitsPerSample,
+                                                                   f.subSamplingW, f.subSamplingH, core);
+                value = {id, vsapi->getFrameWidth(attached.get(), 0), vsapi->getFrameHeight(attached.get(), 0)};
             }
-            values.push_back(value);
+            values.push_back(std::move(value));
         }
         return values;
     }
 
-    // The node for a combination of values, built by the callback when it is the first time.
-    VSNode *way(const Values &values, const VSAPI *vsapi) {
+    // The node for the values of frame n, built by the callback when it is the first time.
+    VSNode *way(int n, const Values &values, const VSAPI *vsapi) {
         const std::lock_guard<std::mutex> lock(mutex);
         NodeHandle &node = ways[values];
         if (!node)
-            node = build(values, vsapi);
+            node = build(n, values, vsapi);
         return node.get();
     }
 
-    NodeHandle build(const Values &values, const VSAPI *vsapi) const {
+    NodeHandle build(int n, const Values &values, const VSAPI *vsapi) const {
         const MapHandle in = newMap(vsapi);
         const MapHandle out = newMap(vsapi);
+        vsapi->mapSetInt(in.get(), "n", n, maReplace);
         for (std::size_t i = 0; i < keys.size(); ++i)
-            if (values[i])
-                vsapi->mapSetInt(in.get(), keys[i].c_str(), *values[i], maReplace);
+            if (!values[i].empty())
+                vsapi->mapSetIntArray(in.get(), keys[i].c_str(), values[i].data(), static_cast<int>(values[i].size()));
         vsapi->callFunction(callback.get(), in.get(), out.get());
         if (const char *error = vsapi->mapGetError(out.get()))
             throw Failure(error);
@@ -84,7 +85,7 @@ const VSFrame *VS_CC routeFrame(int n, int reason, void *data, void **chosen, VS
             vsapi->requestFrameFilter(n, route.clip.get(), context);
         } else if (reason == arAllFramesReady && !*chosen) {
             const FrameHandle frame = own(vsapi->getFrameFilter(n, route.clip.get(), context), vsapi);
-            VSNode *node = route.way(route.read(frame.get(), core, vsapi), vsapi);
+            VSNode *node = route.way(n, route.read(frame.get(), core, vsapi), vsapi);
             *chosen = node;
             vsapi->requestFrameFilter(n, node, context);
         } else if (reason == arAllFramesReady) {

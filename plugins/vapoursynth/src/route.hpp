@@ -10,8 +10,9 @@
 namespace vssr {
 
 // clip     input, of constant format and size
-// func     func(key=value, ...): the integer properties out of `keys` that a frame has, for a property that is a frame
-//          its format's number. It answers {"clip": node}, whose frame n replaces frame n, or {"_error": text}.
+// func     func(n, key=value, ...): the integer properties out of `keys` that frame n has, for a property that is a frame
+//          its format's number, its width and its height. It answers {"clip": node}, whose frames replace those with
+//          the same properties, or {"_error": text}.
 // width, height, format    of the output, and of every node that func makes
 // name     what errors begin with
 inline constexpr char routeSignature[] =
