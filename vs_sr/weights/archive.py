@@ -45,7 +45,7 @@ def directory(file: BinaryIO, size: int, budget: Budget) -> dict[str, Member]:
     members: dict[str, Member] = {}
     at = 0
     while at + _ENTRY.size <= len(raw):
-        budget.spend(6, "archive")
+        budget.spend(8, "archive")
         entry = _ENTRY.unpack_from(raw, at)
         if entry[0] != b"PK\x01\x02":
             raise WeightsError("the archive is damaged: a broken download?")

@@ -13,7 +13,7 @@ from vs_sr.errors import WeightsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_STEPS, _MAX_STEPS, _BYTES_PER_STEP = 200_000, 300_000, 512
+_STEPS, _MAX_STEPS, _BYTES_PER_STEP = 170_000, 300_000, 512
 """Of an empty file, at most, and the bytes of a file that one more is granted for. An ESRGAN of 702 tensors takes
 40,000 as a state dict, 120,000 as a whole pickled module."""
 _TEXT = 4 << 20
@@ -49,7 +49,7 @@ class Budget:
 
     def keep(self, count: int) -> None:
         """Keep so many bytes of text, which takes a few steps as well; raises as :meth:`spend`."""
-        self.spent += 2 + count // 64
+        self.spent += 1 + count // 64
         self._text -= count
         if self._text < 0:
             raise _too_much("text")

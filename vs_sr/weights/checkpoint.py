@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vs_sr.spec import Metadata, Shapes
 
 _MAX_HEADER = 4 << 20
-_MAX_TENSORS = 8192
+_MAX_TENSORS = 4096
 _MAX_NAME = 500
 _MAX_RANK = 8
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -255,7 +256,7 @@ def _match(
 def _check_distinct(names: Mapping[str, str], renamed: Shapes) -> None:
     """Raise WeightsError where two of a file's names mean the same tensor."""
     if len(names) != len(renamed):
-        twice = sorted({new for new in names.values() if list(names.values()).count(new) > 1})
+        twice = sorted(new for new, count in Counter(names.values()).items() if count > 1)
         raise WeightsError(f"it has {wrappers.listed(twice)} more than once, under different names")
 
 

@@ -163,6 +163,7 @@ class _Machine:
         return int.from_bytes(self._exactly(size), "little")
 
     def _exactly(self, size: int) -> bytes:
+        self._budget.spent += 1
         raw = self._file.read(size)
         return raw if len(raw) == size else self._cut()
 
@@ -178,6 +179,7 @@ class _Machine:
         return None
 
     def _line(self) -> str:
+        self._budget.spent += 1
         raw = self._file.readline(_LONGEST + 1)
         self._budget.keep(len(raw))
         return str(raw[:-1] if raw.endswith(b"\n") else self._cut(), "latin-1")
@@ -210,6 +212,7 @@ class _Machine:
 
     def _fold(self, count: int) -> None:
         """The last objects as a tuple."""
+        self._budget.spent += 1
         if count > len(self._stack):
             raise IndexError
         items = tuple(self._stack[-count:])
@@ -310,7 +313,7 @@ class _Machine:
 
     def _persistent(self) -> None:
         """Storages become references; classes whose source text is in the file become stand-ins."""
-        self._budget.spent += 4
+        self._budget.spent += 6
         pid = self._stack.pop()
         self._stack.append(self._refer(pid if type(pid) is tuple and len(pid) <= 8 else ()))
 
