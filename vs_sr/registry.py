@@ -103,8 +103,8 @@ def _find[T](kind: str, name: str, known: dict[str, T], declared: dict[str, str]
             return known[name]
         choices = sorted({*known, *declared})
         close = difflib.get_close_matches(name, choices, 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise ArgumentError(f"no {kind} is called {name!r}{hint}; choices: {', '.join(choices)}")
+        hint = f"; did you mean {close[0]}? Choices" if close else "; choices"
+        raise ArgumentError(f"no {kind} is called {name!r}{hint}: {', '.join(choices)}")
 
 
 def _load_all(kind: str) -> None:

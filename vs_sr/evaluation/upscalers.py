@@ -318,7 +318,7 @@ def find(
             except WeightsError as error:
                 names = ", ".join(store.index())
                 raise ArgumentError(
-                    f"weights {weights!r} are neither a name nor a file: {error}; names: {names}"
+                    f"weights {weights!r} are neither a name nor a file; names: {names} ({error})"
                 ) from None
             model = recognition.recognise(checkpoint.read(source.path), answers, known.values()).model
     if answers:
