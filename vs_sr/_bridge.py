@@ -16,7 +16,7 @@ from typing import Any
 
 import vapoursynth as vs
 
-from vs_sr.errors import ArgumentError, VsSrError
+from vs_sr.errors import ArgumentError, VsSrError, bounded
 from vs_sr.windows import Need
 
 _log = logging.getLogger(__name__)
@@ -65,11 +65,9 @@ def describe(name: str, error: Exception) -> str:
     """
     text = str(error)
     _log.debug("%s", text, exc_info=error)
-    if text.startswith(f"{name}: "):
-        return text
-    if isinstance(error, VsSrError | vs.Error):
-        return f"{name}: {text}"
-    return f"{name}: {type(error).__name__}: {text}"
+    if not isinstance(error, VsSrError | vs.Error):
+        text = f"{type(error).__name__}: {text}"
+    return bounded(text if text.startswith(f"{name}: ") else f"{name}: {text}")
 
 
 def temporal(

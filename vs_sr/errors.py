@@ -12,9 +12,21 @@ A message states the value, the choices and the way out. The filter's name is pu
 where the error becomes a ``vapoursynth.Error`` (``vs_sr._bridge``).
 """
 
+_LONGEST = 500
+
+
+def bounded(text: str) -> str:
+    """A message as people can read it: of at most 500 characters, the middle left out, and printable."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST - 160]} [...] {text[-150:]}"
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
+
 
 class VsSrError(Exception):
     """Base of every error that vs_sr raises on purpose."""
+
+    def __str__(self) -> str:
+        return bounded(super().__str__())
 
 
 class ArgumentError(VsSrError, ValueError):
@@ -50,7 +62,7 @@ class QuestionError(WeightsError):
         return str(self.args[0])
 
     def __str__(self) -> str:
-        return f"{self.question}; say which with {' or '.join(self.answers)}"
+        return bounded(f"{self.question}; say which with {' or '.join(self.answers)}")
 
 
 class DeviceError(VsSrError, RuntimeError):

@@ -6,18 +6,18 @@ A graph is built without torch and without a single frame: what the weights are 
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import vapoursynth as vs
 
-from vs_sr import _bridge, arguments, color, cuts, frames, registry, tiles
+from vs_sr import _bridge, arguments, color, cuts, files, frames, registry, tiles
 from vs_sr.arguments import Arguments
 from vs_sr.errors import ArgumentError, QuestionError, WeightsError
-from vs_sr.renderer import Job, Renderer
-from vs_sr.scheduler import State
+from vs_sr.renderer import Job, Renderer, told
+from vs_sr.scheduler import Kept, compare
 from vs_sr.weights import store
 from vs_sr.windows import Grid
 
@@ -52,7 +52,7 @@ def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
     clip = given.pop("clip", None)
     if not isinstance(clip, vs.VideoNode):
         raise ArgumentError(f"clip must be one video clip; got {type(clip).__name__}")
-    options = _options(model, given)
+    options = _states(_options(model, given))
     source, variant = _weights(model, options)
     input_format = frames.check_clip(clip, variant.min_size)
     enlarge = _enlargement(options) if variant.enlarged else 1
@@ -68,6 +68,7 @@ def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
         size=size,
         float_clip=input_format.sample_type == vs.FLOAT and input_format.bits_per_sample == 32,
         options=options,
+        given=_given(options),
     )
     _tiles(job)
     clip = frames.finite(clip)
@@ -131,11 +132,10 @@ def _grid(job: Job, length: int) -> Grid:
     )
     if not grid.carry and (options.state_in or options.state_out):
         raise ArgumentError("state_in and state_out are for a state that is carried; give carry=1 as well")
-    if options.state_out is not None and not Path(options.state_out).absolute().parent.is_dir():
-        raise ArgumentError(f"state_out={options.state_out!r}: there is no such folder")
-    if options.state_in is None:
+    state = job.given
+    if state is None:
         return grid
-    state = State.peek(options.state_in)
+    compare(state.fingerprint, told(job, grid))
     if state.final:
         _log.info("%s: the clip goes on from the one that ended in %s", model.name, options.state_in)
         return replace(grid, past=state.past + state.window)
@@ -151,8 +151,46 @@ def _grid(job: Job, length: int) -> Grid:
     return replace(grid, past=state.past)
 
 
+def _states(options: Arguments) -> Arguments:
+    """The arguments with the files of states as they are found here and now.
+
+    Raises:
+        ArgumentError: a name that no file can have, or one that cannot be written.
+    """
+    found: dict[str, Any] = {}
+    for key in ("state_in", "state_out"):
+        name = getattr(options, key)
+        if name is None:
+            continue
+        try:
+            path = files.resolve(name)
+            if key == "state_out":
+                files.check_target(path)
+        except ArgumentError as error:
+            raise ArgumentError(f"{key}={_shown(name)} {error}") from None
+        found[key] = str(path)
+    return replace(options, **found)
+
+
+def _given(options: Arguments) -> Kept | None:
+    """The state that the clip goes on from."""
+    if options.state_in is None:
+        return None
+    try:
+        return Kept.open(options.state_in)
+    except ArgumentError as error:
+        raise ArgumentError(f"state_in: {error}") from None
+
+
 def _plain(value: Any) -> Any:
-    return value.decode() if isinstance(value, bytes | bytearray) else value
+    """A value as Python has it; names of files need not be UTF-8."""
+    return os.fsdecode(bytes(value)) if isinstance(value, bytes | bytearray) else value
+
+
+def _shown(value: Any) -> str:
+    """A value in a message."""
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:80]}...{text[-30:]}"
 
 
 def _options(model: Model, given: dict[str, Any]) -> Arguments:
@@ -167,9 +205,9 @@ def _options(model: Model, given: dict[str, Any]) -> Arguments:
             continue
         types = _TYPES[accepted[key].type]
         if not isinstance(value, types):
-            raise ArgumentError(f"{key} must be {types[0].__name__}; got {value!r}")
+            raise ArgumentError(f"{key} must be {types[0].__name__}; got {_shown(value)}")
         if choices and value not in choices:
-            raise ArgumentError(f"{key}={value!r} is unknown; choices: {', '.join(map(str, choices))}")
+            raise ArgumentError(f"{key}={_shown(value)} is unknown; choices: {', '.join(map(str, choices))}")
         least, most = accepted[key].limits
         if least is not None and not least <= value <= most:
             default = accepted[key].default if accepted[key].default is not None else getattr(model, key)
@@ -200,7 +238,7 @@ def _pair(key: str, value: Any) -> tuple[int, int]:
     """One number for both sides, or width and height."""
     numbers = tuple(value) if isinstance(value, list | tuple) else (value,)
     if len(numbers) not in (1, 2) or not all(isinstance(number, int) and number >= 0 for number in numbers):
-        raise ArgumentError(f"{key} must be one integer, or two for width and height, from 0; got {value!r}")
+        raise ArgumentError(f"{key} must be one integer, or two for width and height, from 0; got {_shown(value)}")
     return numbers[0], numbers[-1]
 
 
@@ -281,7 +319,7 @@ def _output_format(source: vs.VideoFormat, options: Arguments, size: tuple[int, 
     try:
         format = vs.core.get_video_format(options.format)
         known = format.color_family != vs.UNDEFINED
-    except vs.Error:
+    except (vs.Error, OverflowError):
         known = False
     if not known:
         raise ArgumentError(f"format={options.format} is no video format; use vs.YUV420P8 and the like")

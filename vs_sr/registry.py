@@ -60,6 +60,11 @@ def backends() -> list[Backend]:
     return [_backends[name] for name in sorted(_backends)]
 
 
+def is_model(name: str) -> bool:
+    """Whether a model has this name; its package is not imported."""
+    return name in _models or name in _declared("model")
+
+
 def failures() -> dict[str, str]:
     """Module to reason, for the packages that could not be loaded so far."""
     return dict(_failures)
@@ -98,8 +103,8 @@ def _find[T](kind: str, name: str, known: dict[str, T], declared: dict[str, str]
             return known[name]
         choices = sorted({*known, *declared})
         close = difflib.get_close_matches(name, choices, 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise ArgumentError(f"no {kind} is called {name!r}{hint} Choices: {', '.join(choices)}")
+        hint = f"; did you mean {close[0]}? Choices" if close else "; choices"
+        raise ArgumentError(f"no {kind} is called {name!r}{hint}: {', '.join(choices)}")
 
 
 def _load_all(kind: str) -> None:

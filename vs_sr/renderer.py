@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
-from vs_sr import frames, scenes, session, tiles
-from vs_sr.scheduler import Held, Layout, Recurrent, Single, Sliding, State
+from vs_sr import files, frames, scenes, session, tiles
+from vs_sr.errors import ArgumentError
+from vs_sr.scheduler import Held, Layout, Recurrent, Single, Sliding, State, compare
+from vs_sr.weights import store
 from vs_sr.windows import Need
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import vapoursynth as vs
 
     from vs_sr.arguments import Arguments
-    from vs_sr.scheduler import Scheduler
+    from vs_sr.scheduler import Kept, Scheduler
     from vs_sr.scheduler.checkpoints import States
     from vs_sr.spec import Model, Variant
     from vs_sr.weights.store import Source
@@ -36,6 +35,8 @@ class Job:
     """Width and height of what the network takes."""
     float_clip: bool
     options: Arguments
+    given: Kept | None = None
+    """The state that the clip goes on from."""
 
     @property
     def cuts(self) -> bool:
@@ -51,6 +52,8 @@ class Renderer:
         self._job = job
         self._stream = stream
         self._scheduler: Scheduler | None = None
+        self._weights = "none"
+        """The sha-256 of the weights, where states are read or written."""
         self._lock = threading.Lock()
 
     def __call__(
@@ -101,6 +104,8 @@ class Renderer:
             return Single(self.grid, running, layout)
         if job.model.kind == "window":
             return Sliding(self.grid, running, layout, size=job.variant.window or 1, ends=job.variant.ends)
+        if job.given is not None or job.options.state_out is not None:
+            self._weights = "none" if job.source is None else store.digest(job.source)
         return Recurrent(
             self.grid,
             running,
@@ -158,39 +163,55 @@ class Renderer:
         """Everything that decides the bits of a state."""
         import torch
 
-        job, grid = self._job, self.grid
         return {
-            "model": plan.model,
-            "weights": "none" if plan.source is None else _digest(plan.source.path),
-            "size": "x".join(map(str, layout.size)),
+            **told(self._job, self.grid),
+            "weights": self._weights,
             "tiles": _tiles(layout),
-            "window": str(grid.window),
-            "segment": str(grid.segment),
             "precision": plan.precision,
             "backend": plan.backend,
             "device": session.device_name(plan.device),
             "torch": torch.__version__,
-            **{key: str(getattr(job.options, key)) for key in ("sc", "sc_threshold", "matrix_in", "range_in")},
         }
 
     def _given(self, plan: session.Plan, layout: Layout) -> tuple[int, States] | None:
-        path = self._job.options.state_in
-        if path is None:
+        given = self._job.given
+        if given is None:
             return None
-        state = State.load(path)
-        state.check(self._fingerprint(plan, layout))
+        compare(given.fingerprint, self._fingerprint(plan, layout))
+        state = given.load()
+        if len(state.tiles) != len(layout.tiles()):
+            raise ArgumentError(f"the state has {len(state.tiles)} tiles of a frame, the run {len(layout.tiles())}")
         return (0 if state.final else state.window), state.tiles
 
     def _save(self, window: int, states: States, final: bool) -> None:
         scheduler = self.scheduler()
-        State(
+        path = cast("str", self._job.options.state_out)
+        state = State(
             window=window,
             past=self.grid.past,
             frames=self.grid.frames,
             final=final,
             fingerprint=self._fingerprint(scheduler.session.plan, scheduler.layout),
             tiles=states,
-        ).save(cast("str", self._job.options.state_out))
+        )
+        try:
+            state.save(path)
+        except OSError as error:
+            raise ArgumentError(
+                f"state_out={path!r} cannot be written: {files.reason(error)}; make room or choose another place, and "
+                "render again, from the state that was written last if there is one (state_in)"
+            ) from None
+
+
+def told(job: Job, grid: Grid) -> dict[str, str]:
+    """What decides the bits of a state and is known when the filter is made."""
+    return {
+        "model": job.model.name,
+        "size": "x".join(map(str, job.size)),
+        "window": str(grid.window),
+        "segment": str(grid.segment),
+        **{key: str(getattr(job.options, key)) for key in ("sc", "sc_threshold", "matrix_in", "range_in")},
+    }
 
 
 def _tiles(layout: Layout) -> str:
@@ -199,9 +220,3 @@ def _tiles(layout: Layout) -> str:
     if len(parts) == 1:
         return "whole"
     return ", ".join(f"{part.columns.start}-{part.columns.stop}x{part.rows.start}-{part.rows.stop}" for part in parts)
-
-
-@cache
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -235,9 +235,7 @@ class Session:
     def _load(self, model: Model) -> Any:
         import torch
 
-        network = model.build(self.plan.variant).eval().requires_grad_(False)
-        if self.plan.source is not None:
-            store.load(network, model, self.plan.source)
+        network = store.network(model, self.plan.variant, self.plan.source).eval().requires_grad_(False)
         dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[self.plan.precision]
         network = network.to(self.plan.device, dtype).to(memory_format=torch.channels_last)  # quicker everywhere
         if model.kind != "image" and not hasattr(network, "encode"):

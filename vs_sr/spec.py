@@ -92,7 +92,8 @@ class Published:
 class Model:
     """An architecture that becomes the filter ``core.vs_sr.<name>``.
 
-    ``build(variant)`` returns a network of random weights, whose ``forward`` is, with RGB in 0..1:
+    ``build(variant)`` returns a network of random weights, no larger than its file, whose ``forward`` is, with RGB in
+    0..1:
 
     - kind "image": (B, 3, H, W) -> (B, 3, scale*H, scale*W);
     - kind "sequence": (B, T, 3, H, W), multi -> (B, multi*(T-1)+1, 3, scale*H, scale*W), in time order;

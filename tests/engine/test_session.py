@@ -16,7 +16,7 @@ from helpers import networks
 from vs_sr import session
 from vs_sr.errors import DeviceError
 from vs_sr.models import zooming_slow_mo
-from vs_sr.weights.store import Source
+from vs_sr.weights import store
 
 
 def plan(**changes: object) -> session.Plan:
@@ -25,7 +25,7 @@ def plan(**changes: object) -> session.Plan:
     values = {
         "model": "ZoomingSlowMo",
         "variant": variant,
-        "source": Source(networks.tiny_weights()),
+        "source": store.given(networks.tiny_weights()),
         "device": "cpu",
         "precision": "fp32",
         "backend": "eager",
@@ -37,7 +37,7 @@ def test_equal_plans_share_a_session_and_others_do_not() -> None:
     first = session.acquire(plan())
     assert session.acquire(plan()) is first
     assert session.acquire(plan(precision="bf16")) is not first
-    assert session.acquire(plan(source=Source(networks.null_weights()))) is not first
+    assert session.acquire(plan(source=store.given(networks.null_weights()))) is not first
 
 
 def test_a_session_and_its_thread_end_with_their_last_user() -> None:

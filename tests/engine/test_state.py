@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,8 @@ from safetensors.torch import save_file
 
 import vs_sr
 from vs_sr.errors import ArgumentError
+from vs_sr.scheduler import state as state_files
+from vs_sr.weights import checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,20 +62,20 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
 
 def test_files_that_are_no_states_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
-    with pytest.raises(ArgumentError, match="cannot be read"):
+    with pytest.raises(ArgumentError, match="cannot be read: No such file"):
         vs_sr.State.load(path)
     path.write_bytes(b"nonsense")
-    with pytest.raises(ArgumentError, match="cannot be read"):
+    with pytest.raises(ArgumentError, match="is text, not weights"):
         vs_sr.State.load(path)
     save_file({"a": torch.zeros(2)}, path)
     with pytest.raises(ArgumentError, match=r"is no state; a run with state_out= writes one"):
         vs_sr.State.load(path)
-    save_file({"a": torch.zeros(2)}, path, {"kind": "vs_sr state 1", "window": "x"})
+    save_file({"a": torch.zeros(2)}, path, {"kind": "vs_sr state 2", "window": "x"})
     with pytest.raises(ArgumentError, match="is damaged"):
         vs_sr.State.load(path)
     state().save(path)
     path.write_bytes(path.read_bytes()[:-7])
-    with pytest.raises(ArgumentError, match="cannot be read"):
+    with pytest.raises(ArgumentError, match="a broken download"):
         vs_sr.State.load(path)
 
 
@@ -150,8 +154,11 @@ def test_the_real_network_goes_on_bit_for_bit(tmp_path: Path, arguments: dict[st
     [
         ({"carry": 0, "state_in": "{path}"}, "state_in and state_out are for a state that is carried; give carry=1"),
         ({"carry": 0, "state_out": "{path}"}, "give carry=1"),
-        ({"state_out": "nowhere/film.state"}, "state_out='nowhere/film.state': there is no such folder"),
-        ({"state_in": "nowhere/film.state"}, "the state cannot be read: nowhere/film.state"),
+        (
+            {"state_out": "nowhere/film.state"},
+            "state_out='nowhere/film.state' cannot be written: there is no such folder",
+        ),
+        ({"state_in": "nowhere/film.state"}, "state_in: the state .*nowhere/film.state cannot be read: No such file"),
         ({"state_in": "{path}", "length": 21}, "is of a clip of 20 frames, this one has 21"),
         ({"state_in": "{path}", "window": 5}, r"made with window '4', now '5'"),
         ({"state_in": "{path}", "segment": 7}, r"segment '0', now '7'"),
@@ -169,6 +176,114 @@ def test_what_cannot_go_on_is_an_error(tmp_path: Path, arguments: dict[str, Any]
         return
     with pytest.raises(vs.Error, match=text):
         core.vs_sr.Recurrence(clip, **{"carry": 1, "device_id": -1, "segment": 0, **given}).get_frame(0)
+
+
+def content(path: Path) -> tuple[dict[str, Any], bytes]:
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+def write(path: Path, header: dict[str, Any], body: bytes) -> None:
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+
+def sealed(header: dict[str, Any]) -> dict[str, Any]:
+    """With the checksum that somebody would put there who means it."""
+    metadata = {key: value for key, value in header["__metadata__"].items() if key != "header"}
+    dtypes = checkpoint.SAFETENSORS
+    parts = [(name, dtypes[e["dtype"]], tuple(e["shape"])) for name, e in header.items() if name != "__metadata__"]
+    return {**header, "__metadata__": {**metadata, "header": state_files._seal(metadata, parts)}}
+
+
+def test_damage_to_the_numbers_is_seen_at_the_first_frame(tmp_path: Path) -> None:
+    path = tmp_path / "film.state"
+    frames(run(Clip(frames=20, carry=True), state_out=str(path), checkpoint=2), range(30))
+    header, body = content(path)
+    for at in (0, len(body) // 2, len(body) - 1):
+        write(path, header, body[:at] + bytes([body[at] ^ 64]) + body[at + 1 :])
+        with pytest.raises(vs.Error, match=r"Recurrence: (state_in: )?the state .*film\.state is damaged"):
+            core.vs_sr.Recurrence(numbers(20), carry=1, device_id=-1, segment=0, state_in=str(path)).get_frame(0)
+
+
+@pytest.mark.parametrize("with_checksum", [False, True])
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("window", "-1"), ("window", "1e9"), ("window", str(1 << 40)), ("past", "x"), ("frames", "9" * 5000),
+        ("final", "2" * 99),
+        ("fingerprint", "[]"), ("fingerprint", '{"model": 3}'), ("fingerprint", "[" * 9999), ("fingerprint", ""),
+        ("known", [1, 1]), ("known", []), ("hidden", "I32"), ("gone", None), ("name", None),
+    ],
+)  # fmt: skip
+def test_a_header_of_something_else_is_refused_when_the_filter_is_made(
+    tmp_path: Path, entry: str, value: Any, with_checksum: bool
+) -> None:
+    path = tmp_path / "film.state"
+    frames(run(Clip(frames=20, carry=True), state_out=str(path), checkpoint=2), range(30))
+    header, body = content(path)
+    if entry == "known":
+        header["known"]["shape"] = value
+    elif entry == "hidden":
+        header["forward.0.hidden"]["dtype"] = value
+    elif entry == "gone":
+        header["forward.1.hidden"] = header.pop("forward.0.hidden")
+    elif entry == "name":
+        header["anything"] = header.pop("forward.0.hidden")
+    else:
+        header["__metadata__"][entry] = value
+    header = {**header, "known": header.pop("known")}  # the order in which the numbers lie
+    write(path, sealed(header) if with_checksum else header, body)
+    with pytest.raises(vs.Error, match=r"Recurrence: state_in: the state .*film\.state") as caught:
+        core.vs_sr.Recurrence(numbers(20), carry=1, device_id=-1, segment=0, state_in=str(path))
+    assert "Error:" not in str(caught.value)
+    assert len(str(caught.value)) <= 500
+
+
+def test_another_run_is_refused_when_the_filter_is_made(tmp_path: Path) -> None:
+    path = str(tmp_path / "film.state")
+    frames(run(Clip(frames=20, carry=True), state_out=path, checkpoint=2), range(30))
+    for arguments in ({"segment": 7}, {"window": 5}, {"sc": 0}, {"sc_threshold": 0.25}, {"matrix_in": 5}):
+        with pytest.raises(vs.Error, match=f"the state was made with {next(iter(arguments))} '"):
+            core.vs_sr.Recurrence(
+                numbers(20), **{"carry": 1, "device_id": -1, "segment": 0, **arguments}, state_in=path
+            )
+
+
+def test_a_state_that_changes_before_the_first_frame_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "film.state"
+    frames(run(Clip(frames=20, carry=True), state_out=str(path), checkpoint=2), range(20))
+    node = core.vs_sr.Recurrence(numbers(20), carry=1, device_id=-1, segment=0, state_in=str(path))
+    frames(run(Clip(frames=20, carry=True), state_out=str(path), checkpoint=2), range(40))
+    with pytest.raises(vs.Error, match=r"film\.state has changed since the filter was made"):
+        node.get_frame(0)
+
+
+def test_names_of_states_are_meant_where_the_script_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    node = run(Clip(frames=20, carry=True), state_out="film.state", checkpoint=2)
+    monkeypatch.chdir(tmp_path / "there")
+    frames(node, range(30))
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.state")] == ["here/film.state"]
+    monkeypatch.chdir(tmp_path / "here")
+    node = run(Clip(frames=20, carry=True), state_in="film.state")
+    monkeypatch.chdir(tmp_path / "there")
+    node.get_frame(0).close()
+
+
+def test_a_full_disk_names_the_argument(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "film.state"
+    node = run(Clip(frames=20, carry=True), state_out=str(path), checkpoint=1)
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(
+        vs.Error, match=r"Recurrence: state_out='.*film\.state' cannot be written: No space left"
+    ) as caught:
+        frames(node, range(40))
+    assert "Errno" not in str(caught.value)
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_state_that_cannot_be_written_fails_the_render(tmp_path: Path) -> None:

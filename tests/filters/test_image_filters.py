@@ -322,7 +322,7 @@ TILED = [
 @pytest.mark.parametrize(("name", "shape"), TILED, ids=str)
 def test_tiles_show_no_seams(name: str, shape: tuple[int, int]) -> None:
     """An overlap that covers what the network sees; tiles that fit nowhere, beyond the frame, whole lines."""
-    variant = store.recognise(registry.model(name), store.Source(weights(name))).variant
+    variant = store.recognise(registry.model(name), store.given(weights(name))).variant
     halo = variant.halo or 0
     tile = [0 if more == 0 else 2 * halo + variant.multiple + more for more in shape]
     whole, tiled = whole_and_tiled(name, tilesize=tile, overlap=halo)

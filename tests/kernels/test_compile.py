@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -143,6 +144,47 @@ def test_a_damaged_file_is_made_again(cache: Path) -> None:
     path.write_bytes(content[:1000])
     assert _nvrtc.cubin_file(shuffle.SHUFFLE2, 80) == path
     assert path.read_bytes() == content
+
+
+def test_code_that_somebody_else_may_have_written_is_not_loaded(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = _nvrtc.cubin_file(shuffle.SHUFFLE2, 80)
+    right = path.read_bytes()
+    other = _nvrtc.compile_kernel(shuffle.SHUFFLE2, 86).cubin
+    assert (path.stat().st_mode & 0o077, cache.stat().st_mode & 0o077) == (0, 0)
+
+    path.write_bytes(other)  # as it would look after damage: whole, and of another kernel
+    assert _nvrtc.cubin_file(shuffle.SHUFFLE2, 80) == path
+    assert path.read_bytes() == right
+    path.chmod(0o666)
+    assert _nvrtc.cubin_file(shuffle.SHUFFLE2, 80).stat().st_mode & 0o077 == 0, "written again"
+
+    for mode in (0o777, 0o775, 0o707):
+        cache.chmod(mode)
+        assert cache not in _nvrtc.cubin_file(shuffle.SHUFFLE2, 80).parents
+    assert "others can write to it" in caplog.text
+    cache.chmod(0o755)
+    forbid_compiling(monkeypatch)
+    assert _nvrtc.cubin_file(shuffle.SHUFFLE2, 80) == path
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)  # the folder becomes somebody else's
+    assert cache not in _nvrtc._private_folder().parents
+    assert _nvrtc._shared_folder() is None
+
+
+def test_folders_of_the_cache_are_the_users_own_whatever_the_umask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VS_SR_CACHE", str(tmp_path / "a" / "b"))
+    before = os.umask(0)
+    try:
+        folder = _nvrtc._shared_folder()
+        assert folder is not None
+        path = _nvrtc._write(folder, "kernel", b"code")
+    finally:
+        os.umask(before)
+    made = (path, folder, folder.parent, folder.parent.parent)
+    assert [each.stat().st_mode & 0o777 for each in made] == [0o600, 0o700, 0o700, 0o700]
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from helpers import golden
+from helpers import golden, loading
 from helpers.image_models import ANSWERS, models
 from helpers.schemes import SCHEMES
 from hypothesis import given, settings
@@ -535,11 +535,11 @@ def test_loading_is_strict_but_for_counters() -> None:
     network = models()["SRGAN"].build(Variant(scale=2, config={"scale": 2, "features": 4, "blocks": 1}))
     state = network.state_dict()
     without = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
-    recognition.fit(network, without, "a file")
+    loading.fit(network, without, "a file")
     wrong = {**without, "block1.0.bias": torch.zeros(5), "extra": torch.zeros(1)}
     del wrong["block1.0.weight"]
     with pytest.raises(WeightsError) as error:
-        recognition.fit(network, wrong, "a file")
+        loading.fit(network, wrong, "a file")
     assert str(error.value) == (
         "a file does not fit the network SRGAN: it lacks block1.0.weight; it has besides extra; "
         "it has block1.0.bias (5,) instead of (4,)"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from helpers import golden
+from helpers import golden, loading
 from helpers.image_models import ANSWERS, models
 from helpers.mutants import assert_seen, mutate
 
@@ -73,7 +73,7 @@ def test_a_file_gives_what_its_own_network_gives(name: str) -> None:
     state = vector.state
     found = recognised(vector, state)
     network = found.model.build(found.variant).eval()
-    recognition.fit(network, {found.names[key]: state[key] for key in found.names}, name)
+    loading.fit(network, {found.names[key]: state[key] for key in found.names}, name)
     assert vector.error(run(network, vector)) <= vector.tolerance
 
 
@@ -202,7 +202,7 @@ def test_a_planted_fault_is_seen(folder: str, kind: str, name: str, old: str, ne
     if "mean" in config:
         config.pop("mean")  # the module's own
     faulty: nn.Module = getattr(module, kind)(**config).eval()
-    recognition.fit(faulty, renamed, name)
+    loading.fit(faulty, renamed, name)
     assert_seen(run(faulty, vector), vector.output.shape, vector.error, vector.tolerance)
 
 

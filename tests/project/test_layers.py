@@ -9,7 +9,7 @@ import pytest
 from helpers.support import ROOT, python
 
 LAYERS = (
-    ("errors", "spec", "settings", "_names", "arguments"),
+    ("errors", "files", "spec", "settings", "_names", "arguments"),
     ("windows", "tiles", "scenes", "color"),
     ("hookspecs", "registry"),
     ("ops",),
@@ -24,7 +24,19 @@ LAYERS = (
 )
 """Bottom to top: a module imports from its own layer and from those before it."""
 
-POLICY = ("windows", "tiles", "scenes", "color", "spec", "errors", "_names", "arguments", "hookspecs", "registry")
+POLICY = (
+    "windows",
+    "tiles",
+    "scenes",
+    "color",
+    "spec",
+    "errors",
+    "files",
+    "_names",
+    "arguments",
+    "hookspecs",
+    "registry",
+)
 ARRAYS = {"scenes": {"numpy"}}
 """Policy on small arrays; numpy is imported where it is used, so that importing the package stays light."""
 EDGE = ("_bridge", "frames", "cuts", "renderer", "filters", "functions", "cli")

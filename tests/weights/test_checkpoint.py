@@ -211,10 +211,9 @@ def test_neither_torch_nor_numpy_is_imported_to_look(tmp_path: Path) -> None:
 def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="cannot be read: No such file"):
         checkpoint.read(tmp_path / "missing.pth")
-    for content in (b"", b"\x89PNG\r\n\x1a\n" + bytes(100), b"import os\n" * 9):
-        (tmp_path / "file").write_bytes(content)
-        with pytest.raises(WeightsError, match=r"is no weights file; \.safetensors and PyTorch files"):
-            checkpoint.read(tmp_path / "file")
+    (tmp_path / "file").write_bytes(bytes(range(1, 255)))
+    with pytest.raises(WeightsError, match=r"is no weights file; \.safetensors and PyTorch files"):
+        checkpoint.read(tmp_path / "file")
 
 
 def safetensors_bytes(entries: object, data: bytes = bytes(8), length: int | None = None) -> bytes:
@@ -232,13 +231,13 @@ _ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         (safetensors_bytes({"a": _ENTRY}, bytes(9)), "broken download"),
         (safetensors_bytes({"a": _ENTRY}, length=1 << 40), "cut short"),
         (safetensors_bytes({"a": _ENTRY}, length=3), "header is damaged"),
-        (safetensors_bytes(b'{"a": ' + b"[" * 100_000), "header is damaged"),
+        (safetensors_bytes(b'{"a": ' + b"[" * 20_000), "header is damaged"),
         (safetensors_bytes(b'{"a": 1, "a": 2}'), "a name occurs twice"),
-        (safetensors_bytes({"a": 5}), "a is 5"),
+        (safetensors_bytes({"a": 5}), "damaged: a has no type, shape and place"),
         (safetensors_bytes({"a": {**_ENTRY, "dtype": "F8_E4M3"}}), "a is of type F8_E4M3; known are F64"),
-        (safetensors_bytes({"a": {**_ENTRY, "shape": [3]}}), "header is damaged: a is"),
-        (safetensors_bytes({"a": {**_ENTRY, "shape": [-1, -2]}}), "header is damaged: a is"),
-        (safetensors_bytes({"a": {**_ENTRY, "shape": [True, 2]}}), "header is damaged: a is"),
+        (safetensors_bytes({"a": {**_ENTRY, "shape": [3]}}), "header is damaged: a has no type"),
+        (safetensors_bytes({"a": {**_ENTRY, "shape": [-1, -2]}}), "header is damaged: a has no type"),
+        (safetensors_bytes({"a": {**_ENTRY, "shape": [True, 2]}}), "header is damaged: a has no type"),
         (safetensors_bytes({"a": {**_ENTRY, "data_offsets": [8, 16]}}), "overlap, or leave gaps"),
         (safetensors_bytes({"a": _ENTRY, "b": _ENTRY}), "overlap, or leave gaps"),
         (safetensors_bytes({"__metadata__": {"a": 1}, "a": _ENTRY}), "metadata that is no text"),
@@ -274,7 +273,7 @@ def test_a_file_cut_short_after_it_was_opened(tmp_path: Path) -> None:
     write_legacy(path := tmp_path / "file", _STATE)
     file = checkpoint.read(path)
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(WeightsError, match="cut short"):
+    with pytest.raises(WeightsError, match="has changed since the filter was made"):
         file.tensors()
 
 
@@ -285,7 +284,10 @@ def test_a_file_cut_short_after_it_was_opened(tmp_path: Path) -> None:
         ({"a/data.pkl": b"", "b/data.pkl": b""}, "not one that PyTorch wrote"),
         ({"a/data.pkl": pickle.dumps({}), "a/byteorder": b"big"}, "big-endian"),
         ({"a/data.pkl": pickle.dumps({})}, "no weights found: it holds nothing"),
-        ({"a/data.pkl": pickle.dumps({"x": {}, "y": {1: 2}, "z": {3: 4}})}, "no weights found: it holds y, z; known"),
+        (
+            {"a/data.pkl": pickle.dumps({"x": {}, "y": {1: 2}, "z": {3: 4}})},
+            "no weights found: it holds x, y, z; a state dict",
+        ),
         ({"a/data.pkl": pickle.dumps([1, 2])}, "no weights found"),
         ({"a/data.pkl": b"\x80\x02}"}, "its pickle cannot be read"),
     ],
@@ -305,7 +307,7 @@ def test_compressed_archives_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
         for name in old.namelist():
             new.writestr(name, old.read(name))
-    with pytest.raises(WeightsError, match="compressed or encrypted"):
+    with pytest.raises(WeightsError, match="a compressed zip archive"):
         checkpoint.read(packed)
 
 
@@ -446,7 +448,8 @@ def _tensor(count: int, offset: int, shape: tuple[int, ...], stride: tuple[int, 
         (b"\x80\x02\x84\x01\x00\x00\x00.", "EXT4"),
         (b"\x80\x04\x8e" + struct.pack("<Q", 1 << 60) + b"abc.", "its pickle cannot be read"),
         (b"\x80\x02T\xff\xff\xff\x7fabc.", "its pickle cannot be read"),
-        (b"(" * 200_000 + b".", "its pickle cannot be read"),
+        (b"(" * 20_000 + b".", "its pickle cannot be read"),
+        (b"(" * 200_000 + b".", "its pickle is out of proportion"),
     ],
 )
 def test_announcements_are_checked_against_the_file(payload: bytes, message: str | None, tmp_path: Path) -> None:

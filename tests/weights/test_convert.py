@@ -81,8 +81,7 @@ def test_conversion_from_every_scheme(model: str, scheme: str, tmp_path: Path) -
     file = checkpoint.read(tmp_path / "out.safetensors")
     again = recognition.recognise(file, models=ALL)
     assert (again.model.name, again.variant) == (model, found.variant)
-    copy = again.model.build(again.variant).eval()
-    recognition.load(copy, file, again)
+    copy = recognition.network(file, again).eval()
     x = picture(model, network)
     with torch.inference_mode():
         assert torch.equal(copy(x), network(x))
@@ -124,7 +123,7 @@ def test_metadata_of_a_safetensors_source_is_kept(tmp_path: Path) -> None:
         ("out.pth", {}, ArgumentError, r"must end in \.safetensors; got 'out.pth'"),
         ("in.safetensors", {}, ArgumentError, "the same file"),
         ("out.safetensors", {"flavour": "x"}, ArgumentError, "flavour: VDSR asks for architecture, scale"),
-        ("missing/out.safetensors", {}, ArgumentError, "cannot be written: No such file"),
+        ("missing/out.safetensors", {}, ArgumentError, "cannot be written: there is no such folder"),
         ("out.safetensors", {"architecture": "EDSR"}, WeightsError, "none of the known networks"),
     ],
 )
@@ -213,9 +212,7 @@ def published(name: str, tmp_path: Path) -> nn.Module:
     convert.convert(golden.test_data(f"weights/{name}.pth"), target := tmp_path / "out.safetensors", models=ALL)
     file = checkpoint.read(target)
     found = recognition.recognise(file, models=ALL)
-    network = found.model.build(found.variant).eval()
-    recognition.load(network, file, found)
-    return network
+    return recognition.network(file, found).eval()
 
 
 def set5(name: str, scale: int) -> np.ndarray[Any, np.dtype[np.uint8]]:

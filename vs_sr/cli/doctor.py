@@ -79,11 +79,15 @@ def _autoload() -> Iterator[Finding]:
 
 
 def _weights() -> Iterator[Finding]:
+    from vs_sr.errors import WeightsError
     from vs_sr.weights import store
 
     for entry in store.index().values():
-        source = store.shipped(entry.name)
-        problem = store.damage(source)
+        try:
+            source = store.shipped(entry.name)
+            problem = store.damage(source)
+        except WeightsError as error:
+            problem = str(error)
         yield problem is None, f"weights {entry.name}", problem or f"{source.path} ({entry.model})"
 
 

@@ -7,16 +7,15 @@ between the network and the figure.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
-from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from vs_sr import registry, windows
-from vs_sr.errors import ArgumentError, DeviceError
+from vs_sr.errors import ArgumentError, DeviceError, WeightsError
 from vs_sr.evaluation import protocols, sampling
 from vs_sr.weights import checkpoint, recognition, store
 
@@ -132,9 +131,7 @@ class Network:
             raise ArgumentError(f"chop is for image models; {model.name} is of kind {model.kind!r}")
         if self.running.mirrored and (model.kind != "sequence" or multi > 1):
             raise ArgumentError("mirrored is for sequence models that make no frames in between")
-        network = model.build(variant).eval().requires_grad_(False)
-        if source is not None:
-            store.load(network, model, source)
+        network = store.network(model, variant, source).eval().requires_grad_(False)
         dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
         self._call: Callable[..., Tensor] = registry.backend(backend).prepare(network.to(device, dtype))
 
@@ -316,11 +313,14 @@ def find(
         if entry is not None:
             model, source = known[entry.model], store.shipped(weights)
         else:
-            if not Path(weights).expanduser().is_file():
+            try:
+                source = store.given(weights)
+            except WeightsError as error:
                 names = ", ".join(store.index())
-                raise ArgumentError(f"weights {weights!r} are neither a name nor a file; names: {names}")
-            source = store.Source(Path(weights).expanduser())
+                raise ArgumentError(
+                    f"weights {weights!r} are neither a name nor a file; names: {names} ({error})"
+                ) from None
             model = recognition.recognise(checkpoint.read(source.path), answers, known.values()).model
     if answers:
-        source = store.Source(source.path, source.sha256, tuple(answers.items()))
+        source = replace(source, answers=tuple(answers.items()))
     return model, store.recognise(model, source).variant, source

@@ -2,8 +2,10 @@
 
 Compiling needs no GPU and no driver, so that the same function serves tests and run time. The product is
 machine code of one architecture (not PTX, which an older driver could refuse). Its file is named for a hash
-of everything it is made of: it never has to be invalidated, and processes that compile the same kernel at
-the same time write the same bytes.
+of everything it is made of, and for its own: it never has to be invalidated, damage shows, and processes that
+compile the same kernel at the same time write the same bytes.
+
+Machine code is loaded only from a folder and a file that belong to the user and that nobody else can write to.
 """
 
 from __future__ import annotations
@@ -11,18 +13,23 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import logging
 import os
 import struct
 import tempfile
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vs_sr import settings
+from vs_sr import files, settings
+from vs_sr.errors import ArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_log = logging.getLogger("vs_sr")
 
 _HEADERS = ("device.cuh",)
 
@@ -135,22 +142,23 @@ def compile_kernel(kernel: Kernel, arch: int, text: str | None = None) -> Binary
 def cubin_file(kernel: Kernel, arch: int) -> Path:
     """The file that holds the kernel's machine code: from the cache, or compiled now.
 
-    Where the cache cannot be written it lies in a folder of this process alone, gone when it ends.
+    Where the cache cannot be written, or others can write to it, it lies in a folder of this process alone, gone
+    when it ends.
 
     Raises:
         CompileError: the compiler refuses it.
     """
-    name = f"{kernel.name}-sm{arch}-{_key(kernel, arch)}.cubin"
-    shared = settings.cache_folder() / "kernels"
+    name = f"{kernel.name}-sm{arch}-{_key(kernel, arch)}"
     with _lock:  # threads of this process compile a kernel once
-        for folder in (shared, _private_folder()):
-            if _is_whole(folder / name):
-                return folder / name
+        folders = [folder for folder in (_shared_folder(), _private_folder()) if folder is not None]
+        for folder in folders:
+            if (path := _find(folder, name)) is not None:
+                return path
         binary = compile_kernel(kernel, arch)
-        try:
-            return _write(shared / name, binary.cubin)
-        except OSError:
-            return _write(_private_folder() / name, binary.cubin)
+        for folder in folders[:-1]:
+            with suppress(OSError):
+                return _write(folder, name, binary.cubin)
+        return _write(folders[-1], name, binary.cubin)
 
 
 _lock = threading.Lock()
@@ -204,25 +212,51 @@ def _whole(cubin: bytes) -> bytes:
     return cubin.ljust(_length(cubin), b"\0") if _length(cubin) - len(cubin) == 1 else cubin
 
 
-def _is_whole(path: Path) -> bool:
+def _shared_folder() -> Path | None:
+    """The folder of the cache, made where it is missing; None where it cannot be had, or others can write to it."""
+    folder = settings.cache_folder().absolute() / "kernels"
     try:
-        content = path.read_bytes()
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
+        for each in reversed(missing):
+            each.mkdir(mode=0o700, exist_ok=True)
+        private = files.is_private(folder.stat())
     except OSError:
-        return False
-    return 0 < _length(content) == len(content)
+        return None
+    if not private:
+        _warn(
+            f"kernels are compiled again in every process: {folder} is somebody else's, or others can write to it; "
+            "remove it and what is in it, or name another folder in VS_SR_CACHE"
+        )
+        return None
+    return folder
 
 
-def _write(path: Path, content: bytes) -> Path:
-    """Under a temporary name first: whoever finds ``path`` finds all of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+@functools.cache
+def _warn(text: str) -> None:
+    """Log a warning once."""
+    _log.warning(text)
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    """The machine code of this name, whole and the user's own."""
+    for path in sorted(folder.glob(f"{name}-*.cubin")):
+        try:
+            with files.open_regular(path) as file:
+                if files.is_private(os.fstat(file.fileno())) and path == _path(folder, name, file.read()):
+                    return path
+        except ArgumentError:
+            continue
+    return None
+
+
+def _path(folder: Path, name: str, content: bytes) -> Path:
+    return folder / f"{name}-{hashlib.sha256(content).hexdigest()[:32]}.cubin"
+
+
+def _write(folder: Path, name: str, content: bytes) -> Path:
+    path = _path(folder, name, content)
+    with files.replacing(path, 0o600) as file:
+        file.write(content)
     return path
 
 

@@ -10,6 +10,6 @@ from vs_sr.scheduler.base import Held, Layout, Scheduler
 from vs_sr.scheduler.recurrent import Recurrent
 from vs_sr.scheduler.single import Single
 from vs_sr.scheduler.sliding import Sliding
-from vs_sr.scheduler.state import State
+from vs_sr.scheduler.state import Kept, State, compare
 
-__all__ = ["Held", "Layout", "Recurrent", "Scheduler", "Single", "Sliding", "State"]
+__all__ = ["Held", "Kept", "Layout", "Recurrent", "Scheduler", "Single", "Sliding", "State", "compare"]

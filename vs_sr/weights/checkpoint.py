@@ -1,7 +1,8 @@
 """Reading checkpoints: names, shapes and metadata from the header alone; the numbers when they are wanted.
 
 Formats: safetensors; PyTorch's zip format, TorchScript archives included; PyTorch's older format, in which
-pickles and numbers follow each other. Nothing in a file is ever executed (see :mod:`vs_sr.weights.unpickle`).
+pickles and numbers follow each other. Nothing in a file is ever executed (see :mod:`vs_sr.weights.unpickle`), and none
+makes more work than its size warrants (:mod:`vs_sr.weights.budget`).
 """
 
 from __future__ import annotations
@@ -9,27 +10,32 @@ from __future__ import annotations
 import json
 import math
 import struct
-import zipfile
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
-from vs_sr.errors import WeightsError
-from vs_sr.weights import unpickle
-from vs_sr.weights.unpickle import Inert, StorageRef, TensorRef
+from vs_sr import files
+from vs_sr.errors import ArgumentError, WeightsError
+from vs_sr.weights import archive, foreign, unpickle, wrappers
+from vs_sr.weights.budget import Budget
+from vs_sr.weights.unpickle import StorageRef
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from io import BufferedReader
+    from pathlib import Path
 
     from torch import Tensor
 
+    from vs_sr.files import Identity
     from vs_sr.spec import Metadata, Shapes
 
-_MAX_HEADER = 64 << 20
-_MAX_TENSORS = 100_000
+_MAX_HEADER = 4 << 20
+_MAX_TENSORS = 4096
+_MAX_NAME = 500
+_MAX_RANK = 8
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
-_SAFETENSORS = {
+SAFETENSORS = {
     "F64": "float64",
     "F32": "float32",
     "F16": "float16",
@@ -41,6 +47,7 @@ _SAFETENSORS = {
     "U8": "uint8",
     "BOOL": "bool",
 }
+"""The types of number of safetensors, and torch's names of them."""
 _SIZES = {
     "float64": 8,
     "float32": 4,
@@ -53,23 +60,10 @@ _SIZES = {
     "uint8": 1,
     "bool": 1,
 }
-_WRAPPERS = (
-    "params_ema",
-    "params",
-    "state_dict",
-    "model_state_dict",
-    "model",
-    "net",
-    "net_g",
-    "netG",
-    "generator",
-    "weights",
-)
-"""Keys under which programs put a state dict among other things; of several the first is taken."""
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Where the numbers of a tensor lie in the file."""
 
     dtype: str
@@ -87,6 +81,8 @@ class Checkpoint:
     """What a weights file holds, its numbers apart."""
 
     path: Path
+    identity: Identity
+    """Of the contents: numbers are read from no others."""
     format: str
     """For listings: "safetensors", "PyTorch", ..."""
     shapes: Shapes
@@ -94,7 +90,11 @@ class Checkpoint:
     """Only safetensors files have any."""
     wrappers: tuple[str, ...] = ()
     """The keys that led to the tensors, in files that hold other things beside."""
-    places: Mapping[str, _Place] = field(repr=False)
+    averaged: bool = False
+    """Whether the keys are those of an averaged copy."""
+    others: tuple[str, ...] = ()
+    """The keys of other networks in the file, which are left out."""
+    places: Mapping[str, Place] = field(repr=False)
 
     @property
     def dtypes(self) -> frozenset[str]:
@@ -105,88 +105,137 @@ class Checkpoint:
         """The numbers of a small, dense tensor of floating-point numbers, without importing torch.
 
         Raises:
-            WeightsError: it is large, or of another type.
+            WeightsError: it is large, or of another type; or the file has changed.
         """
         place = self.places[name]
         count = math.prod(place.shape)
         dense = place.stride in (None, _dense(place.shape))
         if count > 64 or not dense or place.dtype not in ("float16", "bfloat16", "float32", "float64"):
             raise WeightsError(f"{self.path.name}: {name} is no small, dense tensor of floating-point numbers")
-        with self.path.open("rb") as file:
-            file.seek(place.start)
-            raw = file.read(count * _SIZES[place.dtype])
+        raw = self.raw(name)
         if place.dtype == "bfloat16":  # the upper half of a float32
             raw = b"".join(b"\0\0" + raw[at : at + 2] for at in range(0, len(raw), 2))
         letter = {"float16": "e", "float64": "d"}.get(place.dtype, "f")
         return struct.unpack(f"<{count}{letter}", raw)
 
+    def raw(self, name: str) -> bytes:
+        """The bytes of a dense tensor; raises WeightsError where the file has changed."""
+        place = self.places[name]
+        with opened(self.path, self.identity) as file:
+            file.seek(place.start)
+            return file.read(math.prod(place.shape) * _SIZES[place.dtype])
+
+    def digest(self) -> str:
+        """The sha-256 of all the numbers, as they lie in a safetensors file; raises as :meth:`raw`."""
+        with opened(self.path, self.identity) as file:
+            file.seek(min(place.start for place in self.places.values()))
+            return files.sha256(file)
+
     def tensors(self, names: Iterable[str] | None = None) -> dict[str, Tensor]:
         """The tensors of the given names (all), on the CPU; floating-point numbers as float32.
 
         Raises:
-            WeightsError: the file was cut short since it was opened.
+            WeightsError: the file has changed since it was opened.
         """
+        return dict(self.stream(self.places if names is None else names))
+
+    def stream(self, names: Iterable[str], *, exact: bool = False) -> Iterator[tuple[str, Tensor]]:
+        """As :meth:`tensors`, one at a time; ``exact``: of the type that they have in the file."""
         import torch
 
-        found: dict[str, Tensor] = {}
-        with self.path.open("rb") as file:
-            for name in self.places if names is None else names:
+        with opened(self.path, self.identity) as file:
+            for name in names:
                 place = self.places[name]
                 dtype: torch.dtype = getattr(torch, place.dtype)
                 if not math.prod(place.shape):
-                    found[name] = torch.empty(place.shape, dtype=dtype)
+                    yield name, torch.empty(place.shape, dtype=dtype)
                     continue
                 stride = place.stride or _dense(place.shape)
-                size = 1 + sum((n - 1) * step for n, step in zip(place.shape, stride, strict=True))
+                size = _span(place.shape, stride) * _SIZES[place.dtype]
                 file.seek(place.start)
-                raw = bytearray(file.read(size * _SIZES[place.dtype]))
-                if len(raw) != size * _SIZES[place.dtype]:
-                    raise WeightsError(f"{self.path} is cut short")
+                raw = bytearray(file.read(size))
+                if len(raw) != size:
+                    raise _changed(self.path)
                 tensor = torch.frombuffer(raw, dtype=dtype).as_strided(place.shape, stride)
-                found[name] = tensor.float() if tensor.is_floating_point() else tensor
-                found[name] = found[name].contiguous()
-        return found
+                yield name, (tensor.float() if tensor.is_floating_point() and not exact else tensor).contiguous()
+            if files.identify(file) != self.identity:
+                raise _changed(self.path)
 
 
-def read(path: Path) -> Checkpoint:
+def read(path: Path, identity: Identity | None = None) -> Checkpoint:
     """Open a checkpoint of any known format; imports nothing heavy, executes nothing.
 
+    Args:
+        path: of the file.
+        identity: that its contents must have.
+
     Raises:
-        WeightsError: it cannot be read; the message says why, and what to do.
+        WeightsError: it cannot be read, or its contents are others; the message says why, and what to do.
     """
-    try:
-        with path.open("rb") as file:
-            start = file.read(16)
-            size = file.seek(0, 2)
-            file.seek(0)
-            if start[8:9] == b"{":
-                return _read_safetensors(path, file, size)
+    with opened(path, identity) as file:
+        found = files.identify(file)
+        start = file.read(512)
+        file.seek(0)
+        try:
+            if start[8:9] == b"{" and start[:1] != b"{":
+                return _read_safetensors(path, found, file)
             if start.startswith(b"PK\x03\x04"):
-                return _read_zip(path, file)
+                return _read_zip(path, found, file)
             if start.startswith(b"\x80"):  # a pickle
-                return _read_legacy(path, file, size)
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from None
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from None
-    raise WeightsError(f"{path} is no weights file; .safetensors and PyTorch files (.pth, .pt, .ckpt) are")
+                return _read_legacy(path, found, file)
+        except OSError as error:
+            raise WeightsError(f"{path} cannot be read: {files.reason(error)}") from None
+        except WeightsError as error:
+            raise WeightsError(f"{path}: {error}") from None
+        raise WeightsError(f"{path} {foreign.name(start, found.size)}")
+
+
+def opened(path: Path, identity: Identity | None = None) -> BufferedReader:
+    """A weights file, open for reading; raises as :func:`read`."""
+    try:
+        file = files.open_regular(path)
+    except ArgumentError as error:
+        raise WeightsError(f"{path} {error}") from None
+    if identity is not None and files.identify(file) != identity:
+        file.close()
+        raise _changed(path)
+    return file
+
+
+def _changed(path: Path) -> WeightsError:
+    return WeightsError(
+        f"{path} has changed since the filter was made; load the script again, and leave the file alone until the "
+        "first frame is there"
+    )
 
 
 def _dense(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
+def _span(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
+    """Elements from a tensor's first number to its last; there is at least one."""
+    return 1 + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
+
+
 # safetensors
 
 
-def _read_safetensors(path: Path, file: BinaryIO, size: int) -> Checkpoint:
+def _read_safetensors(path: Path, identity: Identity, file: BufferedReader) -> Checkpoint:
+    size = identity.size
     (length,) = struct.unpack("<Q", file.read(8))
-    if not 2 <= length <= min(_MAX_HEADER, size - 8):
-        raise WeightsError("the file is cut short, or no safetensors file")
+    if not 2 <= length <= size - 8:
+        raise WeightsError("the file is cut short, or no safetensors file: a broken download?")
+    if length > _MAX_HEADER:
+        raise WeightsError(f"its header has {length} bytes; {_MAX_HEADER} at most are read")
+    header = file.read(length)
+    Budget(size).spend(2 * sum(map(header.count, (b",", b"[", b"{"))), "header")
     try:
-        entries = json.loads(file.read(length), object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"its header is damaged: {error}") from None
+        entries = json.loads(header, object_pairs_hook=_unique)
+    except WeightsError:
+        raise
+    except (ValueError, RecursionError):
+        raise WeightsError("its header is damaged: a broken download?") from None
     if not isinstance(entries, dict):
         raise WeightsError("its header is damaged: no list of tensors")
     metadata = entries.pop("__metadata__", {})
@@ -200,186 +249,153 @@ def _read_safetensors(path: Path, file: BinaryIO, size: int) -> Checkpoint:
         covered = place.end
     if covered != size:
         raise WeightsError(f"it has {size} bytes instead of {covered}: a broken download?")
-    return _checkpoint(path, "safetensors", places, metadata=metadata)
+    return _checkpoint(path, identity, "safetensors", places, metadata=metadata)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name occurs twice")
+        raise WeightsError("its header is damaged: a name occurs twice")
     return found
 
 
-def _safetensors_place(name: str, entry: Any, base: int, size: int) -> _Place:
+def _safetensors_place(name: str, entry: Any, base: int, size: int) -> Place:
+    shown = name if len(name) <= 80 else f"{name[:77]}..."
     match entry:
-        case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(start), int(end)]} if all(
-            type(n) is int and n >= 0 for n in shape
-        ):
-            if dtype not in _SAFETENSORS:
-                raise WeightsError(f"{name} is of type {dtype}; known are {', '.join(_SAFETENSORS)}")
-            length = math.prod(shape) * _SIZES[_SAFETENSORS[dtype]]
-            if 0 <= start <= end and end - start == length:
-                return _Place(_SAFETENSORS[dtype], base + start, base + end, tuple(shape), None)
-    raise WeightsError(f"its header is damaged: {name} is {entry!r}")
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(start), int(end)]} if len(
+            shape
+        ) <= _MAX_RANK and all(type(n) is int and 0 <= n < 1 << 63 for n in shape):
+            if dtype not in SAFETENSORS:
+                raise WeightsError(f"{shown} is of type {dtype[:20]}; known are {', '.join(SAFETENSORS)}")
+            length = math.prod(shape) * _SIZES[SAFETENSORS[dtype]]
+            if 0 <= start <= end <= size and end - start == length:
+                return Place(SAFETENSORS[dtype], base + start, base + end, tuple(shape), None)
+    raise WeightsError(f"its header is damaged: {shown} has no type, shape and place that fit each other")
 
 
 # PyTorch
 
 
-def _read_zip(path: Path, file: BinaryIO) -> Checkpoint:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            members = {info.filename: info for info in archive.infolist()}
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise WeightsError(f"the archive is damaged ({error}): a broken download?") from None
+def _read_zip(path: Path, identity: Identity, file: BufferedReader) -> Checkpoint:
+    budget = Budget(identity.size)
+    members = archive.directory(file, identity.size, budget)
     pickles = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise WeightsError("an archive, but not one that PyTorch wrote: there is no data.pkl in it")
+        raise WeightsError(_other_archive(members))
     folder = pickles[0].removesuffix("data.pkl")
+
+    def locate(name: str) -> tuple[int, int]:
+        return archive.locate(file, identity.size, name, members[name], budget)
+
     if f"{folder}byteorder" in members:
-        start, end = _member(file, members[f"{folder}byteorder"])
+        start, end = locate(f"{folder}byteorder")
         file.seek(start)
         if file.read(min(end - start, 16)) != b"little":
             raise WeightsError("written on a big-endian machine, which is not supported")
-    start, end = _member(file, members[pickles[0]])
+    start, end = locate(pickles[0])
     file.seek(start)
-    found = unpickle.load(file, end)
-    storages: dict[str, tuple[int, int]] = {}
-    for key in found.storages:
-        if f"{folder}data/{key}" not in members:
-            raise WeightsError(f"the archive lacks the numbers of storage {key}")
-        storages[key] = _member(file, members[f"{folder}data/{key}"])
+    found = unpickle.load(file, end, budget)
     script = any(name.startswith(f"{folder}code/") for name in members)
-    return _tree(path, "TorchScript" if script else "PyTorch", found, storages)
+
+    def place(storage: StorageRef) -> tuple[int, int]:
+        if f"{folder}data/{storage.key}" not in members:
+            raise WeightsError(f"the archive lacks the numbers of storage {storage.key[:40]}: a broken download?")
+        return locate(f"{folder}data/{storage.key}")
+
+    if script and not found.storages:
+        raise WeightsError(
+            "it is a frozen TorchScript archive: freezing took the names off its tensors; save the state dict of the "
+            "module that it was made from"
+        )
+    return _tree(path, identity, "TorchScript" if script else "PyTorch", found, place, budget)
 
 
-def _member(file: BinaryIO, info: zipfile.ZipInfo) -> tuple[int, int]:
-    """Where the bytes of an archive's member begin and end: PyTorch never compresses."""
-    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-        raise WeightsError(f"{info.filename} is compressed or encrypted; PyTorch files are neither")
-    file.seek(info.header_offset)
-    header = file.read(30)
-    if len(header) != 30 or header[:4] != b"PK\x03\x04":
-        raise WeightsError(f"the archive is damaged at {info.filename}")
-    name, extra = struct.unpack("<HH", header[26:30])
-    start = info.header_offset + 30 + name + extra
-    if file.seek(0, 2) < start + info.file_size:
-        raise WeightsError(f"the archive is cut short at {info.filename}")
-    return start, start + info.file_size
+def _other_archive(members: Mapping[str, archive.Member]) -> str:
+    """What a zip archive is that PyTorch did not write."""
+    inside = [name for name in members if name.endswith((".safetensors", ".pth", ".pt", ".ckpt"))]
+    if any(member.encrypted for member in members.values()):
+        return "it is an encrypted zip archive; unpack it with its password, and give the file inside"
+    if inside:
+        return f"it is a zip archive around {wrappers.listed(inside, 3)}; unpack it, and give the file inside"
+    return "it is a zip archive, but not one that PyTorch wrote: there is no data.pkl in it"
 
 
-def _read_legacy(path: Path, file: BinaryIO, size: int) -> Checkpoint:
-    magic, protocol, system = (unpickle.load(file, size).root for _ in range(3))
-    if magic != _LEGACY_MAGIC or protocol != _LEGACY_PROTOCOL:
-        raise WeightsError("a pickle, but not one that PyTorch wrote")
+def _read_legacy(path: Path, identity: Identity, file: BufferedReader) -> Checkpoint:
+    size, budget = identity.size, Budget(identity.size)
+    magic = unpickle.load(file, size, budget).root
+    if type(magic) is not int or magic != _LEGACY_MAGIC:
+        raise WeightsError(
+            "it is a pickle, but not one that PyTorch wrote; its author can save the state dict by torch.save"
+        )
+    protocol, system = (unpickle.load(file, size, budget).root for _ in range(2))
+    if type(protocol) is not int or protocol != _LEGACY_PROTOCOL:
+        raise WeightsError("written by a version of PyTorch that is not known")
     if isinstance(system, dict) and not system.get("little_endian", True):
         raise WeightsError("written on a big-endian machine, which is not supported")
-    found = unpickle.load(file, size)
-    keys = unpickle.load(file, size).root
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise WeightsError("its list of storages is damaged")
+    found = unpickle.load(file, size, budget)
+    keys = unpickle.load(file, size, budget).root
+    if not isinstance(keys, list) or not all(type(key) is str for key in keys):
+        raise WeightsError("its list of storages is damaged: a broken download?")
     storages: dict[str, tuple[int, int]] = {}
     for key in keys:
+        budget.spend(12)
         storage = found.storages.get(key)
         header = file.read(8)
         if storage is None or len(header) != 8 or struct.unpack("<q", header)[0] != storage.count:
-            raise WeightsError(f"storage {key} is damaged: a broken download?")
+            raise WeightsError(f"storage {key[:40]} is damaged: a broken download?")
         start = file.tell()
         storages[key] = (start, start + storage.count * _SIZES[storage.dtype])
         if storages[key][1] > size:
-            raise WeightsError(f"the file is cut short at storage {key}: a broken download?")
+            raise WeightsError(f"the file is cut short at storage {key[:40]}: a broken download?")
         file.seek(storages[key][1])
-    return _tree(path, "PyTorch, before 1.6", found, storages)
+
+    def place(storage: StorageRef) -> tuple[int, int]:
+        if storage.key not in storages:
+            raise WeightsError(f"the file lacks the numbers of storage {storage.key[:40]}: a broken download?")
+        return storages[storage.key]
+
+    return _tree(path, identity, "PyTorch, before 1.6", found, place, budget)
 
 
-def _tree(path: Path, label: str, found: unpickle.Pickle, storages: Mapping[str, tuple[int, int]]) -> Checkpoint:
-    tensors, wrappers = _unwrap(found.root)
-    places: dict[str, _Place] = {}
-    for name, tensor in tensors.items():
-        start, end = _span(tensor.storage, storages)
-        first = start + tensor.offset * _SIZES[tensor.storage.dtype]
-        places[name] = _Place(tensor.storage.dtype, first, end, tensor.shape, tensor.stride)
-    return _checkpoint(path, label, places, wrappers=wrappers)
-
-
-def _span(storage: StorageRef, storages: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
-    if storage.key not in storages:
-        raise WeightsError(f"the file lacks the numbers of storage {storage.key}")
-    start, end = storages[storage.key]
-    width = _SIZES[storage.dtype]
-    start += storage.offset * width
-    if start + storage.count * width > end:
-        raise WeightsError(f"storage {storage.key} holds fewer numbers than its tensors need")
-    return start, start + storage.count * width
-
-
-def _unwrap(root: object) -> tuple[dict[str, TensorRef], tuple[str, ...]]:
-    """The state dict in what a file holds, and the keys that lead to it."""
-    wrappers: list[str] = []
-    for _ in range(6):
-        if isinstance(root, Inert):
-            tensors = _module(root)
-            if tensors:
-                return tensors, tuple(wrappers)
-        if not isinstance(root, dict):
-            break
-        nested = {str(key): value for key, value in root.items() if isinstance(value, dict | Inert) and value}
-        key = next((key for key in _WRAPPERS if key in nested), None)
-        if key is None:
-            tensors = {str(key): value for key, value in root.items() if isinstance(value, TensorRef)}
-            if tensors:
-                return tensors, tuple(wrappers)
-            if len(nested) != 1:
-                seen = ", ".join(sorted(nested)) or "nothing"
-                raise WeightsError(f"no weights found: it holds {seen}; known names are {', '.join(_WRAPPERS)}")
-            (key,) = nested
-        wrappers.append(key)
-        root = nested[key]
-    raise WeightsError("no weights found: it holds no tensors")
-
-
-def _module(root: Inert) -> dict[str, TensorRef]:
-    """The tensors of a pickled module (or of a TorchScript one), named by the path that leads to them."""
-    tensors: dict[str, TensorRef] = {}
-    waiting: list[tuple[str, Inert]] = [("", root)]
-    seen: set[int] = set()
-    while waiting:
-        prefix, module = waiting.pop()
-        if id(module) in seen or not isinstance(module.state, dict) or len(seen) > _MAX_TENSORS:
-            continue
-        seen.add(id(module))
-        state = module.state
-        groups = [state.get(name) for name in ("_parameters", "_buffers", "_modules")]
-        if not any(isinstance(group, dict) for group in groups):
-            groups = [state]  # TorchScript: its tensors and modules are attributes
-        children: list[tuple[str, Inert]] = []
-        for group in groups:
-            for name, value in group.items() if isinstance(group, dict) else ():
-                if isinstance(value, TensorRef):
-                    tensors[f"{prefix}{name}"] = value
-                elif isinstance(value, Inert):
-                    children.append((f"{prefix}{name}.", value))
-        waiting += reversed(children)
-    return tensors
-
-
-def _checkpoint(
+def _tree(
     path: Path,
+    identity: Identity,
     label: str,
-    places: Mapping[str, _Place],
-    *,
-    metadata: Metadata | None = None,
-    wrappers: tuple[str, ...] = (),
+    found: unpickle.Pickle,
+    locate: Callable[[StorageRef], tuple[int, int]],
+    budget: Budget,
 ) -> Checkpoint:
+    taken = wrappers.choose(found.root, budget)
+    storages: dict[str, tuple[int, int]] = {}
+    places: dict[str, Place] = {}
+    read = 0
+    for name, tensor in taken.tensors.items():
+        storage = tensor.storage
+        if storage.key not in storages:
+            storages[storage.key] = locate(storage)
+        start, end = storages[storage.key]
+        size = _SIZES[storage.dtype]
+        start += storage.offset * size
+        if start + storage.count * size > end:
+            raise WeightsError(f"storage {storage.key[:40]} holds fewer numbers than its tensors need")
+        places[name] = Place(
+            storage.dtype, start + tensor.offset * size, start + storage.count * size, tensor.shape, tensor.stride
+        )
+        read += _span(tensor.shape, tensor.stride) * size if math.prod(tensor.shape) else 0
+    if read > 2 * identity.size + 65536:
+        raise WeightsError("its tensors share numbers so often that they are out of proportion to the file")
+    others = tuple(" / ".join(each) for each in taken.others if each)
+    return _checkpoint(
+        path, identity, label, places, wrappers=taken.path, averaged=taken.averaged and bool(taken.path), others=others
+    )
+
+
+def _checkpoint(path: Path, identity: Identity, label: str, places: Mapping[str, Place], **more: Any) -> Checkpoint:
     if not places:
         raise WeightsError("it holds no tensors")
     if len(places) > _MAX_TENSORS:
-        raise WeightsError(f"it holds {len(places)} tensors, more than any network has")
-    return Checkpoint(
-        path=path,
-        format=label,
-        shapes={name: place.shape for name, place in places.items()},
-        metadata=metadata or {},
-        wrappers=wrappers,
-        places=places,
-    )
+        raise WeightsError(f"it holds {len(places)} tensors; {_MAX_TENSORS} at most are read")
+    if any(len(name) > _MAX_NAME for name in places):
+        raise WeightsError(f"a tensor has a name of more than {_MAX_NAME} characters")
+    shapes = {name: place.shape for name, place in places.items()}
+    return Checkpoint(path=path, identity=identity, format=label, shapes=shapes, places=places, **more)

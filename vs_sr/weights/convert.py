@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import math
-import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vs_sr.errors import ArgumentError, WeightsError
-from vs_sr.weights import checkpoint, recognition
+from vs_sr import files
+from vs_sr.errors import ArgumentError, WeightsError, bounded
+from vs_sr.weights import checkpoint, recognition, wrappers, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from vs_sr.spec import Metadata, Model
     from vs_sr.weights.recognition import Recognition
 
 _ALWAYS = ("scale", "architecture")
+_NOTES = 32
+"""Entries of the metadata that are shown."""
 
 
 def convert(
@@ -49,20 +48,23 @@ def convert(
         WeightsError: the source cannot be read, is not recognised, or does not fit its network.
         ArgumentError: an answer that the model does not ask for, or a target that cannot be written.
     """
-    source, target = Path(source), Path(target)
+    source, target = _found(source), _found(target)
     if target.suffix != ".safetensors":
         raise ArgumentError(f"the target must end in .safetensors; got {target.name!r}")
     if target.exists() and source.exists() and target.samefile(source):
         raise ArgumentError(f"source and target are the same file: {source}")
+    try:
+        files.check_target(target)
+    except ArgumentError as error:
+        raise ArgumentError(f"{target} {error}") from None
     file = checkpoint.read(source)
     found = recognition.recognise(file, answers, models)
     known = (*_ALWAYS, *found.model.asks)
     if unknown := [key for key in answers or () if key not in known]:
         raise ArgumentError(f"{unknown[0]}: {found.model.name} asks for {', '.join(sorted(set(known)))}")
-    network = found.model.build(found.variant)
-    recognition.load(network, file, found)
-    with source.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    network = recognition.network(file, found)
+    with checkpoint.opened(source, file.identity) as content:
+        digest = files.sha256(content)
     metadata = {
         **file.metadata,
         "format": "pt",
@@ -74,11 +76,18 @@ def convert(
         "source_sha256": digest,
         **(notes or {}),
     }
-    from safetensors.torch import save
-
-    data = save({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, metadata)
-    _write(target, data)
+    try:
+        writing.save(target, network.state_dict(), metadata)
+    except OSError as error:
+        raise ArgumentError(f"{target} cannot be written: {files.reason(error)}") from None
     return found
+
+
+def _found(name: str | Path) -> Path:
+    try:
+        return files.resolve(name)
+    except ArgumentError as error:
+        raise ArgumentError(f"the file {str(name)[:80]!r} {error}") from None
 
 
 def describe(path: str | Path, answers: Metadata | None = None, *, models: Iterable[Model] | None = None) -> str:
@@ -88,14 +97,16 @@ def describe(path: str | Path, answers: Metadata | None = None, *, models: Itera
         WeightsError: it cannot be read. A file that can be read but is not recognised is described all the
             same, with the reason.
     """
-    file = checkpoint.read(Path(path))
+    file = checkpoint.read(_found(path))
     numbers = sum(math.prod(shape) for shape in file.shapes.values())
     lines = [
         ("file", f"{file.path.name}: {file.format}, {len(file.shapes)} tensors, {numbers:,} numbers"),
         ("types", ", ".join(sorted(file.dtypes))),
     ]
     if file.wrappers:
-        lines.append(("inside", " / ".join(file.wrappers)))
+        copy = " (the averaged copy)" if file.averaged else ""
+        others = f"; left out: {wrappers.listed(file.others)}" if file.others else ""
+        lines.append(("inside", f"{' / '.join(file.wrappers)}{copy}{others}"))
     try:
         found = recognition.recognise(file, answers, models)
     except WeightsError as error:
@@ -103,7 +114,8 @@ def describe(path: str | Path, answers: Metadata | None = None, *, models: Itera
         lines += [("", f"{name} {list(shape)}") for name, shape in list(file.shapes.items())[:8]]
     else:
         variant = found.variant
-        prefix = f", behind {found.prefix!r}" if found.prefix else ""
+        copy = " (the averaged copy)" if found.averaged else ""
+        prefix = f", behind {found.prefix!r}{copy}" if found.prefix else ""
         scale = "1, for a clip enlarged beforehand" if variant.enlarged else str(variant.scale)
         lines += [
             ("network", f"{found.model.name}: {found.model.summary}"),
@@ -114,27 +126,8 @@ def describe(path: str | Path, answers: Metadata | None = None, *, models: Itera
         ]
         if found.unused:
             lines.append(("unused", ", ".join(found.unused[:8]) + (", ..." if len(found.unused) > 8 else "")))
-    lines += [("metadata", f"{key}: {value}") for key, value in sorted(file.metadata.items())]
-    return "\n".join(f"{label:<9} {text}" for label, text in lines)
-
-
-def _write(target: Path, data: bytes) -> None:
-    """Write a temporary file beside ``target`` and rename it: nobody ever sees half a file."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    except OSError as error:
-        raise ArgumentError(f"{target} cannot be written: {error.strerror}") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-        Path(name).replace(target)
-    except OSError as error:
-        raise ArgumentError(f"{target} cannot be written: {error.strerror}") from None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
+    notes = sorted(file.metadata.items())
+    lines += [("metadata", f"{key}: {value}") for key, value in notes[:_NOTES]]
+    if len(notes) > _NOTES:
+        lines.append(("metadata", f"and {len(notes) - _NOTES} more"))
+    return "\n".join(bounded(f"{label:<9} {text}".replace("\n", " ")) for label, text in lines)

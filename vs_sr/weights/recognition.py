@@ -7,13 +7,17 @@ first because the old ESRGAN names all begin with ``model.``, which is such a pr
 
 from __future__ import annotations
 
+import logging
+import math
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vs_sr import registry
 from vs_sr.errors import WeightsError
 from vs_sr.spec import Scheme
+from vs_sr.weights import wrappers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,12 +27,17 @@ if TYPE_CHECKING:
     from vs_sr.spec import Metadata, Model, Shapes, Variant
     from vs_sr.weights.checkpoint import Checkpoint
 
-_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "model_ema.")
-"""Taken off where all names have them."""
-_PARTS = ("generator_ema.", "generator.", "netG.", "net_g.")
-"""The part of a file that is the network, where others (a discriminator) are beside it."""
-_UNIMPORTANT = re.compile(r"(.*\.)?(num_batches_tracked|step_counter)")
+_log = logging.getLogger("vs_sr")
+
+_PREFIXES = ("generator", "netG", "net_g", "module", "_orig_mod", "model", "net", "network")
+"""The part of a file that is the network, where others (a discriminator, a loss) are beside it, or all of it."""
+_COUNTERS = ("step_counter", "n_averaged")
+_UNIMPORTANT = re.compile(r"(.*\.)?(num_batches_tracked|step_counter|n_averaged)")
 """Counters of training, which no network needs."""
+_AVERAGED_PARTS = 4
+"""Averaged copies of one file that are tried."""
+_MAX_DEPTH = 3
+"""Prefixes before one name."""
 _OTHERS: Mapping[str, tuple[str, ...]] = {
     "the discriminator of ESRGAN, which only training uses": ("conv0_0.weight", "bn0_1.weight", "linear1.weight"),
     "a VGG-like discriminator, which only training uses": ("features.3.running_mean", "classifier.2.weight"),
@@ -48,11 +57,16 @@ class Recognition:
     variant: Variant
     scheme: Scheme
     prefix: str
-    """What stands in front of every name."""
+    """What stands before every name."""
     names: Mapping[str, str]
     """File's name to network's name, of the tensors that the network uses."""
     unused: tuple[str, ...]
     """Names of the other tensors of the file."""
+
+    @property
+    def averaged(self) -> bool:
+        """Whether the prefix is that of an averaged copy."""
+        return any(map(wrappers.averaged, self.prefix.split(".")))
 
 
 def recognise(file: Checkpoint, answers: Metadata | None = None, models: Iterable[Model] | None = None) -> Recognition:
@@ -74,7 +88,7 @@ def recognise(file: Checkpoint, answers: Metadata | None = None, models: Iterabl
 
 
 def _prefixed(error: WeightsError, prefix: str) -> WeightsError:
-    """The same error with something in front of its text."""
+    """The same error with something before its text."""
     error.args = (f"{prefix}{error.args[0]}", *error.args[1:])
     return error
 
@@ -101,8 +115,13 @@ def detect(
     known = [model for model in (registry.models() if models is None else models) if model.detect]
     told = {**(metadata or {}), **(answers or {})}
     architecture = told.pop("architecture", None)
-    if architecture is not None and any(model.name == architecture for model in known):
+    if architecture is not None and (
+        any(model.name == architecture for model in known) or registry.is_model(architecture)
+    ):
+        others = ", ".join(model.name for model in known)
         known = [model for model in known if model.name == architecture]
+        if not known:
+            raise WeightsError(f"architecture={architecture} is what it says of itself, not {others}")
     for prefix, plain in _candidates(shapes):
         found = [
             recognition for model in known if (recognition := _match(model, plain, prefix, told, values)) is not None
@@ -115,52 +134,82 @@ def detect(
     raise WeightsError(_unknown(shapes, known))
 
 
-def load(network: nn.Module, file: Checkpoint, recognition: Recognition) -> None:
-    """Put the numbers of a file into the network that ``recognition`` says it is of.
+def network(file: Checkpoint, recognition: Recognition) -> nn.Module:
+    """The network that a file is of, with the file's numbers.
+
+    Nothing is built that the file does not have the numbers for, and no tensor is taken twice into memory.
 
     Raises:
-        WeightsError: a tensor is missing, has no place in the network, or has another shape.
+        WeightsError: the file has changed, or as :func:`fit`.
     """
-    tensors = file.tensors(recognition.names)
-    state = {recognition.names[name]: tensor for name, tensor in tensors.items()}
-    fit(network, state, file.path.name)
+    from vs_sr.weights.construction import Allowance  # imports torch
+
+    used = {new: file.shapes[old] for old, new in recognition.names.items()}
+    with Allowance(sum(map(math.prod, used.values())), len(used)):
+        made = recognition.model.build(recognition.variant)
+    tensors = ((recognition.names[old], tensor) for old, tensor in file.stream(recognition.names))
+    fit(made, used, tensors, file.path.name)
+    return made
 
 
-def fit(network: nn.Module, state: Mapping[str, Tensor], label: str) -> None:
-    """Load ``state`` strictly, but for counters of training, which files may have or lack.
+def fit(network: nn.Module, shapes: Shapes, tensors: Iterable[tuple[str, Tensor]], label: str) -> None:
+    """Put tensors into a network, strictly but for counters of training, which files may have or lack.
+
+    Args:
+        network: of the tensors' names.
+        shapes: of all the tensors, by name.
+        tensors: one after the other, with their names.
+        label: of the file, for messages.
 
     Raises:
-        WeightsError: it does not fit; the message names the first tensors, and ``label``.
+        WeightsError: a tensor is missing, has no place in the network, has another shape, or holds NaN or infinity.
     """
-    own = network.state_dict()
-    missing = [name for name in own if name not in state and not _UNIMPORTANT.fullmatch(name)]
-    surplus = [name for name in state if name not in own and not _UNIMPORTANT.fullmatch(name)]
+    state = network.state_dict()
+    _compare(state, shapes, f"{label} does not fit the network {type(network).__name__}")
+    for name, tensor in tensors:
+        if not bool(tensor.isfinite().all()):
+            raise WeightsError(
+                f"{label}: {name} holds NaN or infinity, which would spoil every frame: training went wrong, or the "
+                "file is damaged; use another one"
+            )
+        if name in state:
+            state[name].copy_(tensor)
+
+
+def _compare(state: Mapping[str, Tensor], shapes: Shapes, problem: str) -> None:
+    """Raise WeightsError where names or shapes differ: ``problem``, then the first tensors."""
+    missing = [name for name in state if name not in shapes and not _UNIMPORTANT.fullmatch(name)]
+    surplus = [name for name in shapes if name not in state and not _UNIMPORTANT.fullmatch(name)]
     shaped = [
-        f"{name} {tuple(tensor.shape)} instead of {tuple(own[name].shape)}"
-        for name, tensor in state.items()
-        if name in own and tensor.shape != own[name].shape
+        f"{name} {tuple(shape)} instead of {tuple(state[name].shape)}"
+        for name, shape in shapes.items()
+        if name in state and tuple(shape) != tuple(state[name].shape)
     ]
     problems = [
-        f"{what} {_some(names)}"
+        f"{what} {wrappers.listed(names)}"
         for what, names in (("lacks", missing), ("has besides", surplus), ("has", shaped))
         if names
     ]
     if problems:
-        kind = type(network).__name__
-        raise WeightsError(f"{label} does not fit the network {kind}: it {'; it '.join(problems)}")
-    network.load_state_dict({name: tensor for name, tensor in state.items() if name in own}, strict=False)
+        raise WeightsError(f"{problem}: it {'; it '.join(problems)}")
 
 
 def _candidates(shapes: Shapes, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Shapes]]:
-    """The shapes as they are, then with prefixes taken off; counters apart."""
-    plain = {name: shape for name, shape in shapes.items() if not name.endswith("step_counter")}
+    """Averaged copies, the shapes as they are, then with prefixes taken off; counters apart."""
+    plain = {name: shape for name, shape in shapes.items() if not name.endswith(_COUNTERS)}
+    parts: dict[str, dict[str, tuple[int, ...]]] = {}
+    if depth < _MAX_DEPTH:
+        for name, shape in plain.items():
+            first, dot, rest = name.partition(".")
+            if dot and (first in _PREFIXES or first in parts or wrappers.averaged(first)):
+                parts.setdefault(first, {})[rest] = shape
+    copies = sorted((first for first in parts if first not in _PREFIXES), key=lambda first: -len(parts[first]))
+    for first in copies[:_AVERAGED_PARTS]:
+        yield from _candidates(parts[first], f"{prefix}{first}.", depth + 1)
     yield prefix, plain
-    if depth == 3:
-        return
-    for each in (*_PARTS, *_PREFIXES):
-        inside = {name.removeprefix(each): shape for name, shape in plain.items() if name.startswith(each)}
-        if inside and (each in _PARTS or len(inside) == len(plain)):
-            yield from _candidates(inside, prefix + each, depth + 1)
+    for first in _PREFIXES:
+        if first in parts:
+            yield from _candidates(parts[first], f"{prefix}{first}.", depth + 1)
 
 
 def _match(
@@ -183,9 +232,15 @@ def _match(
             renamed = {new: shapes[old] for old, new in names.items()}
             _check_distinct(names, renamed)
             variant = model.detect(renamed, {**scheme.facts, **numbers, **told}) if model.detect else None
+            if variant is not None:
+                _check_sides(renamed)
         except WeightsError as error:
-            prefix = f"its tensors are those of {model.name} ({scheme.name} names), but "
-            raise _prefixed(error, prefix) from None
+            raise _prefixed(error, f"its tensors are those of {model.name} ({scheme.name} names), but ") from None
+        except (ArithmeticError, LookupError, TypeError, ValueError):  # shapes that no network has
+            _log.debug("detect() of %s", model.name, exc_info=True)
+            raise WeightsError(
+                f"its tensors have the names of {model.name} ({scheme.name} names), but shapes that no such network has"
+            ) from None
         if variant is not None:
             return Recognition(
                 model=model,
@@ -201,12 +256,19 @@ def _match(
 def _check_distinct(names: Mapping[str, str], renamed: Shapes) -> None:
     """Raise WeightsError where two of a file's names mean the same tensor."""
     if len(names) != len(renamed):
-        twice = sorted({new for new in names.values() if list(names.values()).count(new) > 1})
-        raise WeightsError(f"it has {_some(twice)} more than once, under different names")
+        twice = sorted(new for new, count in Counter(names.values()).items() if count > 1)
+        raise WeightsError(f"it has {wrappers.listed(twice)} more than once, under different names")
+
+
+def _check_sides(shapes: Shapes) -> None:
+    """Raise WeightsError where a tensor holds no number: its other sides would be those of a network all the same."""
+    for name, shape in shapes.items():
+        if 0 in shape:
+            raise WeightsError(f"{wrappers.listed([name])} holds no numbers: it is of shape {shape}")
 
 
 def _unknown(shapes: Shapes, known: Sequence[Model]) -> str:
-    seen = f"none of the known networks; it has {len(shapes)} tensors: {_some(list(shapes))}"
+    seen = f"none of the known networks; it has {len(shapes)} tensors: {wrappers.listed(list(shapes))}"
     candidates = list(_candidates(shapes))
     for what, signature in _OTHERS.items():
         if any(all(name in plain for name in signature) for _, plain in candidates):
@@ -219,13 +281,10 @@ def _unknown(shapes: Shapes, known: Sequence[Model]) -> str:
                 score = 1 - len(lacking) / max(1, len(scheme.signature))
                 if score > best and lacking:
                     best = score
-                    closest = f"; the closest is {model.name} ({scheme.name} names), but it lacks {_some(lacking)}"
+                    closest = (
+                        f"; the closest is {model.name} ({scheme.name} names), but it lacks {wrappers.listed(lacking)}"
+                    )
                 elif score > best:
                     best = score
                     closest = f"; the closest is {model.name} ({scheme.name} names), but the rest does not fit"
     return seen + (closest or f"; known are {', '.join(sorted(model.name for model in known))}")
-
-
-def _some(names: Sequence[str], limit: int = 4) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more

@@ -7,21 +7,21 @@ checksum is verified, when the first frame is asked for.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vs_sr import registry
-from vs_sr.errors import QuestionError, WeightsError
+from vs_sr import files, registry
+from vs_sr.errors import ArgumentError, QuestionError, WeightsError
 from vs_sr.weights import checkpoint, recognition
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from vs_sr.spec import Model
+    from vs_sr.files import Identity
+    from vs_sr.spec import Model, Variant
     from vs_sr.weights.checkpoint import Checkpoint
     from vs_sr.weights.recognition import Recognition
 
@@ -44,9 +44,11 @@ class Shipped:
 
 @dataclass(frozen=True)
 class Source:
-    """A weights file on disk."""
+    """A weights file on disk, and its contents: another file in its place is another source."""
 
     path: Path
+    identity: Identity
+    """Of what the file held when the filter was made: nothing else is loaded."""
     sha256: str | None = None
     """Expected checksum; None for a file of the user's own."""
     answers: tuple[tuple[str, str], ...] = ()
@@ -61,9 +63,30 @@ def index() -> dict[str, Shipped]:
 
 
 def shipped(name: str) -> Source:
-    """The file of a name in the index."""
+    """The file of a name in the index.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
     entry = index()[name]
-    return Source(_FOLDER / entry.file, entry.sha256)
+    try:
+        return replace(given(_FOLDER / entry.file), sha256=entry.sha256)
+    except WeightsError as error:
+        raise WeightsError(f"{error}; reinstall vs-sr") from None
+
+
+def given(name: str | Path) -> Source:
+    """The file of the user's that a name means here and now: ``~`` and relative names are followed once.
+
+    Raises:
+        WeightsError: there is none that could be read.
+    """
+    try:
+        path = files.resolve(name)
+    except ArgumentError as error:
+        raise WeightsError(f"the file {_shown(name)} {error}") from None
+    with checkpoint.opened(path) as file:
+        return Source(path, files.identify(file))
 
 
 def locate(weights: str, model: Model) -> Source:
@@ -77,14 +100,25 @@ def locate(weights: str, model: Model) -> Source:
         if entry.model != model.name:
             raise WeightsError(f"weights {weights!r} are for {entry.model}; {_choices(model)}")
         return shipped(weights)
-    path = Path(weights).expanduser()
-    if path.is_file():
-        return Source(path, None)
+    try:
+        path = files.resolve(weights)
+        missing = not path.exists()
+    except ArgumentError as error:
+        raise WeightsError(f"weights={_shown(weights)} {error}; {_choices(model)}") from None
+    except OSError as error:
+        raise WeightsError(f"weights={_shown(weights)} cannot be read: {files.reason(error)}") from None
+    if not missing:
+        return given(path)
     if path.suffix or "/" in weights:
-        raise WeightsError(f"there is no file {weights!r}; {_choices(model)}")
+        raise WeightsError(f"there is no file {_shown(weights)}; {_choices(model)}")
     close = difflib.get_close_matches(weights, index(), 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    raise WeightsError(f"weights {weights!r} are neither a name nor a file; {hint}{_choices(model)}")
+    raise WeightsError(f"weights {_shown(weights)} are neither a name nor a file; {hint}{_choices(model)}")
+
+
+def _shown(name: str | Path) -> str:
+    text = str(name)
+    return repr(text if len(text) <= 120 else f"{text[:80]}...{text[-30:]}")
 
 
 def _choices(model: Model) -> str:
@@ -99,7 +133,7 @@ def recognise(model: Model, source: Source) -> Recognition:
         QuestionError: something has to be told.
         WeightsError: the file cannot be read, or is of another architecture.
     """
-    file = checkpoint.read(source.path)
+    file = checkpoint.read(source.path, source.identity)
     try:
         return recognition.recognise(file, dict(source.answers), [model])
     except QuestionError:
@@ -124,24 +158,31 @@ def _is_of(file: Checkpoint, model: Model) -> bool:
 
 def damage(source: Source) -> str | None:
     """What is wrong with a file, by its checksum; None where nothing is, or none is known."""
-    if source.sha256 is None:
+    if source.sha256 is None or (found := digest(source)) == source.sha256:
         return None
-    if not source.path.is_file():
-        return f"{source.path} is missing; reinstall vs-sr"
-    with source.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest == source.sha256:
-        return None
-    return f"{source.path} is damaged: its sha-256 is {digest}, not {source.sha256}; reinstall vs-sr"
+    return f"{source.path} is damaged: its sha-256 is {found}, not {source.sha256}; reinstall vs-sr"
 
 
-def load(network: nn.Module, model: Model, source: Source) -> None:
-    """Put the numbers of a weights file into ``network``, strictly.
+@cache
+def digest(source: Source) -> str:
+    """The sha-256 of a file, in hexadecimal.
 
     Raises:
-        WeightsError: wrong checksum, or tensors that are not the network's.
+        WeightsError: it cannot be read, or has changed since the filter was made.
     """
-    problem = damage(source)
-    if problem is not None:
+    with checkpoint.opened(source.path, source.identity) as file:
+        return files.sha256(file)
+
+
+def network(model: Model, variant: Variant, source: Source | None) -> nn.Module:
+    """The network of a variant, with the numbers of a weights file; of random ones where there is none.
+
+    Raises:
+        WeightsError: the file has changed since the filter was made, its checksum is wrong, or it does not fit.
+    """
+    if source is None:
+        return model.build(variant)
+    if (problem := damage(source)) is not None:
         raise WeightsError(problem)
-    recognition.load(network, checkpoint.read(source.path), recognise(model, source))
+    found = recognise(model, source)
+    return recognition.network(checkpoint.read(source.path, source.identity), replace(found, variant=variant))
