@@ -208,6 +208,17 @@ def attached(clip: vs.VideoNode, prop: str, *, width: int, height: int, format: 
     return node
 
 
+def lean(clip: vs.VideoNode) -> vs.VideoNode:
+    """The clip, whose node keeps no record of frames that have left its cache.
+
+    VapourSynth notes thousands of them, to learn whether a larger cache would pay. Such a note is small and lives
+    long, and lies in the heap between frames that come and go: glibc before 2.38 cannot put another frame of the same
+    size into the hole beside it, and a film takes more and more memory. The plugin's own nodes keep none either.
+    """
+    clip.std.SetVideoCache(maxhistory=0)
+    return clip
+
+
 def register(name: str, signature: str) -> None:
     """Make ``core.vs_sr.<name>`` in the current core; calls of it come to :func:`dispatch`.
 

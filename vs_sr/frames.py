@@ -198,7 +198,8 @@ def _with_chroma(luma: vs.VideoNode, source: vs.VideoNode, range: int) -> vs.Vid
     else:
         kept = vs.core.query_video_format(vs.YUV, vs.FLOAT, 32, format.subsampling_w, format.subsampling_h)
         chroma = source.resize.Bicubic(luma.width, luma.height, format=kept.id, range_in=range, **_CUBIC)
-    return cast("vs.VideoNode", vs.core.std.ShufflePlanes([luma, chroma, chroma], [0, 1, 2], vs.YUV))
+    parts = [_bridge.lean(luma), _bridge.lean(chroma)]
+    return cast("vs.VideoNode", vs.core.std.ShufflePlanes([*parts, parts[1]], [0, 1, 2], vs.YUV))
 
 
 def _check_progressive(properties: Mapping[str, int]) -> None:
