@@ -226,17 +226,32 @@ def register(name: str, signature: str) -> None:
     it is.
 
     Raises:
-        ArgumentError: VapourSynth does not accept the name or the signature.
+        ArgumentError: VapourSynth does not accept the name or the signature, or this core has the name with
+            another signature.
     """
     if not _SIGNATURE.fullmatch(signature):
         raise ArgumentError(
             f"the signature '{signature}' of '{name}' is not VapourSynth's; it reads like "
             '"clip:vnode;scale:int:opt;", with the types int, float, data, vnode, anode, vframe, aframe, func'
         )
-    plugin = vs.core.vs_sr
-    if any(function.name == name for function in plugin.functions()):
+    if has(name, signature):
         return
     try:
-        plugin.XRegister(name=name, args=signature)
+        vs.core.vs_sr.XRegister(name=name, args=signature)
     except vs.Error as error:
         raise ArgumentError(str(error)) from None
+
+
+def has(name: str, signature: str) -> bool:
+    """Whether the current core has ``core.vs_sr.<name>``, with this signature.
+
+    Raises:
+        ArgumentError: with another one.
+    """
+    found = next((function for function in vs.core.vs_sr.functions() if function.name == name), None)
+    if found is not None and found.signature.rstrip(";") != signature.rstrip(";"):
+        raise ArgumentError(
+            f"core.vs_sr.{name} exists in this core with the arguments of another kind of model, and VapourSynth "
+            "cannot change them; give the model another name, or start the host again"
+        )
+    return found is not None

@@ -87,7 +87,7 @@ class Renderer:
         job = self._job
         device = session.choose_device(job.options.device_id)
         plan = session.Plan(
-            model=job.model.name,
+            model=job.model,
             variant=job.variant,
             source=job.source,
             device=device,
@@ -160,7 +160,7 @@ class Renderer:
 
         job, grid = self._job, self.grid
         return {
-            "model": plan.model,
+            "model": plan.model.name,
             "weights": "none" if plan.source is None else _digest(plan.source.path),
             "size": "x".join(map(str, layout.size)),
             "tiles": _tiles(layout),

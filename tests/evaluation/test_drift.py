@@ -185,7 +185,7 @@ def test_the_curve() -> None:
 def tiny_session() -> session.Session:
     model, variant, source = upscalers.find(None, str(tiny_weights()))
     plan = session.Plan(
-        model=model.name, variant=variant, source=source, device="cpu", precision="fp32", backend="eager"
+        model=model, variant=variant, source=source, device="cpu", precision="fp32", backend="eager"
     )
     return session.acquire(plan)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
-from vs_sr import registry, windows
+from vs_sr import windows
 from vs_sr.errors import ArgumentError
 from vs_sr.evaluation import metrics, protocols
 from vs_sr.evaluation.bicubic import round_half_up
@@ -275,7 +275,7 @@ def measure(
         for clip, frames in clips
         for way, step in (("forwards", 1), ("backwards", -1))
     ]
-    density = registry.model(session.plan.model).density
+    density = session.plan.model.density
     grids = [
         Grid(frames=-(-len(frames) // multi), window=window, multi=multi, density=density) for _, frames in runs
     ]  # fmt: skip

@@ -113,7 +113,7 @@ class Scheduler(ABC):
         _log.warning(
             "%s: %s with %dx%d pixels at a time; trying tiles of %dx%d, with other last bits from here on. "
             "tilesize= pins a size that fits",
-            self.session.plan.model, error, width, height, *layout.tile,
+            self.session.plan.model.name, error, width, height, *layout.tile,
         )  # fmt: skip
         self.layout = layout
         self.tiles = layout.tiles()
