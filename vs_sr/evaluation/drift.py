@@ -19,12 +19,11 @@ from vs_sr.errors import ArgumentError
 from vs_sr.evaluation import metrics, protocols
 from vs_sr.evaluation.bicubic import round_half_up
 from vs_sr.evaluation.sharing import SharedSession
-from vs_sr.scheduler import Held, Layout, Recurrent
+from vs_sr.scheduler import Held, Layout, Recurrent, finish
 from vs_sr.windows import Grid
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    from torch import Tensor
 
     from vs_sr.evaluation.measure import Tell
     from vs_sr.session import Session
@@ -317,7 +316,7 @@ def _pictures(
     done = 0
     for group in range(grid.groups):
         for mode, scheduler in schedulers.items():
-            made = cast("Mapping[int, Tensor]", scheduler.render(group, held))  # all frames are held: nothing is needed
+            made = finish(scheduler.render(group, held))
             done += 1
             for output in grid.outputs(group):
                 if output < outputs(grid):

@@ -79,7 +79,7 @@ void VS_CC createTemporal(const VSMap *in, VSMap *out, void *, VSCore *core, con
                           "format=...) first");
         const Grid grid = readGrid(in, info.numFrames, vsapi);
         const VSVideoInfo output = readOutput(in, info, grid, core, vsapi);
-        const int cached = integer(in, "cache", 1, 64, 2, vsapi);
+        const int cached = integer(in, "cache", 1, 64, 3, vsapi);
 
         VSVideoInfo carriers = info;
         vsapi->queryVideoFormat(&carriers.format, cfGray, stInteger, 8, 0, 0, core);
