@@ -9,13 +9,15 @@ becomes a ``vapoursynth.Error`` and gets the filter's name in front.
 import atexit
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any
 
 import vapoursynth as vs
 
+from vs_sr import session
+from vs_sr.budget import Budget
 from vs_sr.errors import ArgumentError, VsSrError, bounded
 from vs_sr.windows import Need
 
@@ -27,6 +29,8 @@ _SIGNATURE = re.compile(
 )
 
 _closing = False
+_budget: Budget | None = None
+"""Of host memory, for the groups of all filters."""
 
 
 @atexit.register
@@ -39,7 +43,14 @@ def _close() -> None:
     _closing = True
 
 
-type Callback = Callable[[int, int, list[int], list[vs.VideoFrame]], Sequence[vs.VideoFrame] | Need]
+type Inputs = tuple[list[int], list[vs.VideoFrame]]
+"""Numbers of input frames, and the frames."""
+
+type Work = Generator[Need, Inputs, Sequence[vs.VideoFrame]]
+"""A group that needs more frames than its window: it yields which, is sent all that are held by then, and returns
+the frames that it makes. It is closed where a frame cannot be had."""
+
+type Callback = Callable[[int, int, list[int], list[vs.VideoFrame]], Sequence[vs.VideoFrame] | Work]
 """``callback(group, want, numbers, frames)`` makes ``want`` frames; ``frames[i]`` is input ``numbers[i]``."""
 
 
@@ -83,18 +94,19 @@ def temporal(
     share: int,
     before: int,
     after: int,
-    cache: int = 2,
+    cache: int | None = None,
 ) -> vs.VideoNode:
     """A clip whose frames are made in groups by ``callback``.
 
     Group g owns the inputs ``[g*step, (g+1)*step)``; there are ``max(1, ceil((N-share)/step))`` groups, and
     the last one owns all up to N. A group makes ``multi`` outputs of each input that it owns. It is given
-    its own inputs, ``before`` more in front and ``after`` more behind, clamped to the clip; it may ask for
-    others with :class:`~vs_sr.windows.Need`.
+    its own inputs, ``before`` more before and ``after`` more after them, clamped to the clip; a generator may ask
+    for others (:data:`Work`).
 
     The callback runs on VapourSynth's threads, one call at a time, in no particular order of groups.
-    Between a ``Need`` and the call that follows it other groups may be served, and that call never comes if
-    an input frame cannot be had. Output frames are made with ``core.create_video_frame`` and not written to
+    While a generator waits for frames other groups are served.
+
+    Output frames are made with ``core.create_video_frame`` and not written to
     after they are returned. They get the properties of the input they stem from, with its duration divided;
     the properties that the callback has set win over these. ``_SceneChangePrev`` and ``_SceneChangeNext`` are the
     callback's alone.
@@ -109,16 +121,18 @@ def temporal(
         step: Inputs per group, from 1.
         multi: Outputs per input, from 1.
         share: 1 where windows share a frame, so that no group is left with that frame alone; else 0.
-        before: Inputs in front of a group that it looks at.
-        after: Inputs behind a group that it looks at.
-        cache: How many groups are kept. Each holds ``step * multi`` output frames.
+        before: Inputs before a group that it looks at.
+        after: Inputs after a group that it looks at.
+        cache: How many groups are kept, each of ``step * multi`` output frames; None: as the budget allows
+            (:mod:`vs_sr.budget`), so that four readers of the clip do not compute groups again and again.
 
     Raises:
         vapoursynth.Error: An argument is out of range, or the clip is of variable format or size.
     """
+    func = partial(_group, name, callback)
     node: vs.VideoNode = vs.core.vs_sr.XTemporal(
         clip=clip,
-        func=partial(_group, name, callback),
+        func=func,
         width=width,
         height=height,
         format=format,
@@ -127,10 +141,28 @@ def temporal(
         share=share,
         before=before,
         after=after,
-        cache=cache,
+        cache=_kept(step * multi * _bytes(width, height, format), func) if cache is None else cache,
         name=name,
     )
     return node
+
+
+def _bytes(width: int, height: int, format: int) -> int:
+    """Bytes of a frame; 0 where it is none, which the plugin refuses."""
+    try:
+        known = vs.core.get_video_format(format)
+    except vs.Error:
+        return 0
+    chroma = (width >> known.subsampling_w) * (height >> known.subsampling_h)
+    return int(known.bytes_per_sample * (width * height + chroma * (known.num_planes - 1)))
+
+
+def _kept(size: int, owner: object) -> int:
+    """How many groups of ``size`` bytes a node keeps, whose callback is ``owner``."""
+    global _budget
+    if _budget is None:
+        _budget = Budget(session.total_memory("cpu"))
+    return _budget.groups(size, owner)
 
 
 def _group(
@@ -141,25 +173,52 @@ def _group(
     n: int | list[int],
     f: vs.VideoFrame | list[vs.VideoFrame],
 ) -> dict[str, Any]:
+    return _answer(name, lambda: callback(g, want, *_inputs(n, f)))
+
+
+def _resume(
+    name: str, work: Work, g: int, want: int, n: int | list[int], f: vs.VideoFrame | list[vs.VideoFrame]
+) -> dict[str, Any]:
+    return _answer(name, lambda: _proceed(name, work, _inputs(n, f)))
+
+
+def _inputs(n: int | list[int], f: vs.VideoFrame | list[vs.VideoFrame]) -> Inputs:
+    """VapourSynth's lists of one arrive as their element."""
+    return n if isinstance(n, list) else [n], f if isinstance(f, list) else [f]
+
+
+def _answer(name: str, step: Callable[[], Sequence[vs.VideoFrame] | Work | dict[str, Any]]) -> dict[str, Any]:
+    """What the plugin is told of a step towards a group's frames."""
     if _closing:
         return {"_error": f"{name}: Python is exiting"}
-    # A list of one arrives as its element.
-    numbers = n if isinstance(n, list) else [n]
-    frames = f if isinstance(f, list) else [f]
     try:
-        answer = callback(g, want, numbers, frames)
-        if isinstance(answer, Need):
-            # An empty list would be lost on its way to the plugin.
-            if not answer.frames:
-                raise ValueError("the callback needs frames but names none")
-            return {"need": list(answer.frames), "drop": list(answer.drop)}
-        made = list(answer)
+        made = step()
+        if isinstance(made, Generator):
+            made = _proceed(name, made)
+        if isinstance(made, dict):
+            return made
+        made = list(made)
         for frame in made:
             if not isinstance(frame, vs.VideoFrame):
                 raise TypeError(f"the callback made a {type(frame).__name__}; a VideoFrame is wanted")
         return {"val": made}
     except Exception as error:
         return {"_error": describe(name, error)}
+
+
+def _proceed(name: str, work: Work, inputs: Inputs | None = None) -> Sequence[vs.VideoFrame] | dict[str, Any]:
+    """Let a group go on with the frames that it has now: the frames that it makes, or what it needs.
+
+    The plugin keeps what comes with the need as long as the request lives, and calls it in place of the callback.
+    """
+    try:
+        need = next(work) if inputs is None else work.send(inputs)
+    except StopIteration as end:
+        made: Sequence[vs.VideoFrame] = end.value
+        return made
+    if not need.frames:  # an empty list would be lost on its way to the plugin
+        raise ValueError("the callback needs frames but names none")
+    return {"need": list(need.frames), "drop": list(need.drop), "then": partial(_resume, name, work)}
 
 
 def route(
@@ -213,6 +272,17 @@ def finite(clip: vs.VideoNode, prop: str) -> vs.VideoNode:
     return node
 
 
+def lean(clip: vs.VideoNode) -> vs.VideoNode:
+    """The clip, whose node keeps no record of frames that have left its cache.
+
+    VapourSynth notes thousands of them, to learn whether a larger cache would pay. Such a note is small and lives
+    long, and lies in the heap between frames that come and go: glibc before 2.38 cannot put another frame of the same
+    size into the hole beside it, and a film takes more and more memory. The plugin's own nodes keep none either.
+    """
+    clip.std.SetVideoCache(maxhistory=0)
+    return clip
+
+
 def register(name: str, signature: str) -> None:
     """Make ``core.vs_sr.<name>`` in the current core; calls of it come to :func:`dispatch`.
 
@@ -220,17 +290,32 @@ def register(name: str, signature: str) -> None:
     it is.
 
     Raises:
-        ArgumentError: VapourSynth does not accept the name or the signature.
+        ArgumentError: VapourSynth does not accept the name or the signature, or this core has the name with
+            another signature.
     """
     if not _SIGNATURE.fullmatch(signature):
         raise ArgumentError(
             f"the signature '{signature}' of '{name}' is not VapourSynth's; it reads like "
             '"clip:vnode;scale:int:opt;", with the types int, float, data, vnode, anode, vframe, aframe, func'
         )
-    plugin = vs.core.vs_sr
-    if any(function.name == name for function in plugin.functions()):
+    if has(name, signature):
         return
     try:
-        plugin.XRegister(name=name, args=signature)
+        vs.core.vs_sr.XRegister(name=name, args=signature)
     except vs.Error as error:
         raise ArgumentError(str(error)) from None
+
+
+def has(name: str, signature: str) -> bool:
+    """Whether the current core has ``core.vs_sr.<name>``, with this signature.
+
+    Raises:
+        ArgumentError: with another one.
+    """
+    found = next((function for function in vs.core.vs_sr.functions() if function.name == name), None)
+    if found is not None and found.signature.rstrip(";") != signature.rstrip(";"):
+        raise ArgumentError(
+            f"core.vs_sr.{name} exists in this core with the arguments of another kind of model, and VapourSynth "
+            "cannot change them; give the model another name, or start the host again"
+        )
+    return found is not None

@@ -40,7 +40,7 @@ def mark(name: str, clip: vs.VideoNode, threshold: float = scenes.THRESHOLD) -> 
         before=scenes.REACH,
         after=scenes.REACH,
     )
-    return cast("vs.VideoNode", clip.std.CopyFrameProps(tags, props=[scenes.PREVIOUS, scenes.NEXT]))
+    return _bridge.lean(clip.std.CopyFrameProps(tags, props=[scenes.PREVIOUS, scenes.NEXT]))
 
 
 def _small(clip: vs.VideoNode) -> vs.VideoNode:
@@ -49,12 +49,12 @@ def _small(clip: vs.VideoNode) -> vs.VideoNode:
     Without the tags of colour and fields nothing can contradict the format; a cut is one in any matrix.
     """
     rgb = cast("vs.VideoFormat", clip.format).color_family == vs.RGB
-    plain = clip.std.RemoveFrameProps()
+    plain = _bridge.lean(clip.std.RemoveFrameProps())
     luma = plain if rgb else plain.std.ShufflePlanes(0, vs.GRAY)
     matrix = {"matrix": color.Matrix.ST170_M} if rgb else {}
     # reduced in its own format first, which is twice as quick
     small = luma.resize.Bilinear(scenes.WIDTH, scenes.HEIGHT).resize.Point(format=vs.GRAYS, **matrix)
-    return cast("vs.VideoNode", small.std.CopyFrameProps(clip, props=[scenes.PREVIOUS, scenes.NEXT]))
+    return _bridge.lean(small.std.CopyFrameProps(clip, props=[scenes.PREVIOUS, scenes.NEXT]))
 
 
 class _Detector:

@@ -109,7 +109,7 @@ def _streams(name: str, taken: vs.VideoNode, job: Job) -> vs.VideoNode:
             after=around or grid.share + grid.lookahead,
         )
         streams.append(made)
-    return streams[0] if count == 1 else vs.core.std.Interleave(streams, modify_duration=False)
+    return streams[0] if count == 1 else _bridge.lean(vs.core.std.Interleave(streams, modify_duration=False))
 
 
 def _grid(job: Job, length: int) -> Grid:

@@ -243,9 +243,10 @@ def _with_chroma(luma: vs.VideoNode, source: vs.VideoNode, tags: color.Tags) -> 
         chroma = _as_yuv(bare, tags).resize.Bicubic(luma.width, luma.height, **_CUBIC)
     else:
         kept = vs.core.query_video_format(vs.YUV, vs.FLOAT, 32, format.subsampling_w, format.subsampling_h)
-        told = tags.arguments("_in")
-        chroma = bare.resize.Bicubic(luma.width, luma.height, format=kept.id, **told, **_CUBIC)
-    return cast("vs.VideoNode", vs.core.std.ShufflePlanes([luma, chroma, chroma], [0, 1, 2], vs.YUV))
+        described = tags.arguments("_in")
+        chroma = bare.resize.Bicubic(luma.width, luma.height, format=kept.id, **described, **_CUBIC)
+    parts = [_bridge.lean(luma), _bridge.lean(chroma)]
+    return cast("vs.VideoNode", vs.core.std.ShufflePlanes([*parts, parts[1]], [0, 1, 2], vs.YUV))
 
 
 def _check_progressive(properties: Mapping[str, int]) -> None:

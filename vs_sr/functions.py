@@ -8,6 +8,8 @@ It takes the names that other filters have for arguments as well (``device_index
 from __future__ import annotations
 
 import inspect
+import os
+import sys
 import textwrap
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -128,11 +130,22 @@ def _item(name: str, text: str) -> list[str]:
 def register(model: Model) -> None:
     """Make ``core.vs_sr.<model.name>`` in the current core, for a model that no installed package declares.
 
-    Again with the same model, it does nothing in a core that has it, and adds it to a new one.
+    A file that is loaded again (previewers do that with scripts) may register its models again: filters that are
+    made from then on are of the newer one. In a core that has the filter already, the model's kind must be what it
+    was, as the filter's arguments follow from that.
 
     Raises:
-        PluginError: another model has this name.
-        ArgumentError: the name is not a legal one.
+        PluginError: a model from elsewhere has this name.
+        ArgumentError: the name is not a legal one, or this core has the filter with other arguments.
     """
-    registry.add(model)
-    _bridge.register(model.name, arguments.signature(model.kind))
+    file, signature = _file(sys._getframe(1).f_globals), arguments.signature(model.kind)
+    registry.check(model, file)
+    _bridge.has(model.name, signature)  # before anything changes
+    registry.add(model, file)
+    _bridge.register(model.name, signature)
+
+
+def _file(module: Mapping[str, Any]) -> str:
+    """The file of a module's variables; its name where it has no file, as in a notebook or after ``-c``."""
+    file = module.get("__file__")
+    return os.path.abspath(file) if file else str(module.get("__name__"))  # noqa: PTH100 - not to follow links

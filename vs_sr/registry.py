@@ -70,15 +70,40 @@ def failures() -> dict[str, str]:
     return dict(_failures)
 
 
-def add(model: Model) -> None:
+def add(model: Model, file: str) -> None:
     """Add a model that no package declares. The same model a second time changes nothing.
 
+    One that the same file has registered before gives way: previewers load a script again and again in one process.
+    Filters that were made of it go on with it.
+
+    Args:
+        model: to be found by its name from now on.
+        file: that registers it.
+
     Raises:
-        PluginError: another model has its name.
+        PluginError: see :func:`check`.
     """
     with _lock:
-        if _models.get(model.name) != model:
-            _enter("model", _models, [model], "a call of register()")
+        check(model, file)
+        if _models.get(model.name) == model:
+            return
+        _models[model.name] = model
+        _origin["model", model.name] = _call(file)
+
+
+def check(model: Model, file: str) -> None:
+    """Refuse a model for :func:`add`.
+
+    Raises:
+        PluginError: a model of another file, of a package or of vs_sr has its name.
+    """
+    with _lock:
+        if _models.get(model.name) != model and _origin.get(("model", model.name)) != _call(file):
+            _refuse("model", _models, model.name, _call(file))
+
+
+def _call(file: str) -> str:
+    return f"a call of register() in {file}"
 
 
 def _declared(kind: str) -> dict[str, str]:
@@ -139,11 +164,16 @@ def _load(kind: str, target: str) -> None:
 
 
 def _enter(kind: str, known: Any, items: Any, origin: str) -> None:
-    items, declared = list(items), _declared(kind)
+    items = list(items)
     for item in items:
-        owner = _origin.get((kind, item.name)) or declared.get(item.name, origin)
-        if item.name in known or owner != origin:
-            raise PluginError(f"{kind} {item.name!r} of {origin} is provided by {owner} already")
+        _refuse(kind, known, item.name, origin)
     for item in items:
         known[item.name] = item
         _origin[kind, item.name] = origin
+
+
+def _refuse(kind: str, known: Any, name: str, origin: str) -> None:
+    """Refuse a name that something else provides."""
+    owner = _origin.get((kind, name)) or _declared(kind).get(name, origin)
+    if name in known or owner != origin:
+        raise PluginError(f"{kind} {name!r} of {origin} is provided by {owner} already")

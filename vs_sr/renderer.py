@@ -11,17 +11,19 @@ from vs_sr import files, frames, scenes, session, tiles
 from vs_sr.errors import ArgumentError
 from vs_sr.scheduler import Held, Layout, Recurrent, Single, Sliding, State, compare
 from vs_sr.weights import store
-from vs_sr.windows import Need
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
     import vapoursynth as vs
+    from torch import Tensor
 
     from vs_sr.arguments import Arguments
-    from vs_sr.scheduler import Kept, Scheduler
+    from vs_sr.scheduler import Kept, Scheduler, Work
     from vs_sr.scheduler.checkpoints import States
     from vs_sr.spec import Model, Variant
     from vs_sr.weights.store import Source
-    from vs_sr.windows import Grid
+    from vs_sr.windows import Grid, Need
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,20 +60,30 @@ class Renderer:
 
     def __call__(
         self, group: int, want: int, numbers: list[int], inputs: list[vs.VideoFrame]
-    ) -> list[vs.VideoFrame] | Need:
+    ) -> Generator[Need, tuple[list[int], list[vs.VideoFrame]], list[vs.VideoFrame]]:
         """See :data:`vs_sr._bridge.Callback`."""
         held = dict(zip(numbers, inputs, strict=True))
-        tags = {number: scenes.read(frame.props) for number, frame in held.items()}
-        made = self.scheduler().render(
-            group,
-            Held(
-                numbers=frozenset(held),
-                cuts=frozenset(scenes.cuts(tags) if self._job.cuts else ()),
-                picture=cache(lambda number: frames.upload(held[number])),
-            ),
-        )
-        if isinstance(made, Need):
-            return made
+        picture = cache(lambda number: frames.upload(held[number]))
+        work: Work[Mapping[int, Tensor]] | None = None
+        while True:
+            tags = {number: scenes.read(frame.props) for number, frame in held.items()}
+            cuts = frozenset(scenes.cuts(tags) if self._job.cuts else ())
+            known = Held(numbers=frozenset(held), cuts=cuts, picture=picture)
+            try:
+                if work is None:
+                    work = self.scheduler().render(group, known)
+                    need = next(work)
+                else:
+                    need = work.send(known)
+            except StopIteration as end:
+                made = end.value
+                break
+            # while it waits, a request holds no frame twice: VapourSynth has them
+            held.clear()
+            inputs.clear()
+            picture.cache_clear()
+            numbers, inputs = yield need
+            held.update(zip(numbers, inputs, strict=True))
         wanted = self.grid.outputs(group)[:want]
         outputs = frames.download([made[number] for number in wanted])
         for output, number in zip(outputs, wanted, strict=True):
@@ -90,7 +102,7 @@ class Renderer:
         job = self._job
         device = session.choose_device(job.options.device_id)
         plan = session.Plan(
-            model=job.model.name,
+            model=job.model,
             variant=job.variant,
             source=job.source,
             device=device,

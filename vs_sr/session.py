@@ -40,7 +40,8 @@ _told: set[str] = set()
 class Plan:
     """Everything that decides what a network computes, and where. Equal plans share a session."""
 
-    model: str
+    model: Model
+    """Itself, not its name: a script that is loaded again may have registered another one under that since."""
     variant: Variant
     source: Source | None
     device: str
@@ -51,7 +52,7 @@ class Plan:
     """Sessions of different streams run side by side, each with a network and a thread of its own."""
 
     def __hash__(self) -> int:
-        return hash((self.model, self.source, self.device, self.precision, self.backend, self.stream))
+        return hash((self.model.name, self.source, self.device, self.precision, self.backend, self.stream))
 
 
 def choose_device(device_id: int | None) -> str:
@@ -191,7 +192,7 @@ class Session:
             OutOfMemoryError: the device has no memory for it.
             FrameError: the result is not finite.
         """
-        image = registry.model(self.plan.model).kind == "image"
+        image = self.plan.model.kind == "image"
 
         def whole(network: Any) -> Tensor:
             batch = frames.to(self.plan.device)
@@ -212,7 +213,7 @@ class Session:
             torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
         ):
             if self._network is None:
-                self._network = self._load(registry.model(self.plan.model))
+                self._network = self._load(self.plan.model)
             try:
                 return function(self._network)
             except NotFiniteError as error:

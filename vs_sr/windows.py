@@ -10,6 +10,7 @@ of a window begins at the end of the frames that the window looks at. Pure integ
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,7 +27,7 @@ names that BasicSR uses."""
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """An answer in place of frames: "ask me again when I have these input frames as well"."""
+    """An answer in place of frames: "go on when I have these input frames as well"."""
 
     frames: Sequence[int]
     """Numbers of input frames, at least one, none held yet. They come behind the others, in this order."""
@@ -152,6 +153,37 @@ def passes(grid: Grid, group: int, cuts: Collection[int]) -> bool:
     """Whether no cut lies inside a window or at its beginning, so that its end depends on the window before."""
     owned = grid.owned(group)
     return not any(i in cuts for i in range(owned.start - 1, owned.stop - 1))
+
+
+class Numbers:
+    """A set of integers that grows, kept as the runs that they form: a film's windows are few runs."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []  # of the runs, ascending
+        self._stops: list[int] = []
+
+    def add(self, number: int) -> None:
+        """Take a number in."""
+        at = bisect_right(self._starts, number)
+        if at and number < self._stops[at - 1]:
+            return
+        before = at > 0 and self._stops[at - 1] == number
+        after = at < len(self._starts) and self._starts[at] == number + 1
+        if before and after:
+            self._stops[at - 1] = self._stops.pop(at)
+            del self._starts[at]
+        elif before:
+            self._stops[at - 1] = number + 1
+        elif after:
+            self._starts[at] = number
+        else:
+            self._starts.insert(at, number)
+            self._stops.insert(at, number + 1)
+
+    def first(self, number: int) -> int | None:
+        """Where the run of numbers begins that ``number`` is in; None: it is in none."""
+        at = bisect_right(self._starts, number) - 1
+        return self._starts[at] if at >= 0 and number < self._stops[at] else None
 
 
 def shortest(size: int, ends: Ends) -> int:

@@ -79,7 +79,7 @@ def test_a_film_through_vspipe(versus: Callable[..., float]) -> None:
     model = registry.model("ZoomingSlowMo")
     source = store.shipped(model.weights or "")
     plan = session.Plan(
-        model=model.name,
+        model=model,
         variant=store.recognise(model, source).variant,
         source=source,
         device="cpu",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vs_sr.scheduler import Held, Layout, Recurrent, Sliding
-from vs_sr.windows import ENDS, Grid, Need, neighbours, shortest
+from vs_sr.session import OutOfMemoryError
+from vs_sr.windows import ENDS, Grid, neighbours, shortest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from vs_sr.scheduler import Work
     from vs_sr.windows import Ends
 
 
@@ -33,32 +36,53 @@ class Requests:
     def __init__(self, clip: Clip, made: Recurrent) -> None:
         self.clip, self.made, self.grid = clip, made, made.grid
         self.held: dict[int, set[int]] = {}
-        self.most = 0
+        self.work: dict[int, Work[Mapping[int, torch.Tensor]]] = {}
+        self.most = self.calls = 0
+        self.width = 2
 
     def ask(self, group: int) -> dict[int, torch.Tensor] | None:
         """The next call for a group; None: its frames are on the way again."""
         held = self.held.setdefault(group, set(self.grid.seen(group)))
         self.most = max(self.most, len(held) - len(self.grid.seen(group)))
-        answer = self.made.render(group, self._frames(held))
-        if isinstance(answer, Need):
-            assert answer.frames, "nothing is needed"
-            assert not held.intersection(answer.frames), "held already"
-            assert not set(answer.drop) & set(self.grid.seen(group)), "the group's own"
-            assert held.issuperset(answer.drop), "not held"
-            held.difference_update(answer.drop)
-            held.update(answer.frames)
-            return None
-        del self.held[group]
-        return dict(answer)
+        self.calls += 1
+        frames, valid = self._frames(held)
+        try:
+            if group in self.work:
+                need = self.work[group].send(frames)
+            else:
+                self.work[group] = self.made.render(group, frames)
+                need = next(self.work[group])
+        except StopIteration as end:
+            self.give_up(group)
+            return dict(end.value)
+        finally:
+            valid.clear()
+        assert need.frames, "nothing is needed"
+        assert not held.intersection(need.frames), "held already"
+        assert not set(need.drop) & set(self.grid.seen(group)), "the group's own"
+        assert held.issuperset(need.drop), "not held"
+        held.difference_update(need.drop)
+        held.update(need.frames)
+        return None
+
+    def give_up(self, group: int) -> None:
+        """The request is gone: it is done, or a frame could not be had."""
+        del self.held[group], self.work[group]
 
     def fetch(self, group: int) -> dict[int, torch.Tensor]:
         while (answer := self.ask(group)) is None:
             pass
         return answer
 
-    def _frames(self, held: set[int]) -> Held:
+    def _frames(self, held: set[int]) -> tuple[Held, set[int]]:
         cuts = {i for i in self.clip.cuts if i in held or i + 1 in held}
-        return Held(frozenset(held), frozenset(cuts), lambda n: torch.full((3, 1, 2), float(n)))
+        valid = set(held)
+
+        def picture(number: int) -> torch.Tensor:
+            assert number in valid, "the frame has been given back"
+            return torch.full((3, 1, self.width), float(number))
+
+        return Held(frozenset(held), frozenset(cuts), picture), valid
 
     def interleaved(self, groups: Iterable[int], width: int, seed: int) -> dict[int, torch.Tensor]:
         """Up to ``width`` groups on the way at the same time, served in any order."""
@@ -167,25 +191,135 @@ def test_checkpoints_keep_to_their_memory(memory: int) -> None:
         check(clip, requests.fetch(group))
 
 
-def test_a_window_that_never_comes_back_is_forgotten() -> None:
+def test_a_request_that_never_comes_back_leaves_nothing() -> None:
+    """What it has achieved lives in it alone."""
     clip = Clip(frames=3001, carry=True)
     made = scheduler(clip)
     requests = Requests(clip, made)
+    gone = []
     for group in range(999, 500, -1):
         assert requests.ask(group) is None
-    assert len(made._rebuilds) <= 16
+        gone.append(weakref.ref(requests.work[group]))
+        requests.give_up(group)
+    assert not any(work() for work in gone)
     check(clip, requests.fetch(700))
 
 
-def test_a_rebuild_that_is_not_needed_any_more_is_forgotten() -> None:
+def test_a_rebuild_that_is_not_needed_any_more_is_given_up() -> None:
     """Its state became known meanwhile, by another window's rebuild."""
     clip = Clip(frames=301, carry=True)
-    made = scheduler(clip)
-    requests = Requests(clip, made)
+    network = Recurrence()
+    requests = Requests(clip, scheduler(clip, network))
     assert requests.ask(5) is None
     check(clip, requests.fetch(6))
+    before = len(network.calls["forward"])
     check(clip, requests.fetch(5))
-    assert not made._rebuilds
+    assert len(network.calls["forward"]) - before == 6, "its own window's"
+
+
+def _in_turn(flying: list[int], last: int, _: random.Random) -> int:
+    return flying[(last + 1) % len(flying)]
+
+
+def _newest_first(flying: list[int], *_: Any) -> int:
+    return flying[-1]
+
+
+def _any(flying: list[int], _: int, choose: random.Random) -> int:
+    return choose.choice(flying)
+
+
+@pytest.mark.parametrize("serve", [_in_turn, _newest_first, _any])
+@pytest.mark.parametrize("count", [9, 17, 32])
+@pytest.mark.parametrize("memory", [1, 1 << 20])
+def test_many_seeks_at_once_do_what_the_longest_does_alone(serve: Callable[..., int], count: int, memory: int) -> None:
+    """Whoever is served when: none takes another's progress away, and each step is taken once."""
+    clip = Clip(frames=301, carry=True)
+    for seed in range(2):
+        choose = random.Random(seed)
+        network = Recurrence()
+        requests = Requests(clip, scheduler(clip, network, memory=memory, every=8))
+        flying, last, made = choose.sample(range(40, 100), count), -1, {}
+        furthest, own = max(flying), 6 * count
+        while flying:
+            group = serve(flying, last, choose)
+            last = flying.index(group)
+            answer = requests.ask(group)
+            if answer is not None:
+                flying.remove(group)
+                made |= answer
+        check(clip, made)
+        steps = len(network.calls["forward"])
+        if memory == 1:  # one state is kept beside those that the requests hold
+            assert steps <= count * (6 * furthest + 6)
+        else:
+            assert steps <= 6 * furthest + own + count * 6 * 8, "each at most the way from a checkpoint again"
+        # there and back, two windows a time, and now and then in vain
+        assert requests.calls <= count * (2 * furthest + 2)
+        if serve is _any and count == 32 and memory > 1:
+            assert requests.calls <= 6 * furthest, "a window without a cut is looked at by one"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    clip=clips,
+    order=st.randoms(use_true_random=False),
+    width=st.integers(7, 32),
+    memory=st.sampled_from([1, 200, 1 << 20]),
+    failing=st.integers(0, 3),
+)
+def test_up_to_32_on_the_way_give_the_same_where_some_fail(
+    clip: Clip, order: random.Random, width: int, memory: int, failing: int
+) -> None:
+    """As VapourSynth has them: a request may end at any of its calls, and the others' frames are what they are."""
+    requests = Requests(clip, scheduler(clip, memory=memory))
+    waiting = list(range(requests.grid.groups)) * 2
+    order.shuffle(waiting)
+    flying: list[int] = []
+    made: dict[int, torch.Tensor] = {}
+    while waiting or flying:
+        while waiting and len(flying) < width:
+            group = waiting.pop()
+            if group not in flying:  # VapourSynth has one request a group
+                flying.append(group)
+        group = order.choice(flying)
+        answer = requests.ask(group)
+        if answer is not None:
+            flying.remove(group)
+            made |= answer
+        elif failing and order.random() < 0.2:
+            requests.give_up(group)
+            failing -= 1
+            flying.remove(group)
+            waiting.append(group)
+    assert sorted(made) == list(range(clip.multi * clip.frames))
+    check(clip, made)
+
+
+def test_smaller_tiles_for_one_request_start_the_others_again() -> None:
+    """Memory runs out while others wait for frames: their states are of the old tiles."""
+
+    class Small(Recurrence):
+        def reconstruct(self, position: Any, past: torch.Tensor, future: torch.Tensor) -> torch.Tensor:
+            if position.picture.shape[-1] > 128:
+                raise OutOfMemoryError("no room")
+            return super().reconstruct(position, past, future)
+
+    clip = Clip(frames=61, carry=True)
+    network = Small()
+    session: Any = Session(network)
+    layout = Layout(size=(256, 1), scale=1, halo=0)
+    made = Recurrent(grid(clip), session, layout, every=3, memory=1 << 20)
+    requests = Requests(clip, made)
+    requests.width = 256
+    assert requests.ask(17) is None  # on its way back
+    while not network.calls["forward"]:
+        assert requests.ask(12) is None
+    found = requests.fetch(0)
+    assert len(made.tiles) > 1
+    for group in (12, 17):
+        found |= requests.fetch(group)
+    check(clip, found)
 
 
 # Windows around a frame
@@ -208,14 +342,21 @@ class Neighbours:
 def around(group: int, frames: int, cuts: set[int], size: int, ends: Ends, both: bool, made: Sliding) -> list[int]:
     """What a frame is made of, its frames fetched as they are asked for."""
     held = set(range(max(0, group - size // 2), min(frames, group + size // 2 + 1)))
+    work = None
     while True:
         told = {i for i in cuts if i in held or (both and i + 1 in held)}
-        answer = made.render(group, Held(frozenset(held), frozenset(told), lambda n: torch.full((3, 1, 2), float(n))))
-        if not isinstance(answer, Need):
-            return [int(number) for number in answer[group][:, 0, 0]]
-        assert answer.frames
-        assert not held.intersection(answer.frames)
-        held.update(answer.frames)
+        frames = Held(frozenset(held), frozenset(told), lambda n: torch.full((3, 1, 2), float(n)))
+        try:
+            if work is None:
+                work = made.render(group, frames)
+                need = next(work)
+            else:
+                need = work.send(frames)
+        except StopIteration as end:
+            return [int(number) for number in end.value[group][:, 0, 0]]
+        assert need.frames
+        assert not held.intersection(need.frames)
+        held.update(need.frames)
 
 
 @settings(max_examples=200, deadline=None)

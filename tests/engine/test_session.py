@@ -13,7 +13,7 @@ import torch
 import vapoursynth as vs
 from helpers import networks
 
-from vs_sr import session
+from vs_sr import registry, session
 from vs_sr.errors import DeviceError
 from vs_sr.models import zooming_slow_mo
 from vs_sr.weights import store
@@ -23,7 +23,7 @@ def plan(**changes: object) -> session.Plan:
     shapes = {key: tuple(value.shape) for key, value in networks.tiny().state_dict().items()}
     variant = zooming_slow_mo.detect(shapes, {"base": "bicubic"})
     values = {
-        "model": "ZoomingSlowMo",
+        "model": registry.model("ZoomingSlowMo"),
         "variant": variant,
         "source": store.given(networks.tiny_weights()),
         "device": "cpu",

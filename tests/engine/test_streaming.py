@@ -82,6 +82,19 @@ def test_every_order(mode: dict[str, Any], cuts: tuple[int, ...], count: int, th
         assert found == {n: clip.expected(n) for n in range(node.num_frames)}, (order, length)
 
 
+@pytest.mark.parametrize("count", [1, 16])
+def test_32_seeks_at_once_take_each_step_once(count: int, threads: Callable[[int], None]) -> None:
+    """All look back over the same windows to the clip's beginning, and all go forward over them."""
+    threads(count)
+    clip = Clip(frames=301, carry=True)
+    node = run(clip)
+    groups = [99 - 2 * i for i in range(32)]
+    futures = {6 * group: node.get_frame_async(6 * group) for group in groups}
+    assert {n: triple(future.result(60)) for n, future in futures.items()} == {n: clip.expected(n) for n in futures}
+    steps = len(made[-1].calls["forward"])
+    assert steps <= 6 * 100 + 6 * 32 + 32 * 6 * 8, "at most the way from a checkpoint more, each"
+
+
 @pytest.mark.parametrize("carry", [False, True])
 def test_a_clip_of_unknown_length(carry: bool) -> None:
     """Players hand over nearly 2**31 frames. A frame far out needs its segment alone."""

@@ -23,7 +23,7 @@ from vs_sr.cli import evaluate
 from vs_sr.evaluation import drift, measure, metrics, protocols, upscalers
 from vs_sr.evaluation.drift import Age, Drift, Mode, Row
 from vs_sr.evaluation.sharing import SharedSession
-from vs_sr.scheduler import Held, Layout, Recurrent
+from vs_sr.scheduler import Held, Layout, Recurrent, finish
 from vs_sr.windows import Grid
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def test_the_cost_is_the_steps_that_are_taken(mode: Mode) -> None:
     scheduler = Recurrent(mode.on(PLAIN), made, Layout(size=(2, 1), scale=1), every=3, memory=1 << 20)
     held = Held(frozenset(range(10)), frozenset(), lambda n: torch.full((3, 1, 2), float(n)))
     for group in range(PLAIN.groups):
-        scheduler.render(group, held)
+        finish(scheduler.render(group, held))
     assert drift.cost(mode.on(PLAIN)) == network.steps / 19
 
 
@@ -184,9 +184,7 @@ def test_the_curve() -> None:
 
 def tiny_session() -> session.Session:
     model, variant, source = upscalers.find(None, str(tiny_weights()))
-    plan = session.Plan(
-        model=model.name, variant=variant, source=source, device="cpu", precision="fp32", backend="eager"
-    )
+    plan = session.Plan(model=model, variant=variant, source=source, device="cpu", precision="fp32", backend="eager")
     return session.acquire(plan)
 
 
@@ -203,7 +201,7 @@ def test_shared_work_has_the_bits_of_work_done_alone() -> None:
     ]
     different = 0
     for group in range(PLAIN.groups):
-        made = [{mode: each[mode].render(group, held) for mode in wanted} for each in both]
+        made = [{mode: finish(each[mode].render(group, held)) for mode in wanted} for each in both]
         shared.forget()
         for mode in wanted:
             alone, together = made[0][mode], made[1][mode]
@@ -225,7 +223,7 @@ def test_nothing_is_computed_twice() -> None:
     ]
     for group in range(PLAIN.groups):
         for scheduler in schedulers:
-            scheduler.render(group, held)
+            finish(scheduler.render(group, held))
         shared.forget()
     assert sorted(network.calls["encode"]) == list(range(10))
     assert len(network.calls["between"]) == 9

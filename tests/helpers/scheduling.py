@@ -19,7 +19,7 @@ class Session:
 
     def __init__(self, network: Any) -> None:
         self.network = network
-        self.plan = SimpleNamespace(device="cpu", model="Recurrence")
+        self.plan = SimpleNamespace(device="cpu", model=SimpleNamespace(name="Recurrence", density=DENSITY))
 
     def call(self, function: Callable[[Any], Any]) -> Any:
         return function(self.network)

@@ -8,10 +8,21 @@ import vapoursynth as vs
 from helpers.support import numbered, pixel
 from helpers.toys import echo, frame_of, toy
 
-from vs_sr._bridge import Need
+from vs_sr._bridge import Need, Work
 from vs_sr.errors import FrameError
 
 core = vs.core
+
+
+def asks(need: Need) -> Callable[..., Work]:
+    """A callback that needs more frames, and makes none."""
+
+    def callback(*_: Any) -> Work:
+        yield need
+        return []
+
+    return callback
+
 
 ANSWERS: dict[str, tuple[Callable[..., Any], str]] = {
     "exception": (
@@ -42,22 +53,22 @@ ANSWERS: dict[str, tuple[Callable[..., Any], str]] = {
         "Toy: group 2: frame 0 of the callback's answer is 16x8 RGB24; 16x8 Gray16 is wanted",
     ),
     "need too high": (
-        lambda *_: Need([0, 12]),
+        asks(Need([0, 12])),
         "Toy: group 2: needs input frame 12; the clip has frames 0 to 11",
     ),
     "need negative": (
-        lambda *_: Need([-1]),
+        asks(Need([-1])),
         "Toy: group 2: needs input frame -1; the clip has frames 0 to 11",
     ),
-    "need held": (lambda *_: Need([7]), "Toy: group 2: needs input frame 7, which it holds already"),
-    "need twice": (lambda *_: Need([1, 1]), "Toy: group 2: needs input frame 1, which it holds already"),
-    "need none": (lambda *_: Need([]), "Toy: ValueError: the callback needs frames but names none"),
+    "need held": (asks(Need([7])), "Toy: group 2: needs input frame 7, which it holds already"),
+    "need twice": (asks(Need([1, 1])), "Toy: group 2: needs input frame 1, which it holds already"),
+    "need none": (asks(Need([])), "Toy: ValueError: the callback needs frames but names none"),
     "drop unknown": (
-        lambda *_: Need([0], drop=[1]),
+        asks(Need([0], drop=[1])),
         "Toy: group 2: drops input frame 1, which it does not hold",
     ),
     "drop own": (
-        lambda *_: Need([0], drop=[7]),
+        asks(Need([0], drop=[7])),
         "Toy: group 2: drops input frame 7, which is one of its own",
     ),
 }
@@ -86,7 +97,7 @@ def test_a_group_that_fails_fails_alone_and_says_why(fault: str, way: str) -> No
 
 
 def test_a_need_without_bounds_is_refused() -> None:
-    clip = toy(numbered(9000), lambda *_: Need(range(100, 4200)))
+    clip = toy(numbered(9000), asks(Need(range(100, 4200))))
     with pytest.raises(vs.Error) as caught:
         clip.get_frame(0)
     assert str(caught.value) == (
@@ -121,7 +132,7 @@ def test_an_input_that_fails_is_reported_as_it_is() -> None:
 
     def callback(g: int, want: int, numbers: list[int], frames: list[vs.VideoFrame]) -> Any:
         asked.append(g)
-        return Need([7]) if g == 0 and 7 not in numbers else make(g, want, numbers, frames)
+        return asks(Need([7]))() if g == 0 else make(g, want, numbers, frames)
 
     clip = toy(source.std.ModifyFrame(source, broken), callback)
     for n in (0, 13):

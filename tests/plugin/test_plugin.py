@@ -146,7 +146,9 @@ def test_scan_agrees_with_importlib() -> None:
 def test_late_registration() -> None:
     _bridge.register("LateOne", "clip:vnode;strength:float:opt;flags:int[]:opt:empty;")
     assert names()["LateOne"] == "clip:vnode;strength:float:opt;flags:int[]:opt:empty;"
-    _bridge.register("LateOne", "clip:vnode;any")
+    _bridge.register("LateOne", "clip:vnode;strength:float:opt;flags:int[]:opt:empty;")
+    with pytest.raises(ArgumentError, match=r"core.vs_sr.LateOne exists in this core with the arguments of another"):
+        _bridge.register("LateOne", "clip:vnode;any")  # which VapourSynth could not change
     assert names()["LateOne"] == "clip:vnode;strength:float:opt;flags:int[]:opt:empty;"
 
 

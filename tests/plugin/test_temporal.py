@@ -1,5 +1,6 @@
 """The plugin's node for groups of frames: its grid and its order of work."""
 
+import gc
 import random
 import threading
 import time
@@ -11,7 +12,7 @@ import vapoursynth as vs
 from helpers.support import numbered, pixel
 from helpers.toys import echo, frame_of, toy
 
-from vs_sr._bridge import Need
+from vs_sr._bridge import Need, Work
 
 core = vs.core
 
@@ -20,50 +21,46 @@ class Recurrence:
     """A callback with memory: every output depends on all inputs up to its own, in order.
 
     It remembers the state of the last group only. Any other it rebuilds from the start of the clip, for which
-    it needs the frames from there, in portions that it gives back.
+    it needs the frames from there, in portions that it gives back; how far it has come is its request's own.
     """
 
     def __init__(self, step: int, multi: int, delay: float = 0.0, portion: int = 7) -> None:
         self.step, self.multi, self.delay, self.portion = step, multi, delay, portion
         self.state = (0, 0)
-        self.rebuilding: dict[int, tuple[int, int]] = {}
         self.finished: list[int] = []
+        self.folded = 0
         self.busy = threading.Lock()
 
-    @staticmethod
-    def fold(state: int, value: int) -> int:
-        return (31 * state + value + 1) % 8191
+    def fold(self, state: int, value: int) -> int:
+        self.folded += 1
+        return folded(state, value)
 
-    @classmethod
-    def expected(cls, inputs: int, multi: int) -> list[int]:
-        outputs, state = [], 0
-        for n in range(inputs):
-            state = cls.fold(state, n)
-            outputs += [8 * state + k for k in range(multi)]
-        return outputs
+    def __call__(self, g: int, want: int, numbers: list[int], frames: list[vs.VideoFrame]) -> Work:
+        work = self.run(g, want, numbers, frames)
+        sent = None
+        while True:
+            assert self.busy.acquire(blocking=False), "two callbacks at once"
+            try:
+                need = work.send(sent)  # type: ignore[arg-type]
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            finally:
+                self.busy.release()
+            sent = yield need
 
-    def __call__(
-        self, g: int, want: int, numbers: list[int], frames: list[vs.VideoFrame]
-    ) -> list[vs.VideoFrame] | Need:
-        assert self.busy.acquire(blocking=False), "two callbacks at once"
-        try:
-            return self.run(g, want, dict(zip(numbers, map(pixel, frames), strict=True)))
-        finally:
-            self.busy.release()
-
-    def run(self, g: int, want: int, values: dict[int, int]) -> list[vs.VideoFrame] | Need:
+    def run(self, g: int, want: int, numbers: list[int], frames: list[vs.VideoFrame]) -> Work:
         first = g * self.step
-        if self.state[0] == first:
-            state = self.state[1]
-        else:
-            done, state = self.rebuilding.pop(g, (0, 0))
-            portion = [n for n in range(done, first) if n in values]
+        done, state = self.state if self.state[0] == first else (0, 0)
+        portion: list[int] = []
+        while done < first:
+            need = Need(range(done, min(done + self.portion, first)), drop=portion)
+            numbers, frames = yield need
+            values = dict(zip(numbers, map(pixel, frames), strict=True))
+            portion = list(need.frames)
             for n in portion:
                 state = self.fold(state, values[n])
             done += len(portion)
-            if done < first:
-                self.rebuilding[g] = (done, state)
-                return Need(range(done, min(done + self.portion, first)), drop=portion)
+        values = dict(zip(numbers, map(pixel, frames), strict=True))
         time.sleep(self.delay)
         made = []
         for n in range(first, first + want // self.multi):
@@ -72,6 +69,18 @@ class Recurrence:
         self.state = (first + want // self.multi, state)
         self.finished.append(g)
         return made
+
+
+def folded(state: int, value: int) -> int:
+    return (31 * state + value + 1) % 8191
+
+
+def expected(inputs: int, multi: int) -> list[int]:
+    outputs, state = [], 0
+    for n in range(inputs):
+        state = folded(state, n)
+        outputs += [8 * state + k for k in range(multi)]
+    return outputs
 
 
 @pytest.fixture
@@ -105,7 +114,7 @@ def test_state_does_not_depend_on_the_order_of_requests(
     else:
         futures = {n: clip.get_frame_async(n) for n in wanted}
         found = {n: pixel(future.result()) for n, future in futures.items()}
-    assert [found[n] for n in range(100)] == Recurrence.expected(50, 2)
+    assert [found[n] for n in range(100)] == expected(50, 2)
 
 
 @pytest.mark.parametrize("count", [1, 16])
@@ -123,21 +132,102 @@ def test_each_group_is_made_once_in_order(way: str, count: int, threads: Callabl
     else:
         pairs = [(clip.get_frame(n), clip.get_frame(n)) for n in range(120)]
         found = [pixel(a) for a, b in pairs if pixel(a) == pixel(b)]
-    assert found == Recurrence.expected(60, 2)
+    assert found == expected(60, 2)
     assert sorted(recurrence.finished) == list(range(20))
     if count == 1 or way == "one by one":
         assert recurrence.finished == list(range(20))
 
 
+@pytest.mark.parametrize("count", [1, 16])
+@pytest.mark.parametrize("seeks", [9, 17, 32])
+def test_seeks_at_once_keep_their_progress(seeks: int, count: int, threads: Callable[[int], None]) -> None:
+    """The callback remembers one state, so each seek is a rebuild of its own, and none is begun twice."""
+    threads(count)
+    recurrence = Recurrence(step=3, multi=2)
+    clip = toy(numbered(600), recurrence)
+    groups = random.Random(seeks).sample(range(100, 199), seeks)
+    found = {g: clip.get_frame_async(6 * g) for g in groups}
+    wanted = expected(600, 2)
+    assert {g: pixel(future.result()) for g, future in found.items()} == {g: wanted[6 * g] for g in groups}
+    assert recurrence.folded <= sum(3 * g + 3 for g in groups)
+
+
+class Counted:
+    """Requests that are on their way: of groups that need frames from far away, one after the other."""
+
+    def __init__(self, fault: str = "", steps: int = 5) -> None:
+        self.fault, self.steps = fault, steps
+        self.alive = self.begun = 0
+        self.lock = threading.Lock()
+
+    def __call__(self, g: int, want: int, numbers: list[int], frames: list[vs.VideoFrame]) -> Work:
+        with self.lock:
+            self.alive += 1
+            self.begun += 1
+        try:
+            for step in range(self.steps):
+                if step == 3 and g % 2 and self.fault == "raises":
+                    raise ValueError("no")
+                if step == 3 and g % 2 and self.fault == "asks for what it has":
+                    yield Need([numbers[0]])
+                yield Need([300 + self.steps * g + step])
+            return [frame_of(g)] * want
+        finally:
+            with self.lock:
+                self.alive -= 1
+
+
+@pytest.mark.parametrize("count", [1, 16])
+@pytest.mark.parametrize("fault", ["", "raises", "asks for what it has", "an input fails"])
+def test_what_a_request_has_achieved_ends_with_it(fault: str, count: int, threads: Callable[[int], None]) -> None:
+    """Whether it makes its frames, fails in the callback, in the plugin or in an input."""
+    threads(count)
+    source = numbered(600)
+    if fault == "an input fails":
+
+        def broken(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+            if n >= 300 and n % 10 == 8:
+                raise ValueError("no")
+            return f.copy()
+
+        source = source.std.ModifyFrame(source, broken)
+    counted = Counted(fault)
+    clip = toy(source, counted)
+    futures = {g: clip.get_frame_async(6 * g) for g in range(32)}
+    for g, future in futures.items():
+        if fault and g % 2:
+            with pytest.raises(vs.Error):
+                future.result()
+        else:
+            assert pixel(future.result()) == g
+    assert counted.begun == 32
+    del future, futures
+    gc.collect()
+    assert counted.alive == 0
+
+
+def test_a_script_that_ends_with_requests_on_their_way_leaves_none() -> None:
+    """The clip, and with it the filter's nodes, are given up while frames are asked for."""
+    counted = Counted()
+    clip = toy(numbered(600), counted)
+    futures = [clip.get_frame_async(6 * g) for g in range(32)]
+    del clip
+    for future in futures:
+        future.result().close()
+    del future, futures
+    gc.collect()
+    assert counted.alive == 0
+
+
 def test_two_filters_in_a_chain_read_backwards_make_each_group_once() -> None:
     inner, outer = Recurrence(3, 2, portion=400), Recurrence(4, 2, portion=400)
     clip = toy(toy(numbered(30), inner), outer, step=4)
-    first = Recurrence.expected(30, 2)
-    state, expected = 0, []
+    first = expected(30, 2)
+    state, wanted = 0, []
     for value in first:
-        state = Recurrence.fold(state, value)
-        expected += [8 * state, 8 * state + 1]
-    assert [pixel(clip.get_frame(n)) for n in reversed(range(120))] == expected[::-1]
+        state = folded(state, value)
+        wanted += [8 * state, 8 * state + 1]
+    assert [pixel(clip.get_frame(n)) for n in reversed(range(120))] == wanted[::-1]
     # In order inside the outer group, backwards from group to group: all of the outer ones, each once.
     assert outer.finished == list(reversed(range(15)))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vs_sr.windows import Grid, Run, passes, runs
+from vs_sr.windows import Grid, Numbers, Run, passes, runs
 
 
 def _grid(rate: tuple[int, int], **more: int) -> Grid:
@@ -126,3 +126,16 @@ def test_a_huge_clip_costs_nothing() -> None:
     grid = Grid(frames=2**31 - 1, window=4, multi=2)
     assert grid.group(2**31 - 2) == (2**31 - 2) // 6
     assert grid.inputs(grid.groups - 1).stop == 2**31 - 1
+
+
+@given(st.lists(st.integers(0, 30)))
+def test_a_set_of_numbers_knows_where_their_runs_begin(added: list[int]) -> None:
+    numbers = Numbers()
+    for number in added:
+        numbers.add(number)
+    for number in range(-1, 32):
+        first = number
+        while first - 1 in added:
+            first -= 1
+        assert numbers.first(number) == (first if number in added else None)
+    assert len(numbers._starts) == sum(number - 1 not in added for number in set(added)), "one entry a run"

@@ -10,7 +10,7 @@ from helpers.support import ROOT, python
 
 LAYERS = (
     ("errors", "files", "spec", "settings", "_names", "arguments"),
-    ("windows", "tiles", "scenes", "color"),
+    ("windows", "tiles", "scenes", "color", "budget"),
     ("hookspecs", "registry"),
     ("ops",),
     ("models",),
@@ -25,18 +25,9 @@ LAYERS = (
 """Bottom to top: a module imports from its own layer and from those before it."""
 
 POLICY = (
-    "windows",
-    "tiles",
-    "scenes",
-    "color",
-    "spec",
-    "errors",
-    "files",
-    "_names",
-    "arguments",
-    "hookspecs",
-    "registry",
-)
+    "windows", "tiles", "scenes", "color", "budget", "spec", "errors", "files", "_names", "arguments",
+    "hookspecs", "registry",
+)  # fmt: skip
 ARRAYS = {"scenes": {"numpy"}}
 """Policy on small arrays; numpy is imported where it is used, so that importing the package stays light."""
 EDGE = ("_bridge", "frames", "cuts", "renderer", "filters", "functions", "cli")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,6 @@ from vs_sr.errors import ArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 
 def package(folder: Path, name: str, entries: str, module: str) -> None:
@@ -152,10 +153,95 @@ def test_models_registered_by_a_script() -> None:
         "try: vs_sr.register(Model(name='ZoomingSlowMo', summary='', paper='', kind='image', build=build))\n"
         "except vs_sr.PluginError as error: assert 'provided by vs_sr.models.zooming_slow_mo already' in str(error)\n"
         "else: raise SystemExit('a built-in name was taken')\n"
-        "try: vs_sr.register(Model(name='Mine', summary='x', paper='', kind='image', build=build))\n"
-        "except vs_sr.PluginError as error: assert 'a call of register() already' in str(error)\n"
-        "else: raise SystemExit('a name was taken twice')\n"
     )
     done = vspipe(script, "-i")
     assert done.returncode == 0, done.stderr.decode()
     assert b"Width: 32" in done.stdout
+
+
+RELOADED = """
+import vapoursynth as vs, vs_sr
+def build(variant):
+    import torch
+    class Scaled(torch.nn.Module):
+        def forward(self, x):
+            return x * {factor}
+    return Scaled()
+vs_sr.register(vs_sr.Model(name="Mine", summary="", paper="", kind="{kind}", build=build,
+                           fixed=vs_sr.Variant(scale=1, channels=1)))
+clip = vs.core.vs_sr.Mine(vs.core.std.BlankClip(width=16, height=8, format=vs.RGBS, length=9, color=[1.0] * 3))
+"""
+
+LOADS = """
+import gc, sys, weakref
+import numpy as np
+text = sys.argv[1]
+def load(file, factor, kind="image"):
+    space = {"__name__": "__vapoursynth__", "__file__": file}
+    exec(compile(text.replace("{factor}", factor).replace("{kind}", kind), file, "exec"), space)
+    return space
+def value(space, n):
+    return float(np.asarray(space["clip"].get_frame(n)[0])[3, 3])
+"""
+
+
+def loads(code: str) -> str:
+    done = python(LOADS + code, RELOADED)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_script_that_is_loaded_again_takes_the_place_of_its_older_model() -> None:
+    """As in previewers. A filter goes on with the model that it was made of, also where its first frame comes later."""
+    code = """
+first, untouched = load("a.vpy", "0.25"), load("a.vpy", "0.375")
+print(value(first, 0))
+second = load("a.vpy", "0.5")
+print(value(second, 0), value(first, 1), value(untouched, 0), value(second, 2))
+print(value(load("a.vpy", "0.75"), 0))
+"""
+    assert loads(code) == "0.25\n0.5 0.25 0.375 0.5\n0.75\n"
+
+
+def test_the_older_model_goes_with_its_last_filter() -> None:
+    code = """
+from vs_sr import session
+first = load("a.vpy", "0.25")
+value(first, 0)
+gone = weakref.ref(first["build"])
+second = load("a.vpy", "0.5")
+value(second, 0)
+print(len(session._sessions))
+first.clear()
+gc.collect()
+print(len(session._sessions), gone())
+"""
+    assert loads(code) == "2\n1 None\n"
+
+
+def test_another_file_cannot_take_the_name() -> None:
+    code = """
+load("a.vpy", "0.25")
+for file in ("b.vpy", "folder/a.vpy"):
+    try: load(file, "0.5")
+    except Exception as error: print(type(error).__name__, error)
+"""
+    first, second = loads(code).splitlines()
+    folder = Path(tempfile.gettempdir())
+    assert first == (
+        f"PluginError model 'Mine' of a call of register() in {folder / 'b.vpy'} is provided by "
+        f"a call of register() in {folder / 'a.vpy'} already"
+    )
+    assert f"register() in {folder / 'folder' / 'a.vpy'} is provided" in second
+
+
+def test_a_model_that_became_another_kind_keeps_the_filter_as_it_is() -> None:
+    code = """
+first = load("a.vpy", "0.25")
+try: load("a.vpy", "0.5", "sequence")
+except Exception as error: print(error)
+print(value(first, 0), value(load("a.vpy", "0.5"), 0))
+"""
+    message, values = loads(code).splitlines()
+    assert message.startswith("core.vs_sr.Mine exists in this core with the arguments of another kind of model")
+    assert values == "0.25 0.5"

@@ -114,7 +114,7 @@ def _affordable(info: _video.Info) -> tuple[int, int]:
     source = store.shipped(model.weights or "")
     device = session.choose_device(None)
     plan = session.Plan(
-        model=model.name,
+        model=model,
         variant=store.recognise(model, source).variant,
         source=source,
         device=device,

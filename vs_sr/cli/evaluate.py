@@ -194,7 +194,7 @@ def _drift(options: argparse.Namespace) -> int:
     if multi not in model.multi:
         raise ArgumentError(f"{model.name} cannot do --multi {multi}; choices: {', '.join(map(str, model.multi))}")
     plan = session.Plan(
-        model=model.name,
+        model=model,
         variant=variant,
         source=source,
         device=session.choose_device(options.device_id),

@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
-from vs_sr import registry, windows
+from vs_sr import windows
 from vs_sr.errors import ArgumentError
 from vs_sr.evaluation import metrics, protocols
 from vs_sr.evaluation.bicubic import round_half_up
 from vs_sr.evaluation.sharing import SharedSession
-from vs_sr.scheduler import Held, Layout, Recurrent
+from vs_sr.scheduler import Held, Layout, Recurrent, finish
 from vs_sr.windows import Grid
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    from torch import Tensor
 
     from vs_sr.evaluation.measure import Tell
     from vs_sr.session import Session
@@ -275,7 +274,7 @@ def measure(
         for clip, frames in clips
         for way, step in (("forwards", 1), ("backwards", -1))
     ]
-    density = registry.model(session.plan.model).density
+    density = session.plan.model.density
     grids = [
         Grid(frames=-(-len(frames) // multi), window=window, multi=multi, density=density) for _, frames in runs
     ]  # fmt: skip
@@ -317,7 +316,7 @@ def _pictures(
     done = 0
     for group in range(grid.groups):
         for mode, scheduler in schedulers.items():
-            made = cast("Mapping[int, Tensor]", scheduler.render(group, held))  # all frames are held: nothing is needed
+            made = finish(scheduler.render(group, held))
             done += 1
             for output in grid.outputs(group):
                 if output < outputs(grid):

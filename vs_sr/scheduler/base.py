@@ -11,7 +11,7 @@ from vs_sr import tiles
 from vs_sr.session import OutOfMemoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("vs_sr")
 
+type Work[T] = Generator[Need, Held, T]
+"""A request on its way to a T. Where it needs more frames it says so, and goes on with all that are held by then;
+so what it has achieved is in its own variables, and ends with it wherever it ends."""
+
 
 @dataclass(frozen=True)
 class Held:
-    """The input frames that a call has at hand."""
+    """The input frames that a request has at hand, until it asks for others."""
 
     numbers: frozenset[int]
     cuts: frozenset[int]
@@ -68,7 +72,8 @@ class Layout:
 
 
 class Scheduler(ABC):
-    """Computes a clip group by group, in any order. To be called by one thread at a time."""
+    """Computes a clip group by group, in any order, many on their way at the same time. To be called by one thread
+    at a time."""
 
     def __init__(self, grid: Grid, session: Session, layout: Layout) -> None:
         self.grid = grid
@@ -76,12 +81,12 @@ class Scheduler(ABC):
         self.layout = layout
         self.tiles = layout.tiles()
 
-    def render(self, group: int, held: Held) -> Mapping[int, Tensor] | Need:
-        """The outputs of a group, or what is needed for them.
+    def render(self, group: int, held: Held) -> Work[Mapping[int, Tensor]]:
+        """The outputs of a group.
 
         Args:
             group: its number on the grid.
-            held: the frames that belong to it, and those that an earlier answer asked for.
+            held: the frames that belong to it, at least.
 
         Returns:
             Output frame to picture, (C, scale*H, scale*W) float32 on the host; an output that repeats another
@@ -91,13 +96,23 @@ class Scheduler(ABC):
             OutOfMemoryError: the device has no memory for it, in tiles neither.
         """
         while True:
+            layout = self.layout
+            work = self._render(group, held)
             try:
-                return self._render(group, held)
+                need = next(work)
+                while True:
+                    held = yield need
+                    if self.layout is not layout:  # smaller tiles since, for another request: begin again
+                        break
+                    need = work.send(held)
+            except StopIteration as end:
+                made: Mapping[int, Tensor] = end.value
+                return made
             except OutOfMemoryError as error:
                 self._divide(error)
 
     @abstractmethod
-    def _render(self, group: int, held: Held) -> Mapping[int, Tensor] | Need: ...
+    def _render(self, group: int, held: Held) -> Work[Mapping[int, Tensor]]: ...
 
     def _reset(self) -> None:  # noqa: B027 - not every kind keeps something
         """Forget everything that was computed with other tiles."""
@@ -113,7 +128,7 @@ class Scheduler(ABC):
         _log.warning(
             "%s: %s with %dx%d pixels at a time; trying tiles of %dx%d, with other last bits from here on. "
             "tilesize= pins a size that fits",
-            self.session.plan.model, error, width, height, *layout.tile,
+            self.session.plan.model.name, error, width, height, *layout.tile,
         )  # fmt: skip
         self.layout = layout
         self.tiles = layout.tiles()
@@ -129,6 +144,20 @@ class Scheduler(ABC):
             rows, columns = tile.rows.result(self.layout.scale), tile.columns.result(self.layout.scale)
             out[..., rows.target, columns.target] = part[..., rows.source, columns.source]
         return out
+
+
+def finish[T](work: Work[T]) -> T:
+    """The end of work that needs no frames beside those that it has.
+
+    Raises:
+        ValueError: it needs some.
+    """
+    try:
+        need = next(work)
+    except StopIteration as end:
+        made: T = end.value
+        return made
+    raise ValueError(f"frames {list(need.frames)} are needed, and not held")
 
 
 def crop(picture: Tensor, tile: Tile) -> Tensor:

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 type States = tuple[Carried | None, ...]
 """The forward state of every tile; None: zero."""
 
-_RECENT = 8
-"""States of this many windows are kept beside the checkpoints: as far as requests that are on their way at the
-same time lie apart."""
+_RECENT = 32
+"""States of this many windows are kept beside the checkpoints, as far as memory goes: requests that are on their way
+at the same time lie no further apart, where frames come in order."""
 
 
 class Checkpoints:

@@ -2,47 +2,36 @@
 
 In order it is carried. After a seek it is rebuilt from the nearest state that is known: a checkpoint, a cut, or
 the beginning of the segment. A rebuild runs the forward direction alone, no reconstruction, and asks for its
-frames in portions. Between two portions other windows may be served, and the next one may never come.
+frames in portions. Between two portions other windows may be served, and the next one may never come: how far a
+rebuild has come is in its request's own variables, and what others can use of it (the states that it passes, the
+windows without a cut) is shared, so that many seeks at once do together about what the longest does alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from vs_sr import windows
+from vs_sr.errors import FrameError
 from vs_sr.scheduler.base import Held, Layout, Scheduler
 from vs_sr.scheduler.checkpoints import Checkpoints
 from vs_sr.scheduler.stream import Stream
 from vs_sr.session import OutOfMemoryError
-from vs_sr.windows import Need
+from vs_sr.windows import Need, Numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
+    from vs_sr.scheduler.base import Work
     from vs_sr.scheduler.checkpoints import States
     from vs_sr.session import Session
     from vs_sr.windows import Grid
 
 _PORTION = 8
 """Input frames that a rebuild asks for at a time, roughly."""
-_REBUILDS = 16
-"""Rebuilds that are remembered while their frames are on the way, each with a state; one that is forgotten begins
-anew."""
-
-
-@dataclass
-class _Rebuild:
-    """How far the rebuild of a window's state has come."""
-
-    window: int
-    """Backwards: the next window to look for a beginning in. Forwards: the next one to step over."""
-    forwards: bool = False
-    states: States = ()
-    """Forwards: those before ``window``."""
 
 
 class Recurrent(Scheduler):
@@ -76,7 +65,8 @@ class Recurrent(Scheduler):
         self._given = given
         self._save = save
         self._saved = -1
-        self._rebuilds: dict[int, _Rebuild] = {}
+        self._passed = Numbers()
+        """Windows in which no cut is, as rebuilds have found."""
         self._portion = max(1, _PORTION // grid.step)
         self._streams = self._make_streams()
         self._zero: States = (None,) * len(self._streams)
@@ -92,14 +82,11 @@ class Recurrent(Scheduler):
             )
         self._given = None
         self._checkpoints.clear()
-        self._rebuilds.clear()
         self._streams = self._make_streams()
         self._zero = (None,) * len(self._streams)
 
-    def _render(self, group: int, held: Held) -> dict[int, Tensor] | Need:
-        before = self._before(group, held)
-        if isinstance(before, Need):
-            return before
+    def _render(self, group: int, held: Held) -> Work[dict[int, Tensor]]:
+        before, held = yield from self._before(group, held)
         runs = windows.runs(self.grid, group, held.cuts)
         border = self.grid.inputs(group).start + self.grid.step
         results = [
@@ -140,38 +127,46 @@ class Recurrent(Scheduler):
             return self._zero
         return self._checkpoints.get(window) if window in self._checkpoints else None
 
-    def _before(self, group: int, held: Held) -> States | Need:
-        rebuild = self._rebuilds.pop(group, None) or _Rebuild(group - 1)
+    def _before(self, group: int, held: Held) -> Work[tuple[States, Held]]:
+        """The states before a group, and the frames that are held by then."""
         known = self._known(group, held)
         if known is not None:
-            return known
-        self._rebuilds[group] = rebuild  # the last one in the order of eviction
-        for other in [*self._rebuilds][: len(self._rebuilds) - _REBUILDS]:
-            del self._rebuilds[other]
-        while not rebuild.forwards:
-            window = rebuild.window
-            known = self._known(window)
-            if known is None:
-                if not held.numbers.issuperset(self.grid.inputs(window)):
-                    return self._need(group, range(max(0, window + 1 - self._portion), window + 1), held)
-                if windows.passes(self.grid, window, held.cuts):
-                    rebuild.window -= 1
-                    continue
-            rebuild.forwards = True
-            rebuild.states = self._zero if known is None else known
-        while rebuild.window < group:
-            ahead = self._checkpoints.last(rebuild.window + 1, group)
-            if ahead is not None:  # another rebuild has been there meanwhile
-                rebuild.window, rebuild.states = ahead, self._checkpoints.get(ahead)
-                continue
-            window = rebuild.window
-            if not held.numbers.issuperset(self.grid.inputs(window)):
-                return self._need(group, range(window, min(group, window + self._portion)), held)
-            rebuild.states = self._advance(window, rebuild.states, held)
-            rebuild.window += 1
-            self._enter(rebuild.window, rebuild.states)
-        del self._rebuilds[group]
-        return rebuild.states
+            return known, held
+        window, states, held = yield from self._beginning(group, held)
+        while window < group:
+            ahead = self._checkpoints.last(window + 1, group)
+            if ahead is not None:  # another request has been there meanwhile
+                window, states = ahead, self._checkpoints.get(ahead)
+            elif held.numbers.issuperset(self.grid.inputs(window)):
+                states = self._advance(window, states, held)
+                window += 1
+                self._enter(window, states)
+            else:
+                held = yield self._need(group, range(window, min(group, window + self._portion)), held)
+        return states, held
+
+    def _beginning(self, group: int, held: Held) -> Work[tuple[int, States, Held]]:
+        """The last window before a group that the state can be rebuilt from, the states there, and what is held."""
+        window = group - 1
+        while (known := self._known(window)) is None:
+            if window < 0:
+                raise FrameError(
+                    f"output frame {self.grid.outputs(group).start} needs the state at the clip's beginning, and "
+                    "state_in= is of a later place; start there (vspipe --start), or give the state that the earlier "
+                    "clip ended with"
+                )
+            passed = self._passed.first(window)
+            if passed is not None:  # a rebuild has looked at these windows, which had states of their own since
+                ahead = self._checkpoints.last(passed, window)
+                window = passed - 1 if ahead is None else ahead
+            elif not held.numbers.issuperset(self.grid.inputs(window)):
+                held = yield self._need(group, range(max(0, window + 1 - self._portion), window + 1), held)
+            elif windows.passes(self.grid, window, held.cuts):
+                self._passed.add(window)
+                window -= 1
+            else:
+                return window, self._zero, held
+        return window, known, held
 
     def _need(self, group: int, wanted: range, held: Held) -> Need:
         """Ask for the inputs of some windows, and give back those that are held of others."""

@@ -13,6 +13,7 @@ from vs_sr.windows import Need
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vs_sr.scheduler.base import Work
     from vs_sr.session import Session
     from vs_sr.spec import WindowNetwork
     from vs_sr.tiles import Tile
@@ -39,17 +40,19 @@ class Sliding(Scheduler):
     def _reset(self) -> None:
         self._encoded.clear()
 
-    def _render(self, group: int, held: Held) -> dict[int, Tensor] | Need:
-        scene = self._scene(group, held)
-        ends = self.ends if len(scene) >= windows.shortest(self.size, self.ends) else "replicate"
-        window = windows.neighbours(group, scene, self.size, ends)
-        missing = sorted(set(window) - held.numbers)
-        if missing:  # with them, a cut may turn up: asked for anew, the window is then narrower
-            return Need(missing)
+    def _render(self, group: int, held: Held) -> Work[dict[int, Tensor]]:
+        while missing := sorted(set(window := self._window(group, held)) - held.numbers):
+            held = yield Need(missing)  # with them, a cut may turn up, and make the window narrower
         parts = [self.session.call(partial(self._part, group, tile, window, held)) for tile in self.tiles]
         near = range(group - self.size + 1, group + self.size)  # as far as a window can reach
         self._encoded = {key: value for key, value in self._encoded.items() if key[1] in near}
         return {group: self._assemble(parts)}
+
+    def _window(self, frame: int, held: Held) -> list[int]:
+        """The frames that ``frame`` is restored from, as far as is known by what is held."""
+        scene = self._scene(frame, held)
+        ends = self.ends if len(scene) >= windows.shortest(self.size, self.ends) else "replicate"
+        return windows.neighbours(frame, scene, self.size, ends)
 
     def _scene(self, frame: int, held: Held) -> range:
         """The frames around ``frame`` that no known cut separates from it."""

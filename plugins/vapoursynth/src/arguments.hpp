@@ -47,15 +47,18 @@ inline std::string data(const VSMap *map, const char *key, int index, const VSAP
                        static_cast<std::size_t>(vsapi->mapGetDataSize(map, key, index, nullptr)));
 }
 
-// A node with one input, whose frame n needs frames of it in any way.
+// A node with one input, of which it requests frames in the given pattern: VapourSynth caches what is asked for twice.
 inline NodeHandle newNode(const std::string &name, const VSVideoInfo &info, VSFilterGetFrame getFrame,
-                          VSFilterFree free, int mode, VSNode *source, void *instance, VSCore *core,
-                          const VSAPI *vsapi) {
-    const VSFilterDependency dependency{source, rpGeneral};
+                          VSFilterFree free, int mode, VSNode *source, VSRequestPattern pattern, void *instance,
+                          VSCore *core, const VSAPI *vsapi) {
+    const VSFilterDependency dependency{source, pattern};
     NodeHandle node = own(
         vsapi->createVideoFilter2(name.c_str(), &info, getFrame, free, mode, &dependency, 1, instance, core), vsapi);
     if (!node)
         throw Failure("VapourSynth could not create the node '" + name + "'");
+    // No record of frames that have left the cache: such notes lie in the heap between frames that come and go, and
+    // glibc before 2.38 cannot put another frame of the same size into the hole beside one. See `lean` in _bridge.py.
+    vsapi->setCacheOptions(node.get(), -1, -1, 0);
     return node;
 }
 

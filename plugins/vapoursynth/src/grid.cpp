@@ -7,7 +7,7 @@ namespace vssr {
 
 // All products are formed in 64 bits: num_frames may be close to INT_MAX.
 Grid::Grid(int inputs, int step, int multi, int share, int before, int after)
-    : inputs_(inputs), step_(step), multi_(multi), before_(before), after_(after) {
+    : inputs_(inputs), step_(step), multi_(multi), share_(share), before_(before), after_(after) {
     const std::int64_t shared = std::int64_t{inputs} - share;
     groups_ = static_cast<int>(std::max<std::int64_t>(1, (shared + step - 1) / step));
     outputs_ = static_cast<int>(

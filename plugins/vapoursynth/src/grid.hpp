@@ -39,11 +39,13 @@ public:
     Span owned(int g) const;
     // What the group asks for at first: `before` inputs more in front and `after` more behind, as far as they exist.
     Span window(int g) const;
+    // Whether groups look at each other's inputs.
+    bool overlaps() const { return share_ + before_ + after_ > 0; }
     // How many outputs group g makes.
     int wanted(int g) const;
 
 private:
-    int inputs_, step_, multi_, before_, after_;
+    int inputs_, step_, multi_, share_, before_, after_;
     int groups_, outputs_;
 };
 

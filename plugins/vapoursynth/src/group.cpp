@@ -13,10 +13,14 @@
 namespace vssr {
 namespace {
 
-// The input frames that a group has asked for, in that order; lives from arInitial to the group's last callback.
-using Held = std::vector<int>;
+// What a request for a group has achieved; the node's frame data, from arInitial to the group's last callback. Nobody
+// else knows of it, so it is freed with its request however that ends.
+struct Request {
+    std::vector<int> held;  // the input frames that it has asked for, in that order
+    FunctionHandle then;    // who goes on when they are there; the group's callback where that is empty
 
-bool holds(const Held &held, std::int64_t index) { return std::find(held.begin(), held.end(), index) != held.end(); }
+    bool holds(std::int64_t index) const { return std::find(held.begin(), held.end(), index) != held.end(); }
+};
 
 std::string describe(const VSVideoFormat &format, int width, int height, const VSAPI *vsapi) {
     char name[32] = "an unknown format";
@@ -27,8 +31,9 @@ std::string describe(const VSVideoFormat &format, int width, int height, const V
 // One group in the making: everything that a single arAllFramesReady needs.
 class Call {
 public:
-    Call(const Group &group, int g, Held &held, VSFrameContext *context, VSCore *core, const VSAPI *vsapi)
-        : group_(group), g_(g), held_(held), context_(context), core_(core), vsapi_(vsapi) {}
+    Call(const Group &group, int g, Request &request, VSFrameContext *context, VSCore *core, const VSAPI *vsapi)
+        : group_(group), g_(g), request_(request), held_(request.held), context_(context), core_(core),
+          vsapi_(vsapi) {}
 
     // The carrier; or null after more input frames have been requested.
     const VSFrame *run() {
@@ -38,7 +43,7 @@ public:
         if (vsapi_->mapNumElements(answer.get(), "_error") > 0)
             throw Failure(vsapi_->mapGetData(answer.get(), "_error", 0, nullptr));
         if (vsapi_->mapNumElements(answer.get(), "need") >= 0) {
-            request(answer.get());
+            await(answer.get());
             return nullptr;
         }
         return collect(answer.get());
@@ -49,8 +54,9 @@ private:
         throw Failure(group_.name + ": group " + std::to_string(g_) + ": " + text);
     }
 
-    // Calls back with all frames that are held.
+    // Calls back with all frames that are held: whoever the request is to go on with, and that once.
     MapHandle ask() const {
+        const FunctionHandle then = std::move(request_.then);
         const MapHandle in = newMap(vsapi_);
         const std::vector<std::int64_t> indices(held_.begin(), held_.end());
         vsapi_->mapSetInt(in.get(), "g", g_, maReplace);
@@ -59,7 +65,7 @@ private:
         for (const int n : held_)
             vsapi_->mapConsumeFrame(in.get(), "f", vsapi_->getFrameFilter(n, group_.clip.get(), context_), maAppend);
         MapHandle out = newMap(vsapi_);
-        vsapi_->callFunction(group_.callback.get(), in.get(), out.get());
+        vsapi_->callFunction(then ? then.get() : group_.callback.get(), in.get(), out.get());
         return out;
     }
 
@@ -73,10 +79,15 @@ private:
         return std::vector<std::int64_t>(values, values + count);
     }
 
-    // {"need": ..., "drop": ...}: gives frames back, then asks for others.
-    void request(const VSMap *answer) {
+    // {"need": ..., "drop": ..., "then": ...}: gives frames back, then asks for others.
+    void await(const VSMap *answer) {
+        if (vsapi_->mapNumElements(answer, "then") > 0) {
+            if (vsapi_->mapGetType(answer, "then") != ptFunction)
+                fail("\"then\" must be a function");
+            request_.then = own(vsapi_->mapGetFunction(answer, "then", 0, nullptr), vsapi_);
+        }
         for (const std::int64_t n : integers(answer, "drop")) {
-            if (!holds(held_, n))
+            if (!request_.holds(n))
                 fail("drops input frame " + std::to_string(n) + ", which it does not hold");
             if (group_.grid.owned(g_).contains(n))
                 fail("drops input frame " + std::to_string(n) + ", which is one of its own");
@@ -93,7 +104,7 @@ private:
             if (n < 0 || n >= group_.grid.inputs())
                 fail("needs input frame " + std::to_string(n) + "; the clip has frames 0 to " +
                      std::to_string(group_.grid.inputs() - 1));
-            if (holds(held_, n))
+            if (request_.holds(n))
                 fail("needs input frame " + std::to_string(n) + ", which it holds already");
             held_.push_back(static_cast<int>(n));
         }
@@ -180,7 +191,8 @@ private:
 
     const Group &group_;
     const int g_;
-    Held &held_;
+    Request &request_;
+    std::vector<int> &held_;
     VSFrameContext *const context_;
     VSCore *const core_;
     const VSAPI *const vsapi_;
@@ -194,20 +206,20 @@ const VSFrame *VS_CC groupFrame(int g, int reason, void *data, void **pending, V
         const Group &group = *static_cast<const Group *>(data);
         if (reason == arInitial) {
             const Span window = group.grid.window(g);
-            auto held = std::make_unique<Held>();
-            for (int n = window.first; held->size() < static_cast<std::size_t>(window.size()); ++n)
-                held->push_back(n);
-            for (const int n : *held)
+            auto request = std::make_unique<Request>();
+            for (int n = window.first; request->held.size() < static_cast<std::size_t>(window.size()); ++n)
+                request->held.push_back(n);
+            for (const int n : request->held)
                 vsapi->requestFrameFilter(n, group.clip.get(), context);
-            *pending = held.release();
+            *pending = request.release();
             return nullptr;
         }
-        std::unique_ptr<Held> held(static_cast<Held *>(std::exchange(*pending, nullptr)));
+        std::unique_ptr<Request> request(static_cast<Request *>(std::exchange(*pending, nullptr)));
         if (reason != arAllFramesReady)
-            return nullptr;
-        const VSFrame *carrier = Call(group, g, *held, context, core, vsapi).run();
+            return nullptr;  // an input frame cannot be had
+        const VSFrame *carrier = Call(group, g, *request, context, core, vsapi).run();
         if (!carrier)
-            *pending = held.release();
+            *pending = request.release();
         return carrier;
     } catch (...) {
         vsapi->setFilterError(caughtText().c_str(), context);

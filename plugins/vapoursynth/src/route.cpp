@@ -73,6 +73,9 @@ struct Route {
         if (!vsh::isSameVideoFormat(&info.format, &output.format) || info.width != output.width ||
             info.height != output.height || info.numFrames < output.numFrames)
             throw Failure(name + ": the callback answered with a clip of another format, size or length");
+        // What it makes is asked for once, and cached by the route's own node where others ask again.
+        if (node.get() != clip.get())
+            vsapi->setCacheMode(node.get(), cmForceDisable);
         return node;
     }
 };
@@ -147,7 +150,7 @@ void VS_CC createRoute(const VSMap *in, VSMap *out, void *, VSCore *core, const 
         route->callback = own(vsapi->mapGetFunction(in, "func", 0, nullptr), vsapi);
         route->output = readPicture(in, *vsapi->getVideoInfo(route->clip.get()), core, vsapi);
         NodeHandle node = newNode(route->name + "/route", route->output, routeFrame, routeFree, fmParallel,
-                                  route->clip.get(), route.get(), core, vsapi);
+                                  route->clip.get(), rpStrictSpatial, route.get(), core, vsapi);
         route.release();
         vsapi->mapConsumeNode(out, "clip", node.release(), maReplace);
     });
@@ -160,7 +163,7 @@ void VS_CC createAttached(const VSMap *in, VSMap *out, void *, VSCore *core, con
         attached->clip = own(vsapi->mapGetNode(in, "clip", 0, nullptr), vsapi);
         attached->output = readPicture(in, *vsapi->getVideoInfo(attached->clip.get()), core, vsapi);
         NodeHandle node = newNode("XAttached", attached->output, attachedFrame, attachedFree, fmParallel,
-                                  attached->clip.get(), attached.get(), core, vsapi);
+                                  attached->clip.get(), rpStrictSpatial, attached.get(), core, vsapi);
         attached.release();
         vsapi->mapConsumeNode(out, "clip", node.release(), maReplace);
     });

@@ -79,7 +79,7 @@ void VS_CC createTemporal(const VSMap *in, VSMap *out, void *, VSCore *core, con
                           "format=...) first");
         const Grid grid = readGrid(in, info.numFrames, vsapi);
         const VSVideoInfo output = readOutput(in, info, grid, core, vsapi);
-        const int cached = integer(in, "cache", 1, 64, 2, vsapi);
+        const int cached = integer(in, "cache", 1, 64, 3, vsapi);
 
         VSVideoInfo carriers = info;
         vsapi->queryVideoFormat(&carriers.format, cfGray, stInteger, 8, 0, 0, core);
@@ -89,7 +89,7 @@ void VS_CC createTemporal(const VSMap *in, VSMap *out, void *, VSCore *core, con
         FunctionHandle callback = own(vsapi->mapGetFunction(in, "func", 0, nullptr), vsapi);
         auto group = std::make_unique<Group>(Group{name, grid, output, std::move(clip), std::move(callback)});
         NodeHandle groups = newNode(name + "/groups", carriers, groupFrame, groupFree, fmParallelRequests, source,
-                                    group.get(), core, vsapi);
+                                    grid.overlaps() ? rpGeneral : rpNoFrameReuse, group.get(), core, vsapi);
         group.release();
         vsapi->setCacheMode(groups.get(), cmForceEnable);
         vsapi->setCacheOptions(groups.get(), 1, cached, 0);
@@ -97,7 +97,7 @@ void VS_CC createTemporal(const VSMap *in, VSMap *out, void *, VSCore *core, con
         VSNode *carrying = groups.get();
         auto select = std::make_unique<Select>(Select{grid, std::move(groups)});
         NodeHandle node =
-            newNode(name, output, selectFrame, selectFree, fmParallel, carrying, select.get(), core, vsapi);
+            newNode(name, output, selectFrame, selectFree, fmParallel, carrying, rpGeneral, select.get(), core, vsapi);
         select.release();
         vsapi->mapConsumeNode(out, "clip", node.release(), maReplace);
     });

@@ -12,11 +12,12 @@ namespace vssr {
 
 // clip     input, of constant format and size
 // func     func(g, want, n, f): group g is to make `want` frames; it has the input frames f, of the indices n.
-//          It answers {"val": frames}, or {"need": indices} to be called again with those frames behind the others
-//          ({"drop": indices} next to it gives frames back that it has done with), or {"_error": text}.
+//          It answers {"val": frames}, or {"_error": text}, or {"need": indices} to be called again with those frames
+//          after the others. Beside it, {"drop": indices} gives frames back that it has done with, and {"then": function}
+//          is what is called in its place: the plugin keeps it for this request alone, and exactly as long.
 // width, height, format    of the output
 // step, multi, share, before, after    see grid.hpp
-// cache    how many groups are kept, 2 by default
+// cache    how many groups are kept, 3 by default
 // name     what errors begin with and the nodes are called; "XTemporal" by default
 inline constexpr char temporalSignature[] =
     "clip:vnode;func:func;width:int;height:int;format:int;step:int;multi:int;share:int;before:int;after:int;"
