@@ -107,7 +107,7 @@ void VS_CC createFinite(const VSMap *in, VSMap *out, void *, VSCore *core, const
             throw Failure("clip must have a constant format of floating point");
         instance->format = info.format;
         NodeHandle node = newNode("XFinite", info, finiteFrame, finiteFree, fmParallel, instance->clip.get(),
-                                  instance.get(), core, vsapi);
+                                  rpStrictSpatial, instance.get(), core, vsapi);
         instance.release();
         vsapi->mapConsumeNode(out, "clip", node.release(), maReplace);
     });
