@@ -384,12 +384,19 @@ def test_what_no_tensor_tells_is_asked_for(network: str, answers: dict[str, str]
         detect(golden.image_shapes(network), answers, values)
 
 
-def test_the_factor_of_unusual_residuals_is_asked_for() -> None:
-    shapes = golden.image_shapes("edsr_baseline_x2")
-    shorter = {name: shape for name, shape in shapes.items() if not name.startswith(("body.15.", "sub_mean"))}
-    with pytest.raises(WeightsError, match="15 blocks of 64 is not known; say which with res_scale="):
-        detect(shorter)
-    assert detect(shorter, {"res_scale": "0.1"}).variant.config["res_scale"] == 0.1
+def test_the_factor_of_unusual_residuals() -> None:
+    """By the paper, 1 where there are few features; of wide networks only the paper's own is known."""
+
+    def shorter(network: str, block: int) -> dict[str, tuple[int, ...]]:
+        shapes = golden.image_shapes(network)
+        return {name: shape for name, shape in shapes.items() if not name.startswith((f"body.{block}.", "sub_mean"))}
+
+    assert detect(shorter("edsr_baseline_x2", 15)).variant.config["res_scale"] == 1
+    assert detect(shorter("edsr_baseline_x2", 15), {"res_scale": "0.1"}).variant.config["res_scale"] == 0.1
+    wide = shorter("edsr_large_x2_keys", 31)
+    with pytest.raises(WeightsError, match="31 blocks of 256 is not known; say which with res_scale="):
+        detect(wide)
+    assert detect(wide, {"res_scale": "0.2"}).variant.config["res_scale"] == 0.2
 
 
 def test_the_mean_in_the_file_tells_the_range() -> None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _SIGNATURE = ("head.0.weight", "body.0.body.0.weight", "tail.0.0.weight", "tail.1.weight")
 _MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, which every network of the family was trained on
 _MEAN_SHIFT = ((r"sub_mean", None), (r"add_mean", None))
-_RES_SCALES = {(64, 16): 1.0, (256, 32): 0.1}  # (features, blocks) of the paper's two networks
+_NARROW, _LARGE = 64, (256, 32)
+"""Features up to which the paper scales no residuals (section 3), and features and blocks of its network that does."""
 
 
 def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
@@ -32,16 +33,11 @@ def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
     features = shapes["head.0.weight"][0]
     blocks = count(shapes, r"body\.\d+\.body\.0\.weight")
     scale = upscale(shapes, "tail.0", features)
-    res_scale = (
-        number(metadata, "res_scale", "")
-        if "res_scale" in metadata
-        else _RES_SCALES.get((features, blocks))
-        or number(
-            metadata,
-            "res_scale",
-            f"the factor of the residuals of {blocks} blocks of {features} is not known",
-        )
-    )
+    if "res_scale" in metadata or (features > _NARROW and (features, blocks) != _LARGE):
+        unknown = f"the factor of the residuals of {blocks} blocks of {features} is not known"
+        res_scale = number(metadata, "res_scale", unknown)
+    else:
+        res_scale = 1.0 if features <= _NARROW else 0.1
     value_range, mean = mean_shift(metadata)
     ups = [(1, 2**step) for step in range(count(shapes, r"tail\.0\.\d+\.weight"))]
     return Variant(
