@@ -116,7 +116,7 @@ def to_network(
     """
     kind = family(clip.format)
     width, height = enlarge * clip.width, enlarge * clip.height
-    bare = clip.std.RemoveFrameProps(list(color.PROPERTIES))
+    bare = _bridge.lean(clip.std.RemoveFrameProps(list(color.PROPERTIES)))
     said: set[str] = set()
 
     def convert(n: int, properties: dict[str, Any]) -> vs.VideoNode:
@@ -172,7 +172,7 @@ def from_network(
         range: of the result; None: as it came, or what is usual where RGB becomes YUV or the other way round.
     """
     luma = cast("vs.VideoFormat", clip.format).color_family == vs.GRAY
-    bare = clip.std.RemoveFrameProps([*color.PROPERTIES, _ALPHA, _MENDED])
+    bare = _bridge.lean(clip.std.RemoveFrameProps([*color.PROPERTIES, _ALPHA, _MENDED]))
     said: set[str] = set()
 
     def convert(n: int, properties: dict[str, Any]) -> vs.VideoNode:
@@ -219,12 +219,12 @@ def _with_alpha(out: vs.VideoNode, clip: vs.VideoNode, source: vs.VideoNode, for
     alpha = _bridge.attached(clip, _ALPHA, width=source.width, height=source.height, format=format)
     # whatever it is tagged with: its values stay what they are
     resized = alpha.std.RemoveFrameProps().resize.Bicubic(clip.width, clip.height).std.CopyFrameProps(alpha)
-    return cast("vs.VideoNode", out.std.ClipToProp(resized, prop=_ALPHA))
+    return cast("vs.VideoNode", out.std.ClipToProp(_bridge.lean(resized), prop=_ALPHA))
 
 
 def _luma(clip: vs.VideoNode) -> vs.VideoNode:
-    """The first plane of a YUV or GRAY clip."""
-    return cast("vs.VideoNode", clip.std.ShufflePlanes(0, vs.GRAY))
+    """The first plane of a YUV or GRAY clip, which is ours alone."""
+    return cast("vs.VideoNode", _bridge.lean(clip).std.ShufflePlanes(0, vs.GRAY))
 
 
 def _as_yuv(clip: vs.VideoNode, tags: color.Tags) -> vs.VideoNode:
