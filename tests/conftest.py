@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from pathlib import Path
 
@@ -19,6 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    logging.getLogger("vapoursynth").setLevel(logging.INFO)  # where a core's log goes in Python, for caplog
     if config.getoption("--benchmark"):
         config.option.benchmark_only = True
         config.args[:] = [str(config.rootpath / "tests" / "bench")]
