@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -119,6 +120,8 @@ def render(script: Path, arguments: Mapping[str, str], path: Path, look: Look) -
     given = [part for name, value in arguments.items() for part in ("-a", f"{name}={value}")]
     with ExitStack() as stack:
         unfinished = stack.enter_context(partial_file(path))
+        # Not on this thread: an interruption would be lost while PyAV reads. It ends with the stream, that with vspipe.
+        encoder = stack.enter_context(ThreadPoolExecutor(1))
         source = subprocess.Popen(
             [program, "-p", "-c", "y4m", *given, script, "-"],
             stdout=subprocess.PIPE,
@@ -129,7 +132,7 @@ def render(script: Path, arguments: Mapping[str, str], path: Path, look: Look) -
         assert source.stdout is not None
         failure: Exception | None = None
         try:
-            _encode(source.stdout, unfinished, look)
+            encoder.submit(_encode, source.stdout, unfinished, look).result()
         except (av.InvalidDataError, EOFError) as error:  # of a stream that ends too soon
             failure = error
         except (OSError, av.FFmpegError) as error:
@@ -144,8 +147,13 @@ def render(script: Path, arguments: Mapping[str, str], path: Path, look: Look) -
 def _encode(stream: IO[bytes], path: Path, look: Look) -> None:
     import av
 
-    with av.open(stream, "r", format="yuv4mpegpipe") as source, av.open(str(path), "w", format="mp4") as target:
+    with ExitStack() as stack:
+        try:
+            source = stack.enter_context(av.open(stream, "r", format="yuv4mpegpipe"))
+        except av.FFmpegError as error:
+            raise EOFError(str(error)) from None
         video = source.streams.video[0]
+        target = stack.enter_context(av.open(str(path), "w", format="mp4"))
         encoder = target.add_stream("libx264", rate=_fraction(video.base_rate) or 25, options=_QUALITY)
         encoder.width, encoder.height = video.codec_context.width, video.codec_context.height
         encoder.pix_fmt = video.codec_context.pix_fmt

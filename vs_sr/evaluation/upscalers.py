@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -283,7 +283,7 @@ class Network:
     def _filtered(self, frames: Tensor, window: int, multi: int | None = None) -> Iterator[Tensor]:
         """What the filter makes of a clip (T, C, h, w) of one scene, (C, H, W) each; the last one is not repeated."""
         from vs_sr.renderer import Job, Renderer
-        from vs_sr.scheduler import Held
+        from vs_sr.scheduler import Held, finish
 
         model, multi = self.model, self.multi if multi is None else multi
         grid = windows.Grid(frames=len(frames), window=1)
@@ -310,7 +310,7 @@ class Network:
         scheduler = renderer.scheduler()
         held = Held(frozenset(range(len(frames))), frozenset(), frames.__getitem__)
         for group in range(grid.groups):
-            made = cast("Mapping[int, Tensor]", scheduler.render(group, held))  # all frames are held: none is needed
+            made = finish(scheduler.render(group, held))
             yield from (made[output] for output in grid.outputs(group) if output <= multi * (len(frames) - 1))
 
 
