@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from pathlib import Path
 
@@ -19,6 +20,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A core repeats to the logger "vapoursynth" what it is told; caplog listens where it is said.
+    logging.getLogger("vs_sr").propagate = False
+    logging.getLogger("vapoursynth").setLevel(logging.CRITICAL + 1)
     if config.getoption("--benchmark"):
         config.option.benchmark_only = True
         config.args[:] = [str(config.rootpath / "tests" / "bench")]

@@ -11,8 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from tools.pages import ROOT, markers, replaced
-from vs_sr import _names, arguments
-from vs_sr.evaluation.upscalers import architectures
+from vs_sr import _names, arguments, registry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +28,7 @@ def page_of(model: Model) -> Path:
 
 def house() -> list[Model]:
     """The models that vs_sr itself brings, by name; packages may have brought others."""
-    own = [model for model in architectures().values() if model.build.__module__.startswith("vs_sr.")]
+    own = [model for model in registry.models() if model.build.__module__.startswith("vs_sr.")]
     return sorted(own, key=lambda model: model.name.lower())
 
 

@@ -62,6 +62,7 @@ def call(name: str) -> None:
 def dispatch(name: str, **arguments: Any) -> dict[str, Any]:
     """Build the filter ``name`` from a call's arguments: ``{"clip": node}``, or ``{"_error": text}``."""
     try:
+        import_module("vs_sr._log").join()
         create = import_module("vs_sr.filters").create
         return {"clip": create(name, arguments)}
     except Exception as error:

@@ -21,7 +21,7 @@ from vs_sr.errors import DeviceError, FrameError, PluginError
 from vs_sr.weights import store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Hashable
     from contextlib import AbstractContextManager
 
     from torch import Tensor
@@ -33,7 +33,8 @@ type Precision = Literal["fp32", "fp16", "bf16"]
 
 _log = logging.getLogger("vs_sr")
 _lock = threading.Lock()
-_told: set[str] = set()
+_told: set[tuple[Hashable, str]] = set()
+_audience: Callable[[], Collection[Hashable]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,12 +135,19 @@ def finite(part: Tensor) -> bool:
 
 
 def tell(message: str) -> None:
-    """Log a line once in the life of the process."""
+    """Log a line once for everybody who hears it."""
+    hearing = (None,) if _audience is None else _audience()
     with _lock:
-        if message in _told:
-            return
-        _told.add(message)
-    _log.info(message)
+        fresh = [who for who in hearing if (who, message) not in _told]
+        _told.update((who, message) for who in fresh)
+    if fresh:
+        _log.info("%s", message, extra={"audience": fresh})
+
+
+def set_audience(audience: Callable[[], Collection[Hashable]]) -> None:
+    """Say who hears a line that is logged now; without, it is the process as a whole."""
+    global _audience
+    _audience = audience
 
 
 class _Worker:

@@ -20,7 +20,6 @@ from typing import Any, Literal
 import torch
 
 from vs_sr import registry
-from vs_sr.evaluation.upscalers import architectures
 from vs_sr.spec import Variant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,7 +79,7 @@ CASES = (
 
 def measure(case: Case) -> dict[str, Any]:
     """The row of a case: median seconds per megapixel of output, and the network's size."""
-    model = architectures()[case.model]
+    model = registry.model(case.model)
     variant = Variant(scale=case.scale, color=case.color, enlarged=case.scale == 1, config=case.config)
     network = model.build(variant).eval().requires_grad_(False).to(memory_format=torch.channels_last)
     run = registry.backend("eager").prepare(network)

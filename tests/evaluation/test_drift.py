@@ -301,14 +301,13 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_windows_are_what_is_measured_without_drift(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An independent way to the same figure: windows without a state through the network's own forward."""
+    """Two ways to the same figure: a scheduler that shares its work with those of other modes, and the filter's."""
     given = [folder, "--weights", tiny_weights(), "--device-id", -1]
     code, out, _ = run(capsys, *given, "--clips", 0, "--multi", 2)
     assert code == 0
     windows = next(line.split() for line in out.splitlines() if line.startswith("windows "))
     model, variant, source = upscalers.find(None, str(tiny_weights()))
-    running = upscalers.Running(keep="later")
-    network = upscalers.Network(model, variant, source, scale=4, multi=2, running=running)
+    network = upscalers.Network(model, variant, source, scale=4, multi=2)
     frames = measure.ground_truth(measure.pictures(folder), 4, protocols.preset("vid4"), "waves")
     means = []
     for truth in (frames, frames[::-1]):

@@ -7,18 +7,23 @@ import json
 import math
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import count
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
-from helpers import golden
+import vapoursynth as vs
+from helpers import golden, image_networks, video_networks
 from helpers.images import scene, write
 from helpers.networks import tiny_weights
 from helpers.support import python
 from torch import nn
 
-from vs_sr import cli
+from vs_sr import cli, registry
+from vs_sr.arguments import Arguments
 from vs_sr.errors import ArgumentError
 from vs_sr.evaluation import measure, protocols, report, upscalers
 from vs_sr.evaluation.measure import Measurement
@@ -117,35 +122,54 @@ class Grow(nn.Module):
         return out + self.tilt * torch.linspace(0, 1, out.shape[-1])
 
 
-class Middle(Grow):
-    """The frame in the middle of a window."""
+class Middle(nn.Module):
+    """The frame in the middle of those around it, x2."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x[:, x.shape[1] // 2])
+    def encode(self, frame: torch.Tensor) -> torch.Tensor:
+        return frame
+
+    def reconstruct(self, window: list[torch.Tensor]) -> torch.Tensor:
+        return double(window[len(window) // 2])
 
 
 class Walk(nn.Module):
-    """Frames x2 with their means in between, marked by their position in the window."""
+    """Frames x2 with their means in between, marked by how many positions there were before."""
 
-    def forward(self, x: torch.Tensor, multi: int) -> torch.Tensor:
-        x = x.repeat_interleave(2, -1).repeat_interleave(2, -2)
-        frames = [x[:, 0]]
-        for t in range(1, x.shape[1]):
-            frames += [(x[:, t - 1] + x[:, t]) / 2, x[:, t]] if multi == 2 else [x[:, t]]
-        return torch.stack([frame + 0.001 * position for position, frame in enumerate(frames)], 1)
+    def encode(self, frame: torch.Tensor) -> torch.Tensor:
+        return frame
+
+    def between(self, before: torch.Tensor, after: torch.Tensor) -> list[torch.Tensor]:
+        return [(before + after) / 2]
+
+    def forward_step(self, position: torch.Tensor, state: tuple[torch.Tensor] | None) -> tuple[torch.Tensor]:
+        return (torch.zeros(1, 1, 1, 1) if state is None else state[0] + 1,)
+
+    backward_step = forward_step
+
+    def reconstruct(self, position: torch.Tensor, past: torch.Tensor, future: torch.Tensor) -> torch.Tensor:
+        return double(position) + 0.001 * past
+
+
+def double(x: torch.Tensor) -> torch.Tensor:
+    return x.repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+
+_number = count()
 
 
 def fake(network: nn.Module, kind: str, multi: int = 1, **running: object) -> Network:
+    """A model of its own each time, known to the registry as a filter's is."""
     model = Model(
-        name="Fake",
+        name=f"Fake{next(_number)}",
         summary="",
         paper="",
         kind=kind,  # type: ignore[arg-type]
         build=lambda _: network,
         fixed=Variant(scale=2, window=3),
-        multi=(1, 2),
+        multi=(1,) if multi == 1 else (1, 2),
         window=3,
     )
+    registry.add(model)
     return Network(model, model.fixed, None, scale=2, multi=multi, running=Running(**running))  # type: ignore[arg-type]
 
 
@@ -211,8 +235,9 @@ def test_whole_clips_chunks_and_mirrored_clips() -> None:
         return [float((a - b).mean()) / 0.255 for a, b in zip(found, grown(frames), strict=True)]
 
     np.testing.assert_allclose(marks(window=0), [0, 1, 2, 3, 4], atol=1e-3)
-    np.testing.assert_allclose(marks(), [0, 1, 2, 0, 1], atol=1e-3)
-    np.testing.assert_allclose(marks(window=2), [0, 1, 0, 1, 0], atol=1e-3)  # the last frame, run as two
+    np.testing.assert_allclose(marks(), [0, 1, 0, 1, 2], atol=1e-3)  # the filter's: the shared frame is the later's
+    np.testing.assert_allclose(marks(shared=0), [0, 1, 2, 0, 1], atol=1e-3)
+    np.testing.assert_allclose(marks(window=2, shared=0), [0, 1, 0, 1, 0], atol=1e-3)  # the last frame, run as two
     np.testing.assert_allclose(marks(mirrored=True), [4.5] * 5, atol=1e-3)
 
 
@@ -220,7 +245,9 @@ def test_what_cannot_be_done_is_said() -> None:
     with pytest.raises(ArgumentError, match="cannot do multi=3"):
         fake(Walk(), "sequence", multi=3)
     with pytest.raises(ArgumentError, match="share a frame"):
-        outputs(fake(Walk(), "sequence", multi=2, shared=0), scene(4, 8, 8))
+        fake(Walk(), "sequence", multi=2, shared=0)
+    with pytest.raises(ArgumentError, match="windows of 1 frames cannot share 1"):
+        outputs(fake(Walk(), "sequence", window=1), scene(4, 8, 8))
     with pytest.raises(ArgumentError, match="chop is for image models"):
         fake(Walk(), "sequence", chop=10)
     with pytest.raises(ArgumentError, match="mirrored is for"):
@@ -240,7 +267,7 @@ def test_networks_on_y_change_luma_and_leave_chroma(y: str) -> None:
             return x + 5 / 255
 
     variant = Variant(scale=1, color="y", enlarged=True)
-    model = replace(fake(Brighter(), "image").model, fixed=variant)
+    model = fake(Brighter(), "image").model
     network = Network(model, variant, None, scale=3)
     protocol = replace(protocols.preset("matlab-double"), y=y)  # type: ignore[arg-type]
     frame = scene(1, 8, 12)[0] // 2 + 40
@@ -251,6 +278,75 @@ def test_networks_on_y_change_luma_and_leave_chroma(y: str) -> None:
     np.testing.assert_allclose(protocol.luma(output.rgb), output.y, atol=1e-6)
     gained = output.rgb - enlarged
     np.testing.assert_allclose(gained, gained[..., :1].repeat(3, 2), atol=1e-9)
+
+
+# What is measured is what the filter gives
+
+
+FILTERS = {
+    "ZoomingSlowMo": tiny_weights,
+    "EDSR": partial(image_networks.weights, "EDSR"),
+    "SRCNN": partial(image_networks.weights, "SRCNN"),
+    "EDVR": partial(video_networks.weights, "5 frames"),
+    "BasicVSR": partial(video_networks.weights, "BasicVSR"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "ways"),
+    [
+        *((name, {}) for name in FILTERS),
+        *((name, {"tilesize": (24, 16)}) for name in ("ZoomingSlowMo", "EDSR", "EDVR")),
+        *((name, {"window": 3}) for name in ("ZoomingSlowMo", "BasicVSR")),
+        ("ZoomingSlowMo", {"multi": 1}),
+    ],
+)
+def test_the_bits_are_those_of_the_filter(name: str, ways: dict[str, Any]) -> None:
+    """A clip of floats, so that nothing is rounded on its way: ends, windows and tiles included."""
+    file, frames = str(FILTERS[name]()), scene(8, 20, 28)
+    model, variant, source = upscalers.find(name, file)
+    multi = ways.get("multi", model.multi[0])
+    network = Network(
+        model, variant, source, scale=2 if variant.enlarged else variant.scale, multi=multi,
+        options=Arguments(device_id=-1, tilesize=ways.get("tilesize")), running=Running(window=ways.get("window")),
+    )  # fmt: skip
+    if variant.enlarged:  # the filter is given what the protocol upscales
+        given, measured = [protocols.enlarge(frame, 2, PROTOCOL) for frame in frames], network(frames, PROTOCOL)
+        taken = [PROTOCOL.luma(frame)[..., None] / 255 for frame in given]
+    else:
+        taken, measured = [frame / np.float32(255) for frame in frames], network(frames, PROTOCOL)
+    more: dict[str, Any] = {"sc": False} if model.kind != "image" else {}
+    more |= {key: list(value) if key == "tilesize" else value for key, value in ways.items()}
+    clip = floats(taken, studio=variant.enlarged)
+    filtered = getattr(vs.core.vs_sr, name)(
+        clip, weights=file, device_id=-1, **({"scale": 1} if variant.enlarged else {}), **more
+    )
+    found = list(measured)
+    assert len(found) == multi * (len(frames) - 1) + 1
+    for number, output in enumerate(found):
+        frame = filtered.get_frame(number)
+        expected = np.stack([np.asarray(plane) for plane in frame], -1).astype(np.float64) * 255
+        if output.y is None:
+            np.testing.assert_array_equal(output.rgb, expected)
+        else:  # the filter's luma is full range in between, which costs a rounding or two
+            np.testing.assert_allclose(output.y, (expected[..., 0] * 219 / 255 + 16).clip(0, 255), atol=1e-3)
+
+
+def floats(frames: list[np.ndarray], studio: bool) -> vs.VideoNode:
+    """RGBS of (H, W, 3) in 0..1; or GRAYS of luma that networks take as (16 + 219 y) / 255."""
+    height, width, planes = frames[0].shape
+    blank = vs.core.std.BlankClip(
+        format=vs.RGBS if planes == 3 else vs.GRAYS, width=width, height=height, length=len(frames), keep=True
+    )
+
+    def write(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+        frame = f.copy()
+        for plane in range(planes):
+            values = frames[n][..., plane]
+            np.asarray(frame[plane])[:] = (values * 255 - 16) / 219 if studio else values
+        return frame
+
+    return blank.std.ModifyFrame(blank, write)
 
 
 # Measuring
@@ -274,7 +370,7 @@ def test_a_perfect_clip_moves_perfectly(clip: Path) -> None:
     )
     told: list[tuple[str, int, int]] = []
     found = measurement.folder(clip, tell=lambda *step: told.append(step))
-    assert told == [("waves", n, 7) for n in range(1, 8)]
+    assert told == [("waves", n, 7) for n in range(8)]
     assert [score.interpolated for score in found.scores["oracle"]] == [False, True] * 3 + [False]
     assert found.mean("oracle", "psnr_y") == math.inf
     assert found.mean("oracle", "ssim_rgb") == pytest.approx(1)
@@ -374,7 +470,7 @@ def test_the_command_on_a_clip(clip: Path, tmp_path: Path, capsys: pytest.Captur
         assert mean["psnr_y"] == pytest.approx(np.mean([frame["psnr_y"] for frame in frames]))
         shown = next(line for line in lines if line[:2] == ["mean", label])
         assert [float(cell) for cell in shown[2:]] == pytest.approx([mean[f] for f in FIGURES], abs=6e-4)
-        assert f"motion            {label}" in out
+        assert ["motion", label] in [line[:2] for line in lines]
     assert measure.read(files["figure.png"]).shape[2] == 3
     figure = measure.read(files["figure.png"])
     assert figure.shape[1] > 3 * 64 * 6  # ground truth, network, bicubic, enlarged six times
@@ -433,10 +529,11 @@ def test_the_list_of_protocols(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("", "give a folder of ground truth"),
         ("none --bicubic --scale 2", "there is no folder none"),
-        ("EMPTY --bicubic --scale 2", "holds no pictures (.png"),
+        ("EMPTY --bicubic --scale 2", "holds no images (.png"),
+        ("CLIP/000.png", "is a file; ground truth is a folder of images, such as `ffmpeg -i"),
         ("CLIP --bicubic", "--scale is needed"),
-        ("CLIP", "nothing to measure"),
-        ("CLIP --model Nothing", "there is no model 'Nothing'; choices: A2N"),
+        ("CLIP --scale 2", "for x4, not x2; leave the scale out"),
+        ("CLIP --model Nothing", "no model is called 'Nothing' Choices: A2N"),
         ("CLIP --model VDSR", "VDSR comes without weights"),
         ("CLIP --model EDVR", "EDVR comes without weights"),
         ("CLIP --weights nothing.pth", "neither a name nor a file; names: zooming_slow_mo_compact"),
@@ -463,7 +560,85 @@ def test_errors(arguments: str, message: str, clip: Path, tmp_path: Path, capsys
     assert message in err
 
 
-def test_a_file_that_is_no_picture(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def images(folder: Path, *names: str, height: int = 32, width: int = 36) -> Path:
+    """A folder of images, each of another part of a scene."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in zip(names, scene(len(names), height, width), strict=True):
+        write(folder / f"{name}.png", frame)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("names", "clip"),
+    [
+        (("001", "002", "003"), True),
+        (("frame 8", "frame 9", "frame 10"), True),
+        (("im1", "im2", "im3", "im4"), True),
+        (("001", "002"), False),  # nothing lies between two frames of which one is given
+        (("001", "002", "004"), False),
+        (("a001", "b002", "c003"), False),
+        (("baby", "bird", "head"), False),
+        (("3096", "8023", "12084"), False),
+    ],
+)
+def test_what_looks_like_a_clip(names: tuple[str, ...], clip: bool, tmp_path: Path) -> None:
+    assert measure.looks_like_a_clip(images(tmp_path / "x", *names)) is clip
+    if clip:
+        images(tmp_path / "x", names[0], width=40)
+        assert not measure.looks_like_a_clip(tmp_path / "x")
+
+
+def test_a_folder_is_enough(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Frames are a clip at twice the rate, images are not; the shipped model, bicubic beside it."""
+    code, out, err = run(capsys, clip, "--device-id", -1)
+    assert code == 0, err
+    heading = out.splitlines()[0]
+    assert heading == (
+        "ZoomingSlowMo (zooming_slow_mo_compact): x4, every second frame given, on cpu in fp32; "
+        "clips by the protocol vid4"
+    )
+    labels = {tuple(line.split()[:2]) for line in out.splitlines()}
+    assert {("mean", "ZoomingSlowMo"), ("mean", "bicubic"), ("motion", "ZoomingSlowMo")} <= labels
+    code, out, err = run(capsys, images(tmp_path / "set", "baby", "bird"), "--device-id", -1)
+    assert code == 0, err
+    assert out.splitlines()[0].endswith(": x4, on cpu in fp32; images by the protocol matlab-uint8")
+    assert "motion" not in out
+    assert ["baby.png", "ZoomingSlowMo"] in [line.split()[:2] for line in out.splitlines()]
+
+
+def test_what_is_named_or_said_is_not_deduced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("baby", "bird", "head")
+    folder, numbered = images(tmp_path / "set", *names), images(tmp_path / "clip", "1", "2", "3")
+    tiny = ("--weights", tiny_weights(), "--device-id", -1, "--no-baseline")
+    for given, clips in (
+        ((folder, *tiny), True),
+        ((folder, *tiny, "--no-video"), False),
+        ((numbered, "--device-id", -1, "--no-video"), False),
+        ((folder, "--device-id", -1, "--video"), True),
+        ((numbered, "--weights", image_networks.weights("EDSR"), "--device-id", -1), False),
+    ):
+        code, out, err = run(capsys, *given)
+        assert code == 0, err
+        assert ("; clips by the protocol vid4" in out.splitlines()[0]) is clips, given
+
+
+def test_a_folder_of_folders(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images(tmp_path / "all" / "b", "1", "2", "3")
+    images(tmp_path / "all" / "a", "1", "2", "3")
+    (tmp_path / "all" / "empty").mkdir()
+    (tmp_path / "all" / "README").write_text("no image")
+    code, out, err = run(capsys, tmp_path / "all", clip, "--bicubic", "--scale", 2)
+    assert code == 0, err
+    names = [line for line in out.splitlines() if line in ("a", "b", "waves")]
+    assert names == ["a", "b", "waves"]
+    images(tmp_path / "all" / "a", "other", width=20)
+    code, out, err = run(capsys, tmp_path / "all")
+    assert (code, out) == (1, "")
+    assert "looks like the frames of a clip" in err
+    assert "--no-video" in err
+
+
+def test_a_file_that_is_no_image(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (clip / "004.png").write_text("no picture")
     code, _, err = run(capsys, clip, "--bicubic", "--scale", 2)
     assert code == 1
@@ -485,14 +660,26 @@ def test_progress_is_silent_at_first_and_goes_to_stderr(
 ) -> None:
     from vs_sr.cli import _progress
 
-    clock = iter([0.0, 1.9, 2.1, 3.0, 12.2])
-    monkeypatch.setattr(_progress.time, "monotonic", lambda: next(clock))
+    clock = iter([0.0, 1.9, 2.1, 2.1, 3.0, 12.2, 12.2])
+    monkeypatch.setattr(_progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     with _progress.Progress() as progress:
         for done in range(1, 5):
             progress("waves", done, 4)
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "waves: 2 of 4\nwaves: 4 of 4\n"
+
+
+def test_progress_does_not_wait_for_the_first_piece(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from vs_sr.cli import _progress
+
+    monkeypatch.setattr(_progress, "_PATIENCE", 0.05)
+    with _progress.Progress() as progress:
+        progress("waves", 0, 4)
+        progress._first.join(10)
+    assert capsys.readouterr().err == "waves: 0 of 4\n"
 
 
 def test_evaluation_needs_no_vapoursynth(clip: Path) -> None:

@@ -99,22 +99,20 @@ def test_the_example_into_ffmpeg(film: Path, tmp_path: Path) -> None:
     assert duration == pytest.approx(24 * 1001 / 24000, abs=0.001)
 
 
-@pytest.mark.parametrize("encoder", ["ffmpeg", pytest.param("pyav", marks=pytest.mark.slow)])
-def test_rendering_for_the_commands(film: Path, tmp_path: Path, encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if encoder == "pyav":
-        monkeypatch.setattr(shutil, "which", lambda _: None)
-    elif not shutil.which("ffmpeg"):
-        pytest.skip("ffmpeg is not installed")
+def test_rendering_for_the_commands(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", environment()["XDG_CONFIG_HOME"])
     text = tmp_path / "script.vpy"
     text.write_text(script(5))
-    colour = {"color_primaries": 1, "color_trc": 1, "colorspace": 1, "color_range": 1}
-    _video.render(text, {}, tmp_path / "out.mp4", colour)
+    look = _video.Look(color={"color_primaries": 1, "color_trc": 1, "colorspace": 1, "color_range": 1})
+    _video.render(text, {}, tmp_path / "out.mp4", look)
     assert streams(tmp_path / "out.mp4")[:3] == (10, 256, 192)
-    assert _video.probe(tmp_path / "out.mp4").colour == colour
+    assert _video.probe(tmp_path / "out.mp4").color == look.color
     text.write_text(script(12, extra="clip = clip[:9] + clip[9:].std.SetFieldBased(1)"))
     with pytest.raises(_video.VsSrError, match="vspipe failed with exit code 1"):
-        _video.render(text, {}, tmp_path / "failed.mp4", colour)
+        _video.render(text, {}, tmp_path / "failed.mp4", look)
+    text.write_text("no script\n")
+    with pytest.raises(_video.VsSrError, match="vspipe failed with exit code 1"):
+        _video.render(text, {}, tmp_path / "failed.mp4", look)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.mp4", "script.vpy"]
 
 

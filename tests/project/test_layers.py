@@ -18,7 +18,7 @@ LAYERS = (
     ("weights",),
     ("session",),
     ("scheduler",),
-    ("_bridge", "frames", "cuts", "renderer", "filters", "functions"),
+    ("_log", "_bridge", "frames", "cuts", "renderer", "filters", "functions"),
     ("training", "evaluation"),
     ("cli", "__main__"),
 )
@@ -30,7 +30,7 @@ POLICY = (
 )  # fmt: skip
 ARRAYS = {"scenes": {"numpy"}}
 """Policy on small arrays; numpy is imported where it is used, so that importing the package stays light."""
-EDGE = ("_bridge", "frames", "cuts", "renderer", "filters", "functions", "cli")
+EDGE = ("_log", "_bridge", "frames", "cuts", "renderer", "filters", "functions", "cli")
 
 PACKAGE = ROOT / "vs_sr"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from av.rational import AVRational
 
 _QUALITY = {"crf": "14", "preset": "fast"}
+_CLOCK = Fraction(90_000)
+"""Ticks per second of frames at times of their own."""
+_LARGEST = 30_000
+"""Of the numbers of an aspect ratio, which H.264 keeps in 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,26 @@ class Info:
     height: int
     rate: Fraction
     """Frames per second; 0 where the file does not say."""
-    colour: Mapping[str, int]
+    color: Mapping[str, int]
     """Code points of H.273: color_primaries, color_trc, colorspace; and color_range (1 limited, 2 full)."""
+    turned: bool = False
+    """Whether the display matrix turns frames onto their side."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a stream of frames does not say itself, and the file is to say: y4m has none of it."""
+
+    color: Mapping[str, int] = field(default_factory=dict)
+    """As in :class:`Info`."""
+    sar: Fraction = Fraction(1)
+    """Width of a pixel divided by its height."""
+    times: Sequence[Fraction] | None = None
+    """Seconds at which each frame begins; None: at the rate that the stream names."""
 
 
 def probe(path: Path) -> Info:
-    """Size, rate and colour tags of a file's first video stream.
+    """Size, rate, color tags and rotation of a file's first video stream.
 
     Raises:
         VsSrError: the file cannot be read, or holds no video.
@@ -54,10 +72,13 @@ def probe(path: Path) -> Info:
             stream = container.streams.video[0]
             context = stream.codec_context
             tags = ("color_primaries", "color_trc", "colorspace", "color_range")
-            colour = {tag: int(getattr(context, tag) or 0) for tag in tags}
-            return Info(context.width, context.height, _fraction(stream.average_rate), colour)
+            color = {tag: int(getattr(context, tag) or 0) for tag in tags}
+            frame = next(container.decode(stream), None)
+            turned = frame is not None and frame.rotation % 180 != 0
+            return Info(context.width, context.height, _fraction(stream.average_rate), color, turned)
     except (OSError, av.FFmpegError) as error:
-        raise VsSrError(f"{path} cannot be read as a video: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise VsSrError(f"{path} cannot be read as a video: {reason}") from None
 
 
 def write(path: Path, frames: Sequence[npt.NDArray[np.uint8]], rate: Fraction) -> None:
@@ -69,8 +90,8 @@ def write(path: Path, frames: Sequence[npt.NDArray[np.uint8]], rate: Fraction) -
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         _tag(stream.codec_context, {"color_primaries": 1, "color_trc": 1, "colorspace": 1, "color_range": 1})
-        for picture in frames:
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        for image in frames:
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709")))
         container.mux(stream.encode())
 
@@ -80,25 +101,27 @@ def frames(path: Path, start: int = 0, stop: int | None = None) -> list[npt.NDAr
     import av
     import numpy as np
 
-    with av.open(str(path)) as container:
+    with av.open(str(path.resolve())) as container:
         decoded = itertools.islice(container.decode(video=0), start, stop)
         matrix = "ITU709" if container.streams.video[0].codec_context.colorspace == 1 else "DEFAULT"
-        pictures = (frame.to_ndarray(format="rgb24", src_colorspace=matrix) for frame in decoded)
-        return [np.asarray(picture, dtype=np.uint8) for picture in pictures]
+        images = (frame.to_ndarray(format="rgb24", src_colorspace=matrix) for frame in decoded)
+        return [np.asarray(image, dtype=np.uint8) for image in images]
 
 
-def render(script: Path, arguments: Mapping[str, str], path: Path, colour: Mapping[str, int]) -> None:
-    """``vspipe -c y4m script - | ffmpeg -i - path``, with progress on stderr; PyAV where there is no ffmpeg.
-
-    The y4m stream cannot say what the colours mean, so the tags are given to the encoder.
+def render(script: Path, arguments: Mapping[str, str], path: Path, look: Look) -> None:
+    """``vspipe -c y4m script -``, encoded to H.264 in ``path``, with progress on stderr.
 
     Raises:
         VsSrError: the script or the encoder failed. The file is then not written.
     """
+    import av
+
     program = Path(sys.executable).with_name("vspipe")
     given = [part for name, value in arguments.items() for part in ("-a", f"{name}={value}")]
     with ExitStack() as stack:
         unfinished = stack.enter_context(partial_file(path))
+        # Not on this thread: an interruption would be lost while PyAV reads. It ends with the stream, that with vspipe.
+        encoder = stack.enter_context(ThreadPoolExecutor(1))
         source = subprocess.Popen(
             [program, "-p", "-c", "y4m", *given, script, "-"],
             stdout=subprocess.PIPE,
@@ -107,63 +130,50 @@ def render(script: Path, arguments: Mapping[str, str], path: Path, colour: Mappi
         )
         stack.callback(_end, source)
         assert source.stdout is not None
-        if shutil.which("ffmpeg"):
-            _encode_with_ffmpeg(source.stdout, unfinished, colour)
-        else:
-            _encode_with_pyav(source.stdout, unfinished, colour)
+        failure: Exception | None = None
+        try:
+            encoder.submit(_encode, source.stdout, unfinished, look).result()
+        except (av.InvalidDataError, EOFError) as error:  # of a stream that ends too soon
+            failure = error
+        except (OSError, av.FFmpegError) as error:
+            raise VsSrError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from None
         source.stdout.close()
         if source.wait() != 0:
             raise VsSrError(f"vspipe failed with exit code {source.returncode}; its message stands above")
+        if failure is not None:
+            raise VsSrError(f"the stream from vspipe cannot be encoded: {failure}")
 
 
-def _encode_with_ffmpeg(stream: IO[bytes], path: Path, colour: Mapping[str, int]) -> None:
-    options = [part for tag, value in colour.items() if value for part in (f"-{tag}", str(value))]
-    options += [part for name, value in _QUALITY.items() for part in (f"-{name}", value)]
-    command: list[str | Path] = [
-        "ffmpeg",
-        "-loglevel",
-        "error",
-        "-i",
-        "-",
-        "-c:v",
-        "libx264",
-        *options,
-        "-f",
-        "mp4",
-        "-y",
-        path,
-    ]
-    done = subprocess.run(command, stdin=stream, check=False)
-    if done.returncode:
-        raise VsSrError(f"ffmpeg failed with exit code {done.returncode}; its message stands above")
-
-
-def _encode_with_pyav(stream: IO[bytes], path: Path, colour: Mapping[str, int]) -> None:
+def _encode(stream: IO[bytes], path: Path, look: Look) -> None:
     import av
 
-    try:
-        with (
-            av.open(stream, "r", format="yuv4mpegpipe") as source,
-            av.open(str(path), "w", format="mp4") as target,
-        ):
-            video = source.streams.video[0]
-            encoder = target.add_stream("libx264", rate=_fraction(video.base_rate) or 25, options=_QUALITY)
-            encoder.width, encoder.height = video.codec_context.width, video.codec_context.height
-            encoder.pix_fmt = video.codec_context.pix_fmt
-            _tag(encoder.codec_context, colour)
-            for frame in source.decode(video):
-                target.mux(encoder.encode(frame))
-            target.mux(encoder.encode())
-    except av.FFmpegError as error:
-        raise VsSrError(f"the stream from vspipe cannot be encoded: {error}") from None
+    with ExitStack() as stack:
+        try:
+            source = stack.enter_context(av.open(stream, "r", format="yuv4mpegpipe"))
+        except av.FFmpegError as error:
+            raise EOFError(str(error)) from None
+        video = source.streams.video[0]
+        target = stack.enter_context(av.open(str(path), "w", format="mp4"))
+        encoder = target.add_stream("libx264", rate=_fraction(video.base_rate) or 25, options=_QUALITY)
+        encoder.width, encoder.height = video.codec_context.width, video.codec_context.height
+        encoder.pix_fmt = video.codec_context.pix_fmt
+        encoder.codec_context.sample_aspect_ratio = look.sar.limit_denominator(_LARGEST)
+        if look.times is not None:
+            encoder.time_base = encoder.codec_context.time_base = 1 / _CLOCK
+        _tag(encoder.codec_context, look.color)
+        for number, frame in enumerate(source.decode(video)):
+            if look.times is not None:
+                frame.time_base, frame.pts = 1 / _CLOCK, round(look.times[number] * _CLOCK)
+            target.mux(encoder.encode(frame))
+        target.mux(encoder.encode())
 
 
 def _fraction(rate: AVRational | None) -> Fraction:
     return Fraction(rate.numerator, rate.denominator) if rate else Fraction(0)
 
 
-def _tag(context: av.VideoCodecContext, colour: Mapping[str, int]) -> None:
-    for tag, value in colour.items():
+def _tag(context: av.VideoCodecContext, color: Mapping[str, int]) -> None:
+    for tag, value in color.items():
         if value:
             setattr(context, tag, value)
 

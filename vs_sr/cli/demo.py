@@ -1,11 +1,13 @@
-"""Make a clip four times as large and twice as smooth, and a picture of the difference."""
+"""Make a clip four times as large and twice as smooth, and an image of the difference."""
 
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +16,12 @@ from vs_sr.errors import VsSrError
 if TYPE_CHECKING:
     import argparse
 
-    import numpy as np
-    import numpy.typing as npt
-
-    from vs_sr.cli import _video
+    from vs_sr.cli import _source
 
 _SIZE = (192, 108)
 _FRAMES = 24
+_LEAST = 8
+"""Pixels a side."""
 _MINUTES = 3.0
 """A clip of the user's own is shrunk until rendering it is expected to take no longer than this."""
 
@@ -32,44 +33,72 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the film and the side-by-side picture."""
+    """Write the film and the side-by-side image."""
     for package in ("pillow", "vapoursynth-bestsource"):
         try:
             version(package)
         except PackageNotFoundError:
             raise VsSrError(f"needs {package}; install it with: pip install 'vs-sr[demo]'") from None
-    from vs_sr.cli import _picture, _video
-
     out: Path = options.out
-    out.mkdir(parents=True, exist_ok=True)
-    if options.clip is None:
-        source = out / "input.mp4"
-        _generate(source)
-    else:
-        source = options.clip
-        if not source.is_file():
-            raise VsSrError(f"there is no file {source}")
-    info = _video.probe(source)
-    arguments = {"source": str(source.resolve()), "frames": str(_frames(info))}
-    if options.clip is not None:
-        width, height = _affordable(info)
-        if (width, height) != (info.width, info.height):
+    film, image = out / "slowmo.mp4", out / "side_by_side.png"
+    _check(out, film, image)
+    try:
+        return _make(options.clip, out, film, image)
+    except OSError as error:
+        raise VsSrError(f"{error.filename or out} cannot be written: {error.strerror or error}") from None
+
+
+def _check(out: Path, *files: Path) -> None:
+    """Refuse at once what would fail after minutes of work.
+
+    Raises:
+        VsSrError: the results cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise VsSrError(f"nothing can be written to the folder {out}: {error.strerror}; use another --out") from None
+    for file in files:
+        if file.is_dir():
+            raise VsSrError(f"{file} is a folder, where a file is to be written; use another --out")
+
+
+def _make(clip: Path | None, out: Path, film: Path, image: Path) -> int:
+    from vs_sr.cli import _picture, _source, _video
+
+    if clip is None:
+        _generate(out / "input.mp4")
+    elif clip.resolve() in (film.resolve(), image.resolve()):
+        raise VsSrError(f"{clip} is what the demo writes; use another --out")
+    source = _source.open_file(clip or out / "input.mp4")
+    width, height = source.clip.width, source.clip.height
+    if min(width, height) < _LEAST:
+        raise VsSrError(f"{clip} is {width}x{height}; the model takes {_LEAST}x{_LEAST} pixels at least")
+    arguments = {"source": str(source.path), "frames": str(len(source.durations))}
+    if clip is not None:
+        width, height = _affordable(source)
+        if (width, height) != (source.clip.width, source.clip.height):
+            arguments |= {"width": str(width), "height": str(height)}
             print(
-                f"{info.width}x{info.height} would take this machine more than {_MINUTES:.0f} minutes: "
+                f"{source.clip.width}x{source.clip.height} would take this machine more than {_MINUTES:.0f} minutes: "
                 f"scaled down to {width}x{height}",
                 file=sys.stderr,
             )
-        arguments |= {"width": str(width), "height": str(height)}
-    film, picture = out / "slowmo.mp4", out / "side_by_side.png"
-    _video.render(_script(), arguments, film, info.colour)
+    if source.format is not None:
+        arguments["format"] = source.format
+    sar, halves = source.at(width, height), [duration / 2 for duration in source.durations for _ in range(2)]
+    times = None if source.even else [Fraction(0), *accumulate(halves)]
+    _video.render(_script(), arguments, film, _video.Look(color=source.color, sar=sar, times=times))
 
     output = _video.frames(film)
     # an interpolated frame from the middle
     middle = len(output) // 2 | 1
-    _picture.side_by_side(_neighbours(source, middle // 2, output[0]), output[middle], picture)
     height, width = output[0].shape[:2]
-    rate = _video.probe(film).rate
-    print(f"{len(output)} frames, {width}x{height}, {float(rate):.5g} fps: {film}, {picture}")
+    neighbors = [source.image(middle // 2 + step, width // 4, height // 4) for step in (0, 1)]
+    _picture.side_by_side((neighbors[0], neighbors[1]), output[middle], image, sar)
+    rate = len(halves) / sum(halves)
+    print(f"{len(output)} frames, {width}x{height}, {float(rate):.5g} fps: {film}, {image}")
     return 0
 
 
@@ -98,55 +127,35 @@ def _script() -> Path:
     raise VsSrError("the package lacks examples/slowmo.vpy; reinstall vs-sr")
 
 
-def _frames(info: _video.Info) -> int:
-    """Frames in one second."""
-    return max(2, round(info.rate)) if info.rate else _FRAMES
-
-
-def _affordable(info: _video.Info) -> tuple[int, int]:
-    """The size at which a second is rendered within a few minutes here; even, and never above the clip's own."""
+def _affordable(source: _source.Source) -> tuple[int, int]:
+    """The size at which the part is rendered within a few minutes here; even, and never above the clip's own."""
     import torch
 
     from vs_sr import registry, session
     from vs_sr.weights import store
 
     model = registry.model("ZoomingSlowMo")
-    source = store.shipped(model.weights or "")
+    weights = store.shipped(model.weights or "")
     device = session.choose_device(None)
     plan = session.Plan(
         model=model,
-        variant=store.recognise(model, source).variant,
-        source=source,
+        variant=store.recognise(model, weights).variant,
+        source=weights,
         device=device,
         precision=session.choose_precision("auto", device, float_clip=False),
         backend="eager",
     )
-    probe = torch.rand(4, 3, 64, 96)
+    probe = torch.rand(4, 3, 32, 48)
     running = session.acquire(plan)
     running.run(probe, 2)
     start = time.perf_counter()
     running.run(probe, 2)
     # a window gives frames for three of its four inputs
     per_pixel = (time.perf_counter() - start) / (3 * probe.shape[-1] * probe.shape[-2])
-    seconds = per_pixel * info.width * info.height * _frames(info)
-    factor = min(1.0, (60 * _MINUTES / seconds) ** 0.5)
-    width, height = (max(16, int(length * factor) // 2 * 2) for length in (info.width, info.height))
+    size = (source.clip.width, source.clip.height)
+    seconds = per_pixel * size[0] * size[1] * len(source.durations)
+    if seconds <= 60 * _MINUTES:
+        return size
+    factor = (60 * _MINUTES / seconds) ** 0.5
+    width, height = (max(min(16, length), int(length * factor) // 2 * 2) for length in size)
     return width, height
-
-
-def _neighbours(
-    source: Path, number: int, like: npt.NDArray[np.uint8]
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Two consecutive frames of the input, at a quarter of the size of ``like``."""
-    import numpy as np
-    from PIL import Image
-
-    from vs_sr.cli import _video
-
-    height, width = (length // 4 for length in like.shape[:2])
-    before, after = _video.frames(source, number, number + 2)
-    resized = [
-        np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
-        for picture in (before, after)
-    ]
-    return resized[0], resized[1]

@@ -1,4 +1,4 @@
-"""Measure a network, or bicubic, against ground truth: PSNR, SSIM, how a clip moves; by a published protocol."""
+"""Measure what a filter's network gives, or bicubic, against ground truth: PSNR, SSIM, how a clip moves."""
 
 from __future__ import annotations
 
@@ -12,34 +12,53 @@ from vs_sr.errors import ArgumentError, QuestionError, WeightsError
 from vs_sr.windows import ENDS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vs_sr.evaluation.measure import Clip
     from vs_sr.evaluation.protocols import Protocol
     from vs_sr.evaluation.upscalers import Upscaler
     from vs_sr.spec import Model, Variant
     from vs_sr.weights.store import Source
 
+    type Found = tuple[Model, Variant, Source | None]
+
 # argparse wants the choices before anything heavy is imported; tests hold them to those of vs_sr.evaluation.
 RULES = ("matlab-double", "matlab-uint8", "matlab-once", "pil")
 PRESETS = ("matlab-uint8", "matlab-double", "vdsr", "pil", "edsr", "div2k", "a2n-article", "yjn870", "vid4")
 LUMAS = ("matlab", "edsr", "a2n", "yjn870", "jpeg")
 
-_DRIFTS = "ZoomingSlowMo"
-"""The model whose drift is measured where none is named."""
 _CLIPS = 4
 """Generated clips: a few minutes' work for two CPU cores."""
-_OF_DRIFT = {"folder", "model", "weights", "answers", "device_id", "precision", "multi", "window", "drift", "clips"}
+_OF_DRIFT = {
+    "folder",
+    "model",
+    "weights",
+    "answers",
+    "device_id",
+    "precision",
+    "backend",
+    "multi",
+    "window",
+    "drift",
+    "clips",
+}
 _OF_DRIFT |= {"csv", "json", "plot"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is measured, on what, by which protocol, and where the figures go."""
     parser.add_argument(
-        "folder", nargs="*", type=Path, help="ground truth: a folder of pictures, or of a clip's frames"
+        "folder",
+        nargs="*",
+        type=Path,
+        help="ground truth: a folder of images, or of a clip's frames, or of such folders",
     )
     parser.add_argument("--list-protocols", action="store_true", help="say what each protocol and rule is, and stop")
     what = parser.add_argument_group("what is measured")
     what.add_argument(
-        "--model", metavar="NAME", help="a model of `vs-sr models`; default: as the weights are recognised"
+        "--model",
+        metavar="NAME",
+        help="a model of `vs-sr models`; default: the weights' own; without weights ZoomingSlowMo",
     )
     what.add_argument("--weights", metavar="W", help="a shipped name or a file; default: the model's own")
     what.add_argument(
@@ -52,14 +71,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--bicubic", action="store_true", help="measure bicubic alone")
     what.add_argument("--no-baseline", action="store_true", help="do not measure bicubic beside the network")
-    what.add_argument("--scale", type=int, help="factor; needed for bicubic and for networks on enlarged pictures")
+    what.add_argument("--scale", type=int, help="factor; needed for bicubic and for networks on upscaled images")
     what.add_argument("--device-id", type=int, help="number of a GPU, -1 the CPU; default: the first GPU, else the CPU")
-    what.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
-    what.add_argument("--lr", action="append", type=Path, default=[], metavar="FOLDER", help="LR pictures, if given")
+    what.add_argument("--precision", choices=("auto", "fp32", "fp16", "bf16"), default="auto", help="as of the filter")
+    what.add_argument("--backend", default="auto", metavar="NAME", help="as of the filter; `vs-sr doctor` lists them")
+    what.add_argument("--lr", action="append", type=Path, default=[], metavar="FOLDER", help="LR images, if given")
 
     how = parser.add_argument_group("protocol", "--protocol sets all of these; the others change one of them")
-    how.add_argument("--protocol", choices=PRESETS, help="default: matlab-uint8, for clips vid4")
-    how.add_argument("--resize", choices=RULES, help="how LR is made and enlarged")
+    how.add_argument("--protocol", choices=PRESETS, help="default: vid4 for clips, else matlab-uint8")
+    how.add_argument("--resize", choices=RULES, help="how LR is made and upscaled")
     how.add_argument("--ground-truth", choices=("crop", "resize"), help="how it comes to a multiple of the scale")
     how.add_argument("--cumulative-modcrop", action=argparse.BooleanOptionalAction, help="multiples of 2, 3, ... scale")
     how.add_argument("--border", metavar="N", help="pixels left out on each side: a number, scale, or scale+N")
@@ -75,16 +95,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ensemble", choices=("none", "flips", "all"), default="none", help="mean over 4 or 8 turned inputs"
     )
 
-    clip = parser.add_argument_group("clips")
-    clip.add_argument("--video", action="store_true", help="folders are clips; implied by models of sequences")
+    clip = parser.add_argument_group("clips", "the defaults are the filter's")
+    clip.add_argument(
+        "--video",
+        action=argparse.BooleanOptionalAction,
+        help="folders are clips, or are not; default: yes for models of several frames that are named; where none is, "
+        "what is in the folders says so: images of one size, numbered without a gap",
+    )
     clip.add_argument("--multi", type=int, help="frame-rate factor: 2 gives every second frame and scores them all")
     clip.add_argument("--window", type=int, help="input frames per run; 0 the whole clip; default: the model's")
-    clip.add_argument("--shared", type=int, help="input frames that windows share; default 1 with --multi 2, else 0")
+    clip.add_argument("--shared", type=int, default=1, help="input frames that windows share; default 1")
     clip.add_argument(
-        "--keep", choices=("first", "later"), default="first", help="whose result of a shared frame counts"
+        "--keep",
+        choices=("first", "later"),
+        default="later",
+        help="whose result of a shared frame counts; default: later",
     )
     clip.add_argument("--tail", choices=("short", "drop"), default="short", help="frames after the last whole window")
-    clip.add_argument("--ends", choices=ENDS, help="for windows around a frame (EDVR); default: as the weights say")
+    clip.add_argument("--ends", choices=ENDS, help="for multi-frame models (EDVR); default: as the weights say")
     clip.add_argument("--mirrored", action="store_true", help="run on the clip and its reverse, take the mean")
     clip.add_argument("--frames", choices=("all", "centre"), default="all", help="which frames are scored")
 
@@ -98,11 +126,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     drift.add_argument("--clips", type=int, help=f"generated clips; default {_CLIPS}, 0 for the folders alone")
 
     out = parser.add_argument_group("results")
-    out.add_argument("--csv", type=Path, metavar="FILE", help="a line per picture")
+    out.add_argument("--csv", type=Path, metavar="FILE", help="a line per image")
     out.add_argument("--json", type=Path, metavar="FILE", help="everything, with the protocol")
-    out.add_argument("--figure", type=Path, metavar="FILE", help="a picture of crops side by side (needs pillow)")
+    out.add_argument("--figure", type=Path, metavar="FILE", help="crops side by side as an image (needs pillow)")
     out.add_argument("--crop", metavar="X,Y,W,H", help="of --figure; default: where the ground truth has most detail")
-    out.add_argument("--plot", type=Path, metavar="FILE", help="a picture of PSNR-Y over the frames (needs pillow)")
+    out.add_argument("--plot", type=Path, metavar="FILE", help="PSNR-Y over the frames as an image (needs pillow)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -117,14 +145,18 @@ def run(options: argparse.Namespace) -> int:
     if not options.folder:
         raise ArgumentError("give a folder of ground truth; --list-protocols says what protocols there are")
     from vs_sr.cli._progress import Progress
-    from vs_sr.evaluation import figure, report
+    from vs_sr.evaluation import figure, measure, report
     from vs_sr.evaluation.measure import Measurement
 
     _check(options)
     if options.figure or options.plot:
         figure.check()
-    upscaler, baseline = _upscalers(options)
-    video = options.video or upscaler.video
+    folders = [inner for folder in options.folder for inner in measure.folders(folder)]
+    if options.lr and len(options.lr) != len(folders):
+        raise ArgumentError(f"--lr is given {len(options.lr)} times for {len(folders)} folders")
+    found = None if options.bicubic else _found(options.model, options)
+    video = _video(options, folders, found)
+    upscaler, baseline = _upscalers(options, found, video)
     protocol = _protocol(options, video)
     measurement = Measurement(
         upscaler=upscaler,
@@ -136,8 +168,9 @@ def run(options: argparse.Namespace) -> int:
     )
     clips: list[Clip] = []
     with Progress() as progress:
-        for folder, lr in zip(options.folder, options.lr or [None] * len(options.folder), strict=True):
+        for folder, lr in zip(folders, options.lr or [None] * len(folders), strict=True):
             clips.append(measurement.folder(folder, lr, progress))
+    print(_heading(upscaler, video, options.protocol or _usual(video)), end="\n\n")
     print(report.table(clips))
     if options.csv:
         report.write_csv(options.csv, clips)
@@ -152,8 +185,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse before anything is computed what would fail at the end."""
-    if options.lr and len(options.lr) != len(options.folder):
-        raise ArgumentError(f"--lr is given {len(options.lr)} times for {len(options.folder)} folders")
     if options.scale is not None and not 1 <= options.scale <= 16:
         raise ArgumentError(f"--scale {options.scale} is out of range; 1 to 16")
     for name, least in (("window", 0), ("shared", 0), ("chop", 0)):
@@ -186,20 +217,20 @@ def _drift(options: argparse.Namespace) -> int:
     if options.plot:
         figure.check()
     choices = [model.name for model in registry.models() if model.kind == "sequence"]
-    name = options.model or (None if options.weights else _DRIFTS)
-    model, variant, source = _found(name, options)
+    model, variant, source = _found(options.model, options)
     if model.name not in choices:
         raise ArgumentError(f"--drift is for filters of sequences, not {model.name}; choices: {', '.join(choices)}")
     multi = options.multi or model.multi[0]
     if multi not in model.multi:
         raise ArgumentError(f"{model.name} cannot do --multi {multi}; choices: {', '.join(map(str, model.multi))}")
+    device = session.choose_device(options.device_id)
     plan = session.Plan(
         model=model,
         variant=variant,
         source=source,
-        device=session.choose_device(options.device_id),
-        precision=options.precision,
-        backend="eager",
+        device=device,
+        precision=session.choose_precision(options.precision, device, float_clip=False),
+        backend="eager" if options.backend == "auto" else options.backend,
     )
     scale, protocol = variant.scale, protocols.preset("vid4")
     folders = [
@@ -226,29 +257,47 @@ def _drift(options: argparse.Namespace) -> int:
     return 0
 
 
-def _upscalers(options: argparse.Namespace) -> tuple[Upscaler, Upscaler | None]:
+def _video(options: argparse.Namespace, folders: Sequence[Path], found: Found | None) -> bool:
+    """Whether the folders are clips."""
+    from vs_sr.evaluation import measure
+
+    if options.video is not None:
+        return bool(options.video)
+    if found is None:
+        return options.multi not in (None, 1)
+    if options.model or options.weights or options.multi:
+        return found[0].kind != "image"
+    clips = [measure.looks_like_a_clip(folder) for folder in folders]
+    if len(set(clips)) > 1:
+        clip, images = folders[clips.index(True)], folders[clips.index(False)]
+        raise ArgumentError(
+            f"{clip} looks like the frames of a clip, {images} like images that have nothing to do with each other; "
+            "measure them one after the other, or say with --video or --no-video what both are"
+        )
+    return clips[0]
+
+
+def _upscalers(options: argparse.Namespace, found: Found | None, video: bool) -> tuple[Upscaler, Upscaler | None]:
     """What is measured, and bicubic beside it."""
+    from vs_sr.arguments import Arguments
     from vs_sr.evaluation import upscalers
 
-    if options.bicubic:
+    if found is None:
         if options.model or options.weights:
             raise ArgumentError("--bicubic is measured beside a network anyway; give one or the other")
         multi = options.multi or 1
         if multi not in (1, 2):
             raise ArgumentError(f"--multi {multi}: bicubic does 1 and 2")
         return upscalers.Bicubic(_scale(options), multi), None
-    from vs_sr import session
-
-    model, variant, source = _found(options.model, options)
+    model, variant, source = found
     scale = _scale(options) if variant.enlarged else options.scale or variant.scale
     network = upscalers.Network(
         model,
         variant,
         source,
         scale=scale,
-        multi=options.multi or model.multi[0],
-        device=session.choose_device(options.device_id),
-        precision=options.precision,
+        multi=options.multi or (model.multi[0] if video else 1),
+        options=Arguments(device_id=options.device_id, precision=options.precision, backend=options.backend),
         running=upscalers.Running(
             window=options.window,
             shared=options.shared,
@@ -263,7 +312,23 @@ def _upscalers(options: argparse.Namespace) -> tuple[Upscaler, Upscaler | None]:
     return network, None if options.no_baseline else upscalers.Bicubic(scale, network.multi)
 
 
-def _found(name: str | None, options: argparse.Namespace) -> tuple[Model, Variant, Source | None]:
+def _heading(upscaler: Upscaler, video: bool, protocol: str) -> str:
+    """What was measured, and how, in a line."""
+    facts = upscaler.describe()
+    what = f"{upscaler.label} ({Path(facts['weights']).stem})" if facts.get("weights") else upscaler.label
+    how = f"x{upscaler.scale}"
+    if upscaler.multi > 1:
+        how += f", every {_ordinal(upscaler.multi)} frame given"
+    if "device" in facts:
+        how += f", on {facts['device']} in {facts['precision']}"
+    return f"{what}: {how}; {'clips' if video else 'images'} by the protocol {protocol}"
+
+
+def _ordinal(multi: int) -> str:
+    return {2: "second", 4: "fourth", 8: "eighth"}.get(multi, f"{multi}th")
+
+
+def _found(name: str | None, options: argparse.Namespace) -> Found:
     from vs_sr.evaluation import upscalers
 
     try:
@@ -275,7 +340,7 @@ def _found(name: str | None, options: argparse.Namespace) -> tuple[Model, Varian
 
 def _scale(options: argparse.Namespace) -> int:
     if options.scale is None:
-        raise ArgumentError("--scale is needed: nothing else says how much to enlarge by")
+        raise ArgumentError("--scale is needed: nothing else says the factor of upscaling")
     return cast("int", options.scale)
 
 
@@ -298,7 +363,12 @@ def _protocol(options: argparse.Namespace, video: bool) -> Protocol:
     for name in ("border", "ssim_border"):
         if getattr(options, name) is not None:
             changes[name] = protocols.Border.parse(getattr(options, name))
-    return replace(protocols.preset(options.protocol or ("vid4" if video else "matlab-uint8")), **changes)
+    return replace(protocols.preset(options.protocol or _usual(video)), **changes)
+
+
+def _usual(video: bool) -> str:
+    """The protocol where none is named."""
+    return "vid4" if video else "matlab-uint8"
 
 
 def _crop(text: str | None) -> tuple[int, int, int, int] | None:

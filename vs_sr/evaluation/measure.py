@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -103,17 +105,52 @@ class Clip:
         return float(np.mean(chosen)) if chosen else math.nan
 
 
+def folders(path: Path) -> list[Path]:
+    """The folders of images that a folder stands for: itself, or, where it holds none, those in it that do.
+
+    Raises:
+        ArgumentError: no such folder, or no images in it.
+    """
+    if path.is_file():
+        raise ArgumentError(
+            f"{path} is a file; ground truth is a folder of images, such as "
+            f"`ffmpeg -i {shlex.quote(str(path))} frames/%04d.png` makes of a video"
+        )
+    if not path.is_dir():
+        raise ArgumentError(f"there is no folder {path}")
+    if _images(path):
+        return [path]
+    inner = sorted(each for each in path.iterdir() if each.is_dir() and _images(each))
+    if not inner:
+        raise ArgumentError(f"{path} holds no images ({', '.join(SUFFIXES)}), nor folders of images")
+    return inner
+
+
+def looks_like_a_clip(folder: Path) -> bool:
+    """Whether images are frames: three at least, numbered without a gap, of one size."""
+    paths = pictures(folder)
+    parts = [re.fullmatch(r"(.*?)(\d+)", path.stem) for path in paths]
+    names = {part[1] for part in parts if part}
+    numbers = [int(part[2]) for part in parts if part]
+    numbered = len(names) == 1 and sorted(numbers) == list(range(min(numbers), min(numbers) + len(paths)))
+    return len(paths) >= 3 and numbered and len({read(path).shape for path in paths}) == 1
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+
+
 def pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder in the order of their names.
+    """The images of a folder in the order of their names.
 
     Raises:
         ArgumentError: no such folder, or none in it.
     """
     if not folder.is_dir():
         raise ArgumentError(f"there is no folder {folder}")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    found = _images(folder)
     if not found:
-        raise ArgumentError(f"{folder} holds no pictures ({', '.join(SUFFIXES)})")
+        raise ArgumentError(f"{folder} holds no images ({', '.join(SUFFIXES)})")
     return found
 
 
@@ -232,6 +269,8 @@ class Measurement:
             ArgumentError: pictures that cannot be read, are too small, or differ where they must not.
         """
         targets = pictures(folder)
+        if tell:
+            tell(folder.name, 0, len(targets))
         given = pictures(lr) if lr is not None else None
         if given is not None and len(given) not in (len(targets), self._inputs(len(targets))):
             raise ArgumentError(f"{lr} holds {len(given)} pictures, but {folder} holds {len(targets)}")

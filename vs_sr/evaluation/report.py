@@ -22,9 +22,9 @@ _COLUMNS = ("clip", "upscaler", "frame", "interpolated", *FIGURES)
 
 
 def table(clips: Sequence[Clip]) -> str:
-    """A row per picture, per clip and over all clips (the mean of their means), for each upscaler."""
+    """A row per image, per clip and over all clips (the mean of their means), for each upscaler."""
     names = [score.frame for clip in clips for scores in clip.scores.values() for score in scores]
-    width = max(len(name) for name in [*names, *(clip.name for clip in clips), "mean, in between"])
+    width = max(len(name) for name in [*names, *(clip.name for clip in clips), "mean, interpolated"])
     labels = max(len(label) for clip in clips for label in clip.scores)
     lines = [f"{'':{width}}  {'':{labels}}  " + "  ".join(f"{_HEADS[figure]:>8}" for figure in FIGURES)]
 
@@ -40,7 +40,7 @@ def table(clips: Sequence[Clip]) -> str:
         for label, scores in clip.scores.items():
             row("mean", label, {figure: clip.mean(label, figure) for figure in FIGURES})
             if any(score.interpolated for score in scores):
-                for name, kind in (("mean, given", False), ("mean, in between", True)):
+                for name, kind in (("mean, input-time", False), ("mean, interpolated", True)):
                     row(name, label, {figure: clip.mean(label, figure, interpolated=kind) for figure in FIGURES})
         for label, temporal in clip.temporal.items():
             lines.append(f"{'motion':{width}}  {label:{labels}}  " + _temporal(asdict(temporal), temporal.pulse))
@@ -55,7 +55,7 @@ def _temporal(values: Mapping[str, float | None], pulse: float | None) -> str:
     text = f"change error {values['change_error']:.3f}, sharpness {values['sharpness']:.3f}"
     if pulse is None:
         return text
-    return f"{text}, in between {values['sharpness_between']:.3f}, pulse {pulse:+.3f}"
+    return f"{text}, interpolated {values['sharpness_between']:.3f}, pulse {pulse:+.3f}"
 
 
 def overall(clips: Sequence[Clip], label: str, figure: str) -> float:
@@ -64,7 +64,7 @@ def overall(clips: Sequence[Clip], label: str, figure: str) -> float:
 
 
 def write_csv(path: Path, clips: Sequence[Clip]) -> None:
-    """A line per picture and upscaler; PSNR in dB, "inf" where nothing differs."""
+    """A line per image and upscaler; PSNR in dB, "inf" where nothing differs."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
@@ -78,7 +78,7 @@ def write_csv(path: Path, clips: Sequence[Clip]) -> None:
 def record(clips: Sequence[Clip], protocol: Protocol, upscaler: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that was measured and how, as plain values for JSON.
 
-    null stands for what is no number: a PSNR of equal pictures, sharpness in between where nothing is.
+    null stands for what is no number: a PSNR of equal images, sharpness of interpolated frames where there are none.
     """
     labels = list(clips[0].scores)
     return {

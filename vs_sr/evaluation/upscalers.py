@@ -1,21 +1,20 @@
-"""What is measured: a network with its weights, or bicubic, behind one face. Knows no filters.
+"""What is measured: a filter's network with its weights, or bicubic, behind one face.
 
-An upscaler takes the LR pictures of a protocol, not clips: no colour conversion beyond the protocol's own stands
-between the network and the figure.
+An upscaler takes the LR images of a protocol, not clips: no color conversion beyond the protocol's own stands between
+the network and the figure. From there on a network is run as its filter runs it, by the same scheduler.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from vs_sr import registry, windows
-from vs_sr.errors import ArgumentError, DeviceError, WeightsError
+from vs_sr.arguments import Arguments
+from vs_sr.errors import ArgumentError, WeightsError
 from vs_sr.evaluation import protocols, sampling
 from vs_sr.weights import checkpoint, recognition, store
 
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vs_sr.evaluation.protocols import Protocol
+    from vs_sr.renderer import Renderer
+    from vs_sr.session import Plan
     from vs_sr.spec import Model, Variant
 
     Image = npt.NDArray[np.generic]
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 type Ensemble = Literal["none", "flips", "all"]
 
 ENSEMBLES: tuple[Ensemble, ...] = get_args(Ensemble.__value__)
-"""Self-ensemble: no; the mean over the mirrored pictures (four, EDVR's); transposed ones too (eight, EDSR's)."""
+"""Self-ensemble: no; the mean over the mirrored images (four, EDVR's); transposed ones too (eight, EDSR's)."""
+
+DEFAULT = "ZoomingSlowMo"
+"""The model that is measured where neither model nor weights are named."""
 
 _CHOP_LIMIT = 160_000
 """LR pixels from which on a quarter is cut again; EDSR's."""
@@ -39,7 +43,7 @@ _CHOP_LIMIT = 160_000
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One picture as an upscaler gives it."""
+    """One image as an upscaler gives it."""
 
     rgb: Image
     """(H, W, 3) in 0..255; not rounded, not clipped."""
@@ -49,27 +53,32 @@ class Output:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
-    """How a network is run; each field's default is what most papers did."""
+    """How a network is run. The defaults are the filter's; the others are what papers did."""
 
     window: int | None = None
     """Sequence models: input frames per run; 0 the whole clip; None: the model's own."""
-    shared: int | None = None
-    """Input frames that consecutive windows share; None: one for models that make frames in between, else 0."""
-    keep: Literal["first", "later"] = "first"
+    shared: int = 1
+    """Sequence models: input frames that consecutive windows share."""
+    keep: Literal["first", "later"] = "later"
     """Whose result of a shared frame counts."""
     tail: sampling.Tail = "short"
     """What becomes of the frames after the last whole window."""
     ends: windows.Ends | None = None
-    """Window models: what stands for frames beyond the ends; None: as the weights say."""
+    """Multi-frame models: what stands for frames beyond the ends; None: as the weights say."""
     mirrored: bool = False
     """Sequence models: run on the clip followed by itself in reverse, and take the mean of both halves."""
     chop: int | None = None
-    """Pixels of overlap of EDSR's four quarters; None: the whole picture at once."""
+    """Pixels of overlap of EDSR's four quarters; None: the whole image at once."""
     ensemble: Ensemble = "none"
+
+    @property
+    def apart(self) -> bool:
+        """Whether windows lie otherwise than the filter's, so that each is run as a clip of its own."""
+        return (self.shared, self.keep, self.tail) != (1, "later", "short")
 
 
 class Bicubic:
-    """The baseline: bicubic by the protocol's rule, a frame in between as the mean of its two neighbours."""
+    """The baseline: bicubic by the protocol's rule, an interpolated frame as the mean of its two neighbours."""
 
     label = "bicubic"
 
@@ -83,7 +92,7 @@ class Bicubic:
         return {"upscaler": self.label, "scale": self.scale}
 
     def __call__(self, frames: Sequence[Image], protocol: Protocol) -> Iterator[Output]:
-        """T pictures (h, w, 3) of one clip, enlarged, with those in between where ``multi`` is 2."""
+        """T images (h, w, 3) of one clip, upscaled, with the interpolated ones where ``multi`` is 2."""
         before: Image | None = None
         for frame in frames:
             enlarged = protocols.enlarge(frame, self.scale, protocol)
@@ -94,7 +103,10 @@ class Bicubic:
 
 
 class Network:
-    """A model with weights on a device."""
+    """A model with weights, run as its filter runs it: by the filter's scheduler, in its session.
+
+    Papers' ways to cut up a clip or an image are clips of their own to that scheduler.
+    """
 
     def __init__(
         self,
@@ -104,19 +116,23 @@ class Network:
         *,
         scale: int,
         multi: int = 1,
-        device: str = "cpu",
-        precision: Literal["fp32", "fp16", "bf16"] = "fp32",
-        backend: str = "eager",
+        options: Arguments | None = None,
         running: Running | None = None,
     ) -> None:
-        """Build and load the network; see :func:`find` for what to load.
+        """Nothing is loaded yet; see :func:`find` for the first three.
+
+        Args:
+            model: of a filter.
+            variant: what the weights are.
+            source: the weights.
+            scale: output over LR; for networks on upscaled images the factor that these are upscaled by.
+            multi: frame-rate factor.
+            options: the filter's arguments: device, precision, backend, tiles.
+            running: how clips and images are cut up.
 
         Raises:
-            WeightsError: the weights are damaged or do not fit.
             ArgumentError: a combination that the model cannot do.
         """
-        import torch
-
         if multi not in model.multi:
             raise ArgumentError(f"{model.name} cannot do multi={multi}; choices: {', '.join(map(str, model.multi))}")
         if not variant.enlarged and scale != variant.scale:
@@ -125,15 +141,17 @@ class Network:
         self.scale, self.multi = scale, multi
         self.video = model.kind != "image"
         self.label = model.name
-        self.device, self.precision = device, precision
+        self.options = options or Arguments()
         self.running = running or Running()
         if self.running.chop is not None and model.kind != "image":
             raise ArgumentError(f"chop is for image models; {model.name} is of kind {model.kind!r}")
         if self.running.mirrored and (model.kind != "sequence" or multi > 1):
-            raise ArgumentError("mirrored is for sequence models that make no frames in between")
-        network = store.network(model, variant, source).eval().requires_grad_(False)
-        dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
-        self._call: Callable[..., Tensor] = registry.backend(backend).prepare(network.to(device, dtype))
+            raise ArgumentError("mirrored is for sequence models that make no interpolated frames")
+        if multi > 1 and self.running.shared == 0 and self.running.window != 0:
+            raise ArgumentError("windows must share a frame where frames are interpolated")
+        if self.running.ends is not None:
+            self.variant = replace(variant, ends=self.running.ends)
+        self._renderer: Renderer | None = None
 
     def describe(self) -> dict[str, Any]:
         """For reports."""
@@ -143,18 +161,18 @@ class Network:
             "scale": self.scale,
             "multi": self.multi,
             "config": {key: str(value) for key, value in self.variant.config.items()},
-            "device": self.device,
-            "precision": self.precision,
+            **({} if self._renderer is None else _where(self._renderer.scheduler().session.plan)),
         }
 
     def __call__(self, frames: Sequence[Image], protocol: Protocol) -> Iterator[Output]:
-        """T pictures (h, w, 3) in 0..255 of one clip, enlarged; multi * (T - 1) + 1 of them, as they are ready.
+        """T images (h, w, 3) in 0..255 of one clip, upscaled; multi * (T - 1) + 1 of them, as they are ready.
 
         Fewer where ``running.tail`` is "drop".
 
         Raises:
-            ArgumentError: the pictures are too small, or the clip too short.
-            DeviceError: out of memory.
+            ArgumentError: the images are too small, or the clip too short.
+            DeviceError: no such device, or out of memory.
+            WeightsError: the weights are damaged or do not fit.
         """
         import torch
 
@@ -164,11 +182,8 @@ class Network:
             raise ArgumentError(f"{self.label} needs {self.variant.min_size} pixels a side; got {width}x{height}")
         given = [protocols.enlarge(frame, self.scale, protocol) for frame in frames] if factor > 1 else list(frames)
         planes = torch.stack([self._planes(image, protocol) for image in given])
-        try:
-            for index, image in enumerate(self._clip(planes)):
-                yield self._output(image, given[index] if self.variant.color == "y" else None, protocol)
-        except torch.OutOfMemoryError as error:
-            raise DeviceError(f"out of memory on {self.device} with frames of {width}x{height} ({error})") from None
+        for index, image in enumerate(self._averaged(planes)):
+            yield self._output(image, given[index] if self.variant.color == "y" else None, protocol)
 
     def _planes(self, image: Image, protocol: Protocol) -> Tensor:
         """(H, W, 3) in 0..255 -> (C, H, W) float32 in 0..1, RGB or Y."""
@@ -177,69 +192,68 @@ class Network:
         planes = protocol.luma(image)[None] if self.variant.color == "y" else np.moveaxis(image, 2, 0)
         return torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float32) / 255)
 
-    def _output(self, planes: Tensor, enlarged: Image | None, protocol: Protocol) -> Output:
-        """What the network gave, (C, H, W), as RGB; for Y networks the colours come from the enlarged picture."""
+    def _output(self, planes: Tensor, upscaled: Image | None, protocol: Protocol) -> Output:
+        """What the network gave, (C, H, W), as RGB; for Y networks the colors come from the upscaled image."""
         values = planes.double().cpu().numpy() * 255
         if self.variant.color == "rgb":
             return Output(np.moveaxis(values, 0, 2))
-        if enlarged is None or enlarged.shape[:2] != values.shape[1:]:
-            raise ArgumentError(f"{self.label} gives Y of another size than its input: there is no colour for it")
+        if upscaled is None or upscaled.shape[:2] != values.shape[1:]:
+            raise ArgumentError(f"{self.label} gives Y of another size than its input: there is no color for it")
         y = values[0].clip(0, 255)
         # With Cb and Cr as they are, a change of Y moves R, G and B alike.
-        gained = (y - protocol.luma(enlarged)) / protocol.luma.gain
-        return Output(enlarged.astype(np.float64) + gained[..., None], y)
+        gained = (y - protocol.luma(upscaled)) / protocol.luma.gain
+        return Output(upscaled.astype(np.float64) + gained[..., None], y)
+
+    def _averaged(self, frames: Tensor) -> Iterator[Tensor]:
+        """(T, C, h, w) -> (C, H, W) for each output, in time order: the mean over mirrored and transposed clips."""
+        if self.running.ensemble == "none":
+            yield from self._clip(frames)
+            return
+        ways = [
+            (transposed, axes)
+            for transposed in ((False, True) if self.running.ensemble == "all" else (False,))
+            for axes in ((), (-2,), (-1,), (-2, -1))
+        ]
+        clips = [
+            self._clip((frames.transpose(-1, -2) if transposed else frames).flip(axes)) for transposed, axes in ways
+        ]
+        for made in zip(*clips, strict=True):
+            back = [
+                image.flip(axes).transpose(-1, -2) if transposed else image.flip(axes)
+                for image, (transposed, axes) in zip(made, ways, strict=True)
+            ]
+            yield sum(back[1:], back[0]) / len(back)
 
     def _clip(self, frames: Tensor) -> Iterator[Tensor]:
-        """(T, C, h, w) -> (C, H, W) for each output frame, in time order."""
+        """(T, C, h, w) -> (C, H, W) for each output, in time order."""
         import torch
 
-        if self.model.kind == "image":
-            for frame in frames:
-                yield self._averaged(self._image, frame[None])[0]
-        elif self.model.kind == "window":
-            ends = self.running.ends or self.variant.ends
-            for index in range(len(frames)):
-                around = windows.neighbours(index, range(len(frames)), self.variant.window or 1, ends)
-                yield self._averaged(self._run, frames[around][None])[0]
-        elif self.running.mirrored:
-            both = self._averaged(lambda clip: self._run(clip, 1), torch.cat([frames, frames.flip(0)])[None])[0]
-            yield from (both[: len(frames)] + both[len(frames) :].flip(0)) / 2
-        else:
-            yield from self._sequence(frames)
-
-    def _sequence(self, frames: Tensor) -> Iterator[Tensor]:
-        running, multi = self.running, self.multi
+        running = self.running
         size = self.model.window if running.window is None else running.window
-        shared = running.shared if running.shared is not None else int(multi > 1 and size > 1)
-        if multi > 1 and size and shared == 0:
-            raise ArgumentError("windows must share a frame where frames are made in between")
-        spans = sampling.spans(len(frames), size, shared, running.tail)
-        done = 0  # output frames given so far
+        if running.chop is not None:
+            for frame in frames:
+                yield self._chopped(frame, running.chop)
+        elif running.mirrored:
+            both = self._run(torch.cat([frames, frames.flip(0)])[None])[0]
+            yield from (both[: len(frames)] + both[len(frames) :].flip(0)) / 2
+        elif self.model.kind == "sequence" and size and (running.apart or size == 1):
+            yield from self._apart(frames, sampling.spans(len(frames), size, running.shared, running.tail))
+        else:
+            yield from self._filtered(frames, size or len(frames))
+
+    def _apart(self, frames: Tensor, spans: Sequence[range]) -> Iterator[Tensor]:
+        """Windows that are clips of their own."""
+        done = 0  # outputs given so far
         for number, span in enumerate(spans):
-            numbers = list(span) * 2 if len(span) == 1 else list(span)  # a sequence has two frames at least
-            made = self._averaged(lambda clip: self._run(clip, multi), frames[numbers][None])[0]
-            start, stop = multi * span.start, multi * (span.stop - 1) + 1
-            if running.keep == "later" and number + 1 < len(spans):
-                stop = multi * spans[number + 1].start
+            made = self._run(frames[span.start : span.stop][None], self.multi)[0]
+            start, stop = self.multi * span.start, self.multi * (span.stop - 1) + 1
+            if self.running.keep == "later" and number + 1 < len(spans):
+                stop = self.multi * spans[number + 1].start
             yield from made[done - start : stop - start]
             done = max(done, stop)
 
-    def _averaged(self, run: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
-        """``run`` on (..., h, w), or the mean of its results over mirrored and transposed pictures."""
-        if self.running.ensemble == "none":
-            return run(frames)
-        results: list[Tensor] = []
-        for transposed in (False, True) if self.running.ensemble == "all" else (False,):
-            turned = frames.transpose(-1, -2) if transposed else frames
-            for axes in ((), (-2,), (-1,), (-2, -1)):
-                made = run(turned.flip(axes)).flip(axes)
-                results.append(made.transpose(-1, -2) if transposed else made)
-        return sum(results[1:], results[0]) / len(results)
-
-    def _image(self, frame: Tensor) -> Tensor:
-        """(1, C, h, w) -> (1, C, H, W)."""
-        if self.running.chop is None:
-            return self._run(frame)
+    def _chopped(self, frame: Tensor, shave: int) -> Tensor:
+        """(C, h, w) -> (C, H, W) in four overlapping quarters."""
         import torch
 
         factor = self.variant.scale
@@ -248,41 +262,70 @@ class Network:
             """The quarters without what goes beyond the middle."""
             middle, side = factor * (size[0] // 2), factor * (size[1] // 2)
             below, right = factor * size[0] - middle, factor * size[1] - side
-            top = torch.cat([quarters[0][..., :middle, :side], quarters[1][..., :middle, -right:]], 3)
-            bottom = torch.cat([quarters[2][..., -below:, :side], quarters[3][..., -below:, -right:]], 3)
-            return torch.cat([top, bottom], 2)
+            top = torch.cat([quarters[0][..., :middle, :side], quarters[1][..., :middle, -right:]], -1)
+            bottom = torch.cat([quarters[2][..., -below:, :side], quarters[3][..., -below:, -right:]], -1)
+            return torch.cat([top, bottom], -2)
 
-        height, width = frame.shape[2:]
         return sampling.chopped(
-            (height, width),
-            self.running.chop,
+            (frame.shape[-2], frame.shape[-1]),
+            shave,
             _CHOP_LIMIT,
-            lambda rows, columns: self._run(frame[:, :, rows, columns]),
+            lambda rows, columns: self._run(frame[None, None, :, rows, columns])[0, 0],
             join,
         )
 
-    def _run(self, frames: Tensor, *arguments: int) -> Tensor:
-        return self._call(frames.to(self.device), *arguments).float().cpu()
+    def _run(self, clips: Tensor, multi: int = 1) -> Tensor:
+        """(B, T, C, h, w) -> (B, multi*(T-1)+1, C, H, W), each clip in one window."""
+        import torch
+
+        return torch.stack([torch.stack(list(self._filtered(clip, len(clip), multi))) for clip in clips])
+
+    def _filtered(self, frames: Tensor, window: int, multi: int | None = None) -> Iterator[Tensor]:
+        """What the filter makes of a clip (T, C, h, w) of one scene, (C, H, W) each; the last one is not repeated."""
+        from vs_sr.renderer import Job, Renderer
+        from vs_sr.scheduler import Held, finish
+
+        model, multi = self.model, self.multi if multi is None else multi
+        grid = windows.Grid(frames=len(frames), window=1)
+        if model.kind == "sequence":
+            grid = windows.Grid(
+                frames=len(frames),
+                window=max(2, window),
+                multi=multi,
+                density=model.density,
+                lookahead=model.lookahead,
+                carry=model.carry,
+                segment=model.segment,
+            )
+        job = Job(
+            model=model,
+            variant=self.variant,
+            source=self.source,
+            size=(frames.shape[-1], frames.shape[-2]),
+            float_clip=False,
+            options=self.options,
+        )
+        # the last one is held, so that the network stays loaded from clip to clip
+        self._renderer = renderer = Renderer(job, grid)
+        scheduler = renderer.scheduler()
+        held = Held(frozenset(range(len(frames))), frozenset(), frames.__getitem__)
+        for group in range(grid.groups):
+            made = finish(scheduler.render(group, held))
+            yield from (made[output] for output in grid.outputs(group) if output <= multi * (len(frames) - 1))
+
+
+def _where(plan: Plan) -> dict[str, str]:
+    """Where and how a network was run, for reports."""
+    return {"device": plan.device, "precision": plan.precision, "backend": plan.backend}
 
 
 Upscaler = Bicubic | Network
 
 
-def architectures() -> Mapping[str, Model]:
-    """Every model there is, by name: filters, and networks of the house that are none."""
-    found = {model.name: model for model in registry.models()}
-    package = import_module("vs_sr.models")
-    for module in iter_modules(package.__path__):
-        hook = getattr(import_module(f"vs_sr.models.{module.name}"), "vs_sr_models", None)
-        for model in hook() if hook else ():
-            found.setdefault(model.name, model)
-    return found
-
-
 def find(
     name: str | None, weights: str | None, answers: Mapping[str, str] | None = None
 ) -> tuple[Model, Variant, store.Source | None]:
-    """The model and its weights, of which either may be left out.
+    """The model and its weights, of which either may be left out, or both: then the model that has weights with it.
 
     Args:
         name: of the model; None: as the weights are recognised.
@@ -290,16 +333,11 @@ def find(
         answers: what no tensor tells (``scale``, ``range``, ...).
 
     Raises:
-        ArgumentError: no such model, or neither of the two given.
+        ArgumentError: no such model, or one without weights.
         WeightsError: the weights are not to be had, not recognised, or of another model.
     """
-    known = architectures()
-    if name is not None and name not in known:
-        raise ArgumentError(f"there is no model {name!r}; choices: {', '.join(sorted(known))}")
     if weights is None:
-        if name is None:
-            raise ArgumentError("nothing to measure: give a model, weights, or bicubic")
-        model = known[name]
+        model = registry.model(name or DEFAULT)
         if model.fixed is not None:
             return model, model.fixed, None
         if model.weights is None:
@@ -307,11 +345,12 @@ def find(
             raise ArgumentError(f"{name} comes without weights{known_file} give the path of the file")
         source = store.shipped(model.weights)
     elif name is not None:
-        model, source = known[name], store.locate(weights, known[name])
+        model = registry.model(name)
+        source = store.locate(weights, model)
     else:
         entry = store.index().get(weights)
         if entry is not None:
-            model, source = known[entry.model], store.shipped(weights)
+            model, source = registry.model(entry.model), store.shipped(weights)
         else:
             try:
                 source = store.given(weights)
@@ -320,7 +359,7 @@ def find(
                 raise ArgumentError(
                     f"weights {weights!r} are neither a name nor a file; names: {names} ({error})"
                 ) from None
-            model = recognition.recognise(checkpoint.read(source.path), answers, known.values()).model
+            model = recognition.recognise(checkpoint.read(source.path), answers, registry.models()).model
     if answers:
         source = replace(source, answers=tuple(answers.items()))
     return model, store.recognise(model, source).variant, source
