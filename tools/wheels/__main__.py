@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,9 +27,9 @@ def main() -> int:
     wanted = [target for target in TARGETS if options.platform is None or target.platform in options.platform]
     folder = options.out.resolve()
     try:
-        report("sdist", lambda: build.sdist(folder))
+        report("sdist", partial(build.sdist, folder))
         for target in wanted:
-            report(target.platform, lambda target=target: build.wheel(target, folder))
+            report(target.platform, partial(build.wheel, target, folder))
     except build.BuildError as error:
         print(f"wheels: {error}", file=sys.stderr)
         return 1
@@ -42,7 +43,9 @@ def report(name: str, make: Callable[[], Path]) -> None:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     seconds = time.monotonic() - begin
-    print(f"{name:24} {seconds:5.0f} s  {path.stat().st_size:>10,} bytes  sha256 {digest[:16]}  {path.name}", flush=True)
+    print(
+        f"{name:24} {seconds:5.0f} s  {path.stat().st_size:>10,} bytes  sha256 {digest[:16]}  {path.name}", flush=True
+    )
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ def read(path: Path) -> Library:
     """
     import lief
 
+    lief.logging.disable()  # it warns of tables that are empty
     binary = lief.parse(path)
     if isinstance(binary, lief.ELF.Binary):
         return _elf(binary)
@@ -74,7 +75,6 @@ def problems(library: Library, target: Target) -> Iterator[str]:
 
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")) if text else ()
-
 
 
 def _elf(binary: Any) -> Library:

@@ -101,7 +101,10 @@ def _audit(path: Path, target: Target) -> None:
     """What the tool says that the field trusts in this."""
     command = [sys.executable, "-m", "auditwheel", "show", str(path)]
     text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    if f'"{target.platform}"' not in text:
+    found = re.search(r'"manylinux_(\d+)_(\d+)_(\w+)"', text)
+    promised = re.fullmatch(r"manylinux_(\d+)_(\d+)_(\w+)", target.platform)
+    assert promised is not None
+    if not found or found[3] != promised[3] or (int(found[1]), int(found[2])) > (int(promised[1]), int(promised[2])):
         raise BuildError(f"{path.name}: auditwheel does not find it to be {target.platform}:\n{text}")
 
 
@@ -141,7 +144,16 @@ def _backend(hook: str, folder: Path, root: Path, settings: dict[str, str], envi
 
 def _surroundings() -> dict[str, str]:
     """The environment without what would change the bytes of a build."""
-    decided = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "SOURCE_DATE_EPOCH", "MACOSX_DEPLOYMENT_TARGET")
+    decided = (
+        "CC",
+        "CXX",
+        "CFLAGS",
+        "CXXFLAGS",
+        "CPPFLAGS",
+        "LDFLAGS",
+        "SOURCE_DATE_EPOCH",
+        "MACOSX_DEPLOYMENT_TARGET",
+    )
     return {
         name: value
         for name, value in os.environ.items()
@@ -158,5 +170,7 @@ def _zig() -> Path:
     try:
         files = importlib.metadata.distribution("ziglang")
     except importlib.metadata.PackageNotFoundError:
-        raise BuildError("ziglang is not installed; `make wheels` installs tools/wheels/requirements.txt first") from None
+        raise BuildError(
+            "ziglang is not installed; `make wheels` installs tools/wheels/requirements.txt first"
+        ) from None
     return Path(str(files.locate_file("ziglang"))) / ("zig.exe" if os.name == "nt" else "zig")

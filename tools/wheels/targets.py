@@ -24,7 +24,7 @@ class Target:
     libraries: tuple[str, ...]
     """Patterns of the libraries that may be needed: those of the system itself."""
     minimum: str
-    """The oldest C library (ELF) or system (Mach-O) that the library may need; "" where the format has no such thing."""
+    """The oldest C library (ELF) or system (Mach-O) that the library may need; "" where files do not say."""
 
     @property
     def tag(self) -> str:

@@ -15,7 +15,9 @@ set(CMAKE_CXX_COMPILER_ID Clang)
 set(CMAKE_CXX_COMPILER_VERSION 22)
 set(CMAKE_CXX_COMPILER_FRONTEND_VARIANT GNU)
 set(CMAKE_CXX_STANDARD_COMPUTED_DEFAULT 17)
-set(CMAKE_SKIP_RPATH TRUE) # nothing is looked for beside the library
+if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
+  set(CMAKE_EXECUTABLE_FORMAT ELF)
+endif()
 
 # Programs and headers are the building machine's; nothing of the target's is looked for.
 set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)

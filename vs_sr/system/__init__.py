@@ -8,10 +8,12 @@ import sys
 
 if sys.platform == "win32":
     from vs_sr.system.windows import (
+        CACHE,
         NVIDIA,
-        cache_folder,
         end,
+        is_private,
         named,
+        nobody_reads,
         open_new,
         open_read,
         physical_memory,
@@ -20,10 +22,12 @@ if sys.platform == "win32":
     )
 else:
     from vs_sr.system.posix import (
+        CACHE,
         NVIDIA,
-        cache_folder,
         end,
+        is_private,
         named,
+        nobody_reads,
         open_new,
         open_read,
         physical_memory,
@@ -32,10 +36,12 @@ else:
     )
 
 __all__ = [
+    "CACHE",
     "NVIDIA",
-    "cache_folder",
     "end",
+    "is_private",
     "named",
+    "nobody_reads",
     "open_new",
     "open_read",
     "physical_memory",

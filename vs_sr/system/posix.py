@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-
-assert sys.platform != "win32"
-
 import os
 import signal
+import stat
+import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
     import subprocess
+    from pathlib import Path
 
+assert sys.platform != "win32"
+
+CACHE = ("XDG_CACHE_HOME", "~/.cache")
+"""Where programs keep what they can make again: an environment variable, and the folder without it."""
 NVIDIA = "libnvidia-ml.so.1"
 """The library of NVIDIA's driver that tells of cards and versions."""
 
@@ -28,12 +30,6 @@ class Together(TypedDict):
 def physical_memory() -> int:
     """Bytes of memory that the machine has, used or not."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def cache_folder() -> Path:
-    """Where programs keep what they can make again: ``XDG_CACHE_HOME``, else ``~/.cache``."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return Path(base) if base else Path("~/.cache").expanduser()
 
 
 def named(text: str) -> bool:
@@ -51,9 +47,19 @@ def open_new(path: Path, mode: int = 0o666) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
 
 
+def is_private(found: os.stat_result) -> bool:
+    """Whether a file or folder is the user's own, and nobody else can write to it."""
+    return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
 def replace(source: Path, target: Path) -> None:
     """Give a file another's name, in one step. Whoever reads the other goes on reading what it was."""
     source.replace(target)
+
+
+def nobody_reads(error: OSError) -> bool:
+    """Whether an error of writing to a pipe says that its reader is gone."""
+    return isinstance(error, BrokenPipeError)
 
 
 def together() -> Together:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import ntpath
+import os
+import subprocess
 import sys
+import time
+from pathlib import PureWindowsPath
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 assert sys.platform == "win32"
 
-import ctypes
-import os
-import subprocess
-import time
-from pathlib import Path, PureWindowsPath
-from typing import TypedDict
-
+CACHE = ("LOCALAPPDATA", "~/AppData/Local")
+"""Where programs keep what they can make again: an environment variable, and the folder without it."""
 NVIDIA = "nvml.dll"
 """The library of NVIDIA's driver that tells of cards and versions."""
 
@@ -48,12 +54,6 @@ def physical_memory() -> int:
     return int(status.physical)
 
 
-def cache_folder() -> Path:
-    """Where programs keep what they can make again: ``LOCALAPPDATA``."""
-    base = os.environ.get("LOCALAPPDATA")
-    return Path(base) if base else Path("~/AppData/Local").expanduser()
-
-
 def named(text: str) -> bool:
     """Whether a text is the path of a file rather than a bare word."""
     return bool("/" in text or "\\" in text or PureWindowsPath(text).drive)
@@ -69,6 +69,14 @@ def open_new(path: Path, mode: int = 0o666) -> int:
     return os.open(_long(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_BINARY | os.O_NOINHERIT, mode)
 
 
+def is_private(found: os.stat_result) -> bool:
+    """Whether a file or folder is the user's own, and nobody else can write to it.
+
+    True: what Windows' own lists say does not stand in ``found``, and :data:`CACHE` is in the user's own profile.
+    """
+    return True
+
+
 def replace(source: Path, target: Path) -> None:
     """Give a file another's name, in one step, as soon as nobody has the other open.
 
@@ -79,7 +87,7 @@ def replace(source: Path, target: Path) -> None:
     pause = 0.01
     while True:
         try:
-            os.replace(_long(source), _long(target))
+            os.replace(_long(source), _long(target))  # noqa: PTH105
             return
         except PermissionError as error:
             if error.winerror not in _IN_USE:
@@ -89,6 +97,14 @@ def replace(source: Path, target: Path) -> None:
                 raise PermissionError(error.errno, reason, str(target), error.winerror) from None
         time.sleep(pause)
         pause = min(2 * pause, 0.2)
+
+
+def nobody_reads(error: OSError) -> bool:
+    """Whether an error of writing to a pipe says that its reader is gone.
+
+    The C runtime calls that an invalid argument, as it does a file's name that cannot be, which it then gives.
+    """
+    return isinstance(error, BrokenPipeError) or (error.errno == errno.EINVAL and error.filename is None)
 
 
 def together() -> Together:
@@ -111,5 +127,5 @@ def _long(path: Path) -> str:
     text = str(path)
     if len(text) < _SHORT or text.startswith("\\\\?\\"):
         return text
-    text = os.path.abspath(text)  # noqa: PTH100: behind the prefix nothing is relative, and nothing is cleaned up
+    text = ntpath.abspath(text)  # behind the prefix nothing is relative, and nothing is cleaned up
     return "\\\\?\\UNC\\" + text[2:] if text.startswith("\\\\") else "\\\\?\\" + text

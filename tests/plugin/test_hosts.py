@@ -1,0 +1,75 @@
+"""The plugin in a program without Python: here, and the Windows build under Wine.
+
+The program is helpers/host.cpp; it opens VapourSynth's own library and does what a script would.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+import vapoursynth as vs
+from helpers.support import ROOT, environment
+from helpers.wheels import download, wheel, wine, zig
+
+from vs_sr import _names, arguments
+
+SOURCE = ROOT / "tests" / "helpers" / "host.cpp"
+STANDARD = ["-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{vs.get_include()}", str(SOURCE)]
+
+
+def run(command: list[str], **variables: str) -> list[str]:
+    """The lines that the host has printed, all of its checks well."""
+    done = subprocess.run(
+        command, env=environment(**variables), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "FAILED" not in done.stdout
+    return done.stdout.splitlines()
+
+
+def check(lines: list[str]) -> None:
+    """All functions with their arguments, and in both cores the frames of helpers and the error of a filter."""
+    functions = dict(re.findall(r"^function (\w+)\((.*)\)$", "\n".join(lines), re.M))
+    expected = {name: arguments.signature(entry.kind) for name, entry in _names.BUILTIN.items()}
+    assert {name: functions.get(name) for name in expected} == expected
+    assert functions.keys() == expected.keys() | _names.HELPERS
+    assert not [line for line in lines if line.startswith("log ")]
+    error = "ok ZoomingSlowMo: this host has no Python interpreter, and the filters of vs_sr run in Python"
+    assert len([line for line in lines if line.startswith(error)]) == 2
+    assert "ok XTemporal's frames: 0,1,10,11,20,21,30,31,40,41" in lines
+    assert "ok XTemporal's frames: 41,40,31,30,21,20,11,10,1,0" in lines
+    assert "ok XRoute's frames: 200,201,202,203,204" in lines
+    assert lines[-1] == "ok both cores are freed"
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
+def test_a_host_without_python(tmp_path: Path) -> None:
+    program = tmp_path / "host"
+    subprocess.run(["c++", *STANDARD, "-ldl", "-o", str(program)], check=True)
+    library = next(Path(vs.__file__).parent.glob("libvapoursynth.so*"))
+    check(run([str(program), str(library), "-"]))
+
+
+@pytest.mark.slow
+def test_the_windows_wheel_under_wine(tmp_path: Path) -> None:
+    """The wheel unpacked over VapourSynth's own, in a folder whose name needs more than ASCII, as users have them."""
+    version = importlib.metadata.version("vapoursynth")
+    site = tmp_path / "Größe"
+    for archive in (download(f"vapoursynth=={version}", "win_amd64", tmp_path), wheel("win_amd64")):
+        with zipfile.ZipFile(archive) as opened:
+            opened.extractall(site)
+    assert sorted(path.name for path in (site / "vapoursynth/plugins/vs_sr").iterdir()) == [
+        "libvs_sr.dll",
+        "manifest.vs",
+    ]
+    program = tmp_path / "host.exe"
+    target = ["-target", "x86_64-windows-gnu", "-O3", "-s"]  # as the plugin, so that its C++ library serves here, too
+    subprocess.run([*zig(), *target, *STANDARD, "-o", str(program)], check=True)
+    library = "Z:" + str(site / "vapoursynth" / "libvapoursynth.dll").replace("/", "\\")
+    check(run([wine(), str(program), library, "-"], WINEPREFIX=str(tmp_path / "wine"), WINEDEBUG="-all", DISPLAY=""))
