@@ -1,10 +1,11 @@
-// A host of VapourSynth that has no Python, for any platform: `host libvapoursynth libvs_sr`.
+// A host of VapourSynth that has no Python, for any platform: `host libvapoursynth played_python`.
 //
-// It is linked to nothing but the C runtime, opens VapourSynth's own library, and does what a script would. Each check
+// The plugin is where VapourSynth loads it by itself. At the end the second library is opened, which plays Python. The
+// host is linked to nothing but the C runtime, opens VapourSynth's own library, and does what a script would. Each check
 // is a line on stdout; the exit code is the number of those that failed.
 #include <VapourSynth4.h>
 
-#include <cstdint>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <functional>
@@ -27,25 +28,15 @@ void check(bool well, const std::string &text) {
     failures += !well;
 }
 
-void *entry(const char *library) {
 #ifdef _WIN32
-    const HMODULE opened = LoadLibraryExA(library, nullptr, LOAD_WITH_ALTERED_SEARCH_PATH);
-    return opened ? reinterpret_cast<void *>(GetProcAddress(opened, "getVapourSynthAPI")) : nullptr;
+HMODULE open(const char *library) { return LoadLibraryExA(library, nullptr, LOAD_WITH_ALTERED_SEARCH_PATH); }
+void *symbol(HMODULE library, const char *name) { return reinterpret_cast<void *>(GetProcAddress(library, name)); }
 #else
-    void *opened = dlopen(library, RTLD_NOW | RTLD_LOCAL);
-    return opened ? dlsym(opened, "getVapourSynthAPI") : nullptr;
+void *open(const char *library) { return dlopen(library, RTLD_NOW | RTLD_GLOBAL); }
+void *symbol(void *library, const char *name) { return dlsym(library, name); }
 #endif
-}
 
-bool pythonIsThere() {
-#ifdef _WIN32
-    return GetModuleHandleA("python3.dll") != nullptr;
-#else
-    return dlsym(RTLD_DEFAULT, "Py_IsInitialized") != nullptr;
-#endif
-}
-
-// The result of a function of a plugin, or null after a failed check.
+// What a function of a plugin answers.
 VSMap *invoke(VSCore *core, const char *space, const char *function, const std::function<void(VSMap *)> &fill) {
     VSMap *in = vs->createMap();
     fill(in);
@@ -130,6 +121,17 @@ std::string values(VSNode *clip, bool backwards) {
     return text;
 }
 
+// The error that a filter of ours answers with.
+std::string refusal(VSCore *core, const char *filter, VSNode *clip) {
+    VSMap *out = invoke(core, "vs_sr", filter, [&](VSMap *in) { vs->mapSetNode(in, "clip", clip, maReplace); });
+    const char *error = vs->mapGetError(out);
+    const std::string text = error ? error : "no error";
+    vs->freeMap(out);
+    return text;
+}
+
+VSCore *newCore();
+
 void run(VSCore *core, bool backwards) {
     int length = 5;
     VSNode *source = numbered(core, length);
@@ -166,17 +168,34 @@ void run(VSCore *core, bool backwards) {
         vs->freeNode(routed);
     }
 
-    VSMap *refused =
-        invoke(core, "vs_sr", "ZoomingSlowMo", [&](VSMap *in) { vs->mapSetNode(in, "clip", source, maReplace); });
-    const char *error = vs->mapGetError(refused);
-    check(error && std::strstr(error, "this host has no Python interpreter"), error ? error : "no error");
-    vs->freeMap(refused);
+    const std::string error = refusal(core, "ZoomingSlowMo", source);
+    check(error.find("this host has no Python interpreter") != std::string::npos, error);
     vs->freeNode(source);
+}
+
+// A core of a host that has started Python: models of other packages are there, and calls get to Python.
+void runWithPython() {
+    VSCore *core = newCore();
+    VSNode *source = blank(core, 0, 1);
+    for (const char *filter : {"ZoomingSlowMo", "Installed"}) {
+        const std::string expected = std::string(filter) + ": PlayedError: vs_sr._bridge.call(" + filter + ")";
+        const std::string error = refusal(core, filter, source);
+        check(error == expected, "with Python: " + error);
+    }
+    vs->freeNode(source);
+    vs->freeCore(core);
 }
 
 void VS_CC print(int type, const char *text, void *) {
     if (type >= mtWarning)
         std::printf("log %s\n", text);
+}
+
+VSCore *newCore() {
+    VSCore *core = vs->createCore(0);
+    vs->addLogHandler(print, nullptr, nullptr, core);
+    check(vs->getPluginByNamespace("vs_sr", core) != nullptr, "core.vs_sr is there by itself");
+    return core;
 }
 
 }  // namespace
@@ -185,42 +204,29 @@ int main(int count, char **arguments) {
     if (count != 3)
         return 99;
     using Entry = const VSAPI *(VS_CC *)(int);
-    const auto get = reinterpret_cast<Entry>(entry(arguments[1]));
-    check(get != nullptr, "VapourSynth's library opens");
+    const auto library = open(arguments[1]);
+    check(library, "VapourSynth's library opens");
+    const auto get = library ? reinterpret_cast<Entry>(symbol(library, "getVapourSynthAPI")) : nullptr;
     vs = get ? get(VAPOURSYNTH_API_VERSION) : nullptr;
-    check(vs != nullptr, "and has the API");
-    if (!vs)
+    check(vs, "and has the API");
+    if (failures)
         return failures;
-    check(!pythonIsThere(), "there is no Python in this process");
 
-    // Two cores at a time: the second begins in the first one's life and ends after it.
-    VSCore *cores[2] = {};
-    for (VSCore *&core : cores) {
-        core = vs->createCore(0);
-        vs->addLogHandler(print, nullptr, nullptr, core);
-        const bool found = vs->getPluginByNamespace("vs_sr", core) != nullptr;
-        const std::string how = std::strcmp(arguments[2], "-") ? "LoadPlugin" : "autoload";
-        if (how == "LoadPlugin" && !found) {
-            VSMap *loaded = invoke(core, "std", "LoadPlugin", [&](VSMap *in) {
-                vs->mapSetData(in, "path", arguments[2], -1, dtUtf8, maReplace);
-            });
-            if (const char *error = vs->mapGetError(loaded))
-                check(false, error);
-            vs->freeMap(loaded);
-        }
-        check(vs->getPluginByNamespace("vs_sr", core) != nullptr, "core.vs_sr is there by " + how);
-        if (failures)
-            return failures;
-        if (core == cores[0]) {
-            VSPlugin *plugin = vs->getPluginByNamespace("vs_sr", core);
-            for (VSPluginFunction *f = vs->getNextPluginFunction(nullptr, plugin); f;
-                 f = vs->getNextPluginFunction(f, plugin))
-                std::printf("function %s(%s)\n", vs->getPluginFunctionName(f), vs->getPluginFunctionArguments(f));
-        }
-        run(core, core == cores[1]);
-    }
+    // Two cores: the second begins in the first one's life and ends after it.
+    VSCore *cores[2] = {newCore(), newCore()};
+    if (failures)
+        return failures;
+    VSPlugin *plugin = vs->getPluginByNamespace("vs_sr", cores[0]);
+    for (VSPluginFunction *f = vs->getNextPluginFunction(nullptr, plugin); f; f = vs->getNextPluginFunction(f, plugin))
+        std::printf("function %s(%s)\n", vs->getPluginFunctionName(f), vs->getPluginFunctionArguments(f));
+    run(cores[0], false);
+    run(cores[1], true);
+
+    check(open(arguments[2]), "Python is played");
+    if (!failures)
+        runWithPython();
     for (VSCore *core : cores)
         vs->freeCore(core);
-    check(true, "both cores are freed");
+    check(true, "all cores are freed");
     return failures;
 }

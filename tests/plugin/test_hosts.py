@@ -19,8 +19,17 @@ from helpers.wheels import download, wheel, wine, zig
 
 from vs_sr import _names, arguments
 
-SOURCE = ROOT / "tests" / "helpers" / "host.cpp"
-STANDARD = ["-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{vs.get_include()}", str(SOURCE)]
+HELPERS = ROOT / "tests" / "helpers"
+STANDARD = ["-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{vs.get_include()}"]
+
+
+def build(compiler: list[str], folder: Path, program: str, python: str) -> tuple[Path, Path]:
+    """The host, and the library that plays Python before it."""
+    host, played = folder / program, folder / python
+    subprocess.run([*compiler, *STANDARD, str(HELPERS / "host.cpp"), "-o", str(host)], check=True)
+    shared = ["-shared", "-fPIC", str(HELPERS / "played_python.cpp"), "-o", str(played)]
+    subprocess.run([*compiler, *STANDARD, *shared], check=True)
+    return host, played
 
 
 def run(command: list[str], **variables: str) -> list[str]:
@@ -45,15 +54,16 @@ def check(lines: list[str]) -> None:
     assert "ok XTemporal's frames: 0,1,10,11,20,21,30,31,40,41" in lines
     assert "ok XTemporal's frames: 41,40,31,30,21,20,11,10,1,0" in lines
     assert "ok XRoute's frames: 200,201,202,203,204" in lines
-    assert lines[-1] == "ok both cores are freed"
+    assert "ok with Python: ZoomingSlowMo: PlayedError: vs_sr._bridge.call(ZoomingSlowMo)" in lines
+    assert "ok with Python: Installed: PlayedError: vs_sr._bridge.call(Installed)" in lines
+    assert lines[-1] == "ok all cores are freed"
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
 def test_a_host_without_python(tmp_path: Path) -> None:
-    program = tmp_path / "host"
-    subprocess.run(["c++", *STANDARD, "-ldl", "-o", str(program)], check=True)
+    program, played = build(["c++"], tmp_path, "host", "libplayed_python.so")
     library = next(Path(vs.__file__).parent.glob("libvapoursynth.so*"))
-    check(run([str(program), str(library), "-"]))
+    check(run([str(program), str(library), str(played)]))
 
 
 @pytest.mark.slow
@@ -68,8 +78,8 @@ def test_the_windows_wheel_under_wine(tmp_path: Path) -> None:
         "libvs_sr.dll",
         "manifest.vs",
     ]
-    program = tmp_path / "host.exe"
-    target = ["-target", "x86_64-windows-gnu", "-O3", "-s"]  # as the plugin, so that its C++ library serves here, too
-    subprocess.run([*zig(), *target, *STANDARD, "-o", str(program)], check=True)
-    library = "Z:" + str(site / "vapoursynth" / "libvapoursynth.dll").replace("/", "\\")
-    check(run([wine(), str(program), library, "-"], WINEPREFIX=str(tmp_path / "wine"), WINEDEBUG="-all", DISPLAY=""))
+    # -O3, as the plugin is built: zig's C++ library for it serves here, too.
+    compiler = [*zig(), "-target", "x86_64-windows-gnu", "-O3", "-s"]
+    program, played = build(compiler, tmp_path, "host.exe", "python3.dll")
+    libraries = [f"Z:{path}".replace("/", "\\") for path in (site / "vapoursynth/libvapoursynth.dll", played)]
+    check(run([wine(), str(program), *libraries], WINEPREFIX=str(tmp_path / "wine"), WINEDEBUG="-all", DISPLAY=""))
