@@ -50,6 +50,14 @@ def wine() -> str:
     return found or missing("there is no Wine here: apt-get install wine64")
 
 
+def qemu() -> list[str]:
+    """What runs programs for Linux on ARM, with the libraries that they need."""
+    found, libraries = shutil.which("qemu-aarch64"), Path("/usr/aarch64-linux-gnu")
+    if found is None or not (libraries / "lib" / "libstdc++.so.6").exists():
+        missing("there is no emulator of ARM here: apt-get install qemu-user libstdc++6-arm64-cross")
+    return [found, "-L", str(libraries)]
+
+
 def download(requirement: str, platform: str, folder: Path) -> Path:
     """The wheel of a package for another platform."""
     options = ["--platform", platform, "--only-binary", ":all:", "--no-deps", "-d", str(folder)]

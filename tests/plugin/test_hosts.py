@@ -1,4 +1,4 @@
-"""The plugin in a program without Python: here, and the Windows build under Wine.
+"""The plugin in a program without Python: here, the Windows build under Wine, that for ARM under emulation.
 
 The program is helpers/host.cpp; it opens VapourSynth's own library and does what a script would.
 """
@@ -11,22 +11,28 @@ import shutil
 import subprocess
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import vapoursynth as vs
 from helpers.support import ROOT, environment
-from helpers.wheels import download, wheel, wine, zig
+from helpers.wheels import download, qemu, wheel, wine, zig
 
 from vs_sr import _names, arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HELPERS = ROOT / "tests" / "helpers"
 STANDARD = ["-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{vs.get_include()}"]
 
 
-def build(compiler: list[str], folder: Path, program: str, python: str) -> tuple[Path, Path]:
+def build(
+    compiler: list[str], folder: Path, program: str, python: str, *, options: Sequence[str] = ()
+) -> tuple[Path, Path]:
     """The host, and the library that plays Python before it."""
     host, played = folder / program, folder / python
-    subprocess.run([*compiler, *STANDARD, str(HELPERS / "host.cpp"), "-o", str(host)], check=True)
+    subprocess.run([*compiler, *STANDARD, *options, str(HELPERS / "host.cpp"), "-o", str(host)], check=True)
     shared = ["-shared", "-fPIC", str(HELPERS / "played_python.cpp"), "-o", str(played)]
     subprocess.run([*compiler, *STANDARD, *shared], check=True)
     return host, played
@@ -66,20 +72,30 @@ def test_a_host_without_python(tmp_path: Path) -> None:
     check(run([str(program), str(library), str(played)]))
 
 
-@pytest.mark.slow
-def test_the_windows_wheel_under_wine(tmp_path: Path) -> None:
-    """The wheel unpacked over VapourSynth's own, in a folder whose name needs more than ASCII, as users have them."""
-    version = importlib.metadata.version("vapoursynth")
+def unpacked(tmp_path: Path, tag: str, platform: str) -> Path:
+    """Our wheel unpacked over VapourSynth's own, in a folder whose name is not ASCII, as users have them."""
     site = tmp_path / "Größe"
-    for archive in (download(f"vapoursynth=={version}", "win_amd64", tmp_path), wheel("win_amd64")):
+    version = importlib.metadata.version("vapoursynth")
+    for archive in (download(f"vapoursynth=={version}", tag, tmp_path), wheel(platform)):
         with zipfile.ZipFile(archive) as opened:
             opened.extractall(site)
-    assert sorted(path.name for path in (site / "vapoursynth/plugins/vs_sr").iterdir()) == [
-        "libvs_sr.dll",
-        "manifest.vs",
-    ]
+    return site / "vapoursynth"
+
+
+@pytest.mark.slow
+def test_the_windows_wheel_under_wine(tmp_path: Path) -> None:
+    folder = unpacked(tmp_path, "win_amd64", "win_amd64")
+    assert {path.name for path in (folder / "plugins" / "vs_sr").iterdir()} == {"libvs_sr.dll", "manifest.vs"}
     # -O3, as the plugin is built: zig's C++ library for it serves here, too.
     compiler = [*zig(), "-target", "x86_64-windows-gnu", "-O3", "-s"]
     program, played = build(compiler, tmp_path, "host.exe", "python3.dll")
-    libraries = [f"Z:{path}".replace("/", "\\") for path in (site / "vapoursynth/libvapoursynth.dll", played)]
+    libraries = [f"Z:{path}".replace("/", "\\") for path in (folder / "libvapoursynth.dll", played)]
     check(run([wine(), str(program), *libraries], WINEPREFIX=str(tmp_path / "wine"), WINEDEBUG="-all", DISPLAY=""))
+
+
+@pytest.mark.slow
+def test_the_arm_wheel_under_emulation(tmp_path: Path) -> None:
+    folder = unpacked(tmp_path, "manylinux_2_28_aarch64", "manylinux_2_28_aarch64")
+    compiler = [*zig(), "-target", "aarch64-linux-gnu.2.28", "-O3", "-s", "-fPIC"]
+    program, played = build(compiler, tmp_path, "host", "libplayed_python.so", options=["-pie"])
+    check(run([*qemu(), str(program), str(next(folder.glob("libvapoursynth.so*"))), str(played)]))
