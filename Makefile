@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # One process a core; whoever is done first takes over tests of the other.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
-SOURCES := pyproject.toml requirements.txt vs_sr/_names.py vs_sr/arguments.py $(wildcard plugins/vapoursynth/* plugins/vapoursynth/src/*)
+SOURCES := pyproject.toml requirements.txt vs_sr/__init__.py vs_sr/_names.py vs_sr/arguments.py $(wildcard plugins/vapoursynth/* plugins/vapoursynth/src/*)
 
 .PHONY: install demo test slow lint bench wheels clean
 
