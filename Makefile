@@ -1,5 +1,6 @@
 # make demo    install everything, make a film four times as large and twice as smooth
 # make test    install everything, run the fast suite
+# make wheels  the wheels of every platform, and the source archive
 # Needs Python 3.12, a C++ compiler and make; PYTHON=... names another Python. CLIP=... is a video for the demo.
 
 PYTHON ?= $(shell command -v python3.12 || command -v python3)
@@ -8,9 +9,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # One process a core; whoever is done first takes over tests of the other.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
-SOURCES := pyproject.toml requirements.txt vs_sr/_names.py vs_sr/arguments.py $(wildcard plugins/vapoursynth/* plugins/vapoursynth/src/*)
+SOURCES := pyproject.toml requirements.txt vs_sr/__init__.py vs_sr/_names.py vs_sr/arguments.py $(wildcard plugins/vapoursynth/* plugins/vapoursynth/src/*)
 
-.PHONY: install demo test slow lint bench clean
+.PHONY: install demo test slow lint bench wheels clean
 
 install: $(STAMP)
 
@@ -35,10 +36,20 @@ slow: install
 bench: install
 	$(BIN)/python -m pytest --benchmark
 
+# The wheels of every platform and the source archive, in dist/, checked; PLATFORM=win_amd64 builds one.
+wheels: $(VENV)/.wheels
+	$(BIN)/python -m tools.wheels $(if $(PLATFORM),--platform $(PLATFORM))
+
+$(VENV)/.wheels: $(STAMP) tools/wheels/requirements.txt
+	$(BIN)/uv pip install --python $(BIN)/python -r tools/wheels/requirements.txt
+	@touch $@
+
 lint: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
+	$(BIN)/mypy --platform linux
+	$(BIN)/mypy --platform win32
+	$(BIN)/mypy --platform darwin
 
 clean:
-	rm -rf $(VENV) build demo
+	rm -rf $(VENV) build demo dist

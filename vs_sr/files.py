@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from vs_sr import system
 from vs_sr.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def open_regular(path: Path) -> BufferedReader:
     """
     try:
         _check_regular(path.stat())  # opening a device may do something
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe that comes between waits neither
+        handle = system.open_read(path)  # a pipe that comes between waits neither
         file = os.fdopen(handle, "rb")
     except OSError as error:
         raise ArgumentError(f"cannot be read: {reason(error)}") from None
@@ -108,11 +109,6 @@ def identify(file: BufferedReader) -> Identity:
     return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, digest.digest())
 
 
-def is_private(found: os.stat_result) -> bool:
-    """Whether a file or folder is the user's own, and nobody else can write to it."""
-    return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
 def sha256(file: BufferedReader) -> str:
     """Of all that follows in an open file, in hexadecimal."""
     return hashlib.file_digest(file, "sha256").hexdigest()
@@ -149,13 +145,13 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
         OSError: it cannot be written.
     """
     part = _temporary(path)
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    handle = system.open_new(part, mode)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
+        system.replace(part, path)
     except BaseException:
         with suppress(OSError):
             part.unlink()

@@ -7,7 +7,6 @@ thread would bring up its own team of compute threads.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from vs_sr import registry
+from vs_sr import nvidia, registry, system
 from vs_sr.errors import DeviceError, FrameError, PluginError
 from vs_sr.weights import store
 
@@ -67,14 +66,25 @@ def choose_device(device_id: int | None) -> str:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device_id is None:
         device = "cuda:0" if count else "cpu"
-        tell(f"running on {torch.cuda.get_device_name(0) if count else 'the CPU: no CUDA device was found'}")
+        tell(f"running on {torch.cuda.get_device_name(0) if count else f'the CPU: {_no_gpu()}'}")
         return device
     if device_id == -1:
         return "cpu"
     if not 0 <= device_id < count:
-        found = ", ".join(f"{i} ({torch.cuda.get_device_name(i)})" for i in range(count)) or "none"
+        found = ", ".join(f"{i} ({torch.cuda.get_device_name(i)})" for i in range(count)) or f"none ({_no_gpu()})"
         raise DeviceError(f"device_id={device_id}: no such CUDA device; found: {found}; device_id=-1 runs on the CPU")
     return f"cuda:{device_id}"
+
+
+def _no_gpu() -> str:
+    """Why there is no GPU to run on."""
+    import torch
+
+    if driver := nvidia.driver():
+        return f"torch does not use the {driver.cards[0]} that is there; `vs-sr doctor` says what to install"
+    if torch.backends.mps.is_available():
+        return "no CUDA device was found, and Apple's GPUs (MPS) are not supported"
+    return "no CUDA device was found"
 
 
 def choose_precision(precision: Literal["auto"] | Precision, device: str, *, float_clip: bool) -> Precision:
@@ -87,7 +97,7 @@ def choose_precision(precision: Literal["auto"] | Precision, device: str, *, flo
 def total_memory(device: str) -> int:
     """Bytes that a device has, used or not: what is planned by it does not change from run to run."""
     if device == "cpu":
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return system.physical_memory()
     import torch
 
     return int(torch.cuda.get_device_properties(device).total_memory)

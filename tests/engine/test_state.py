@@ -294,3 +294,15 @@ def test_a_state_that_cannot_be_written_fails_the_render(tmp_path: Path) -> None
     with pytest.raises(vs.Error, match=r"Recurrence: .*film\.state"):
         frames(node, range(40))
     assert Path(tmp_path).exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+def test_a_state_that_is_loaded_can_be_written_again(tmp_path: Path) -> None:
+    """Windows refuses to replace a file that is mapped into memory; state_in and state_out are often the same."""
+    path = tmp_path / "mapped.safetensors"
+    before = state()
+    before.save(path)
+    loaded = vs_sr.State.load(path)
+    assert path.name not in Path("/proc/self/maps").read_text(encoding="utf-8")
+    assert loaded.tiles[2] is not None
+    assert torch.equal(loaded.tiles[2][0], (before.tiles[2] or ())[0])

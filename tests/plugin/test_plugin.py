@@ -296,59 +296,6 @@ def test_the_inner_function_refuses_to_be_called_by_others() -> None:
         core.vs_sr.XCall(func=lambda **_: None)
 
 
-HOST = """\
-#include <VapourSynth4.h>
-#include <stdio.h>
-
-int main(int count, char **arguments) {
-    const VSAPI *vsapi = getVapourSynthAPI(VAPOURSYNTH_API_VERSION);
-    VSCore *core = vsapi->createCore(ccfDisableAutoLoading);
-    VSMap *in = vsapi->createMap();
-    vsapi->mapSetData(in, "path", arguments[count - 1], -1, dtUtf8, maReplace);
-    VSMap *loaded = vsapi->invoke(vsapi->getPluginByID("com.vapoursynth.std", core), "LoadPlugin", in);
-    if (vsapi->mapGetError(loaded)) {
-        puts(vsapi->mapGetError(loaded));
-        return 1;
-    }
-    vsapi->clearMap(in);
-    VSMap *blank = vsapi->invoke(vsapi->getPluginByID("com.vapoursynth.std", core), "BlankClip", in);
-    VSMap *out = vsapi->invoke(vsapi->getPluginByNamespace("vs_sr", core), "ZoomingSlowMo", blank);
-    puts(vsapi->mapGetError(out) ? vsapi->mapGetError(out) : "no error");
-    vsapi->freeMap(out);
-    vsapi->freeMap(blank);
-    vsapi->freeMap(loaded);
-    vsapi->freeMap(in);
-    vsapi->freeCore(core);
-    return 0;
-}
-"""
-
-
-@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
-def test_a_host_without_python_is_told(tmp_path: Path) -> None:
-    """A C program: the library loads, since it is not linked to libpython, and a call says what is wrong."""
-    source, program = tmp_path / "host.c", tmp_path / "host"
-    source.write_text(HOST)
-    folder = Path(vs.__file__).parent
-    library = next(folder.glob("libvapoursynth.so*"))
-    command = [
-        "cc",
-        f"-I{vs.get_include()}",
-        str(source),
-        str(library),
-        f"-Wl,-rpath,{folder}",
-        "-o",
-        str(program),
-    ]
-    subprocess.run(command, check=True)
-    done = subprocess.run([program, str(LIBRARY)], capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout == (
-        "ZoomingSlowMo: this host has no Python interpreter, and the filters of vs_sr run in Python; "
-        "open the script with vspipe or in Python\n"
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 @pytest.mark.skipif(shutil.which("nm") is None, reason="needs nm")
 def test_the_library_exports_its_entry_and_needs_no_python() -> None:
     listing = subprocess.run(["nm", "-D", str(LIBRARY)], capture_output=True, text=True, check=True).stdout

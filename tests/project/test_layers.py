@@ -9,14 +9,14 @@ import pytest
 from helpers.support import ROOT, python
 
 LAYERS = (
-    ("errors", "files", "spec", "settings", "_names", "arguments"),
+    ("errors", "system", "files", "spec", "settings", "_names", "arguments"),
     ("windows", "tiles", "scenes", "color", "budget"),
     ("hookspecs", "registry"),
     ("ops",),
     ("models",),
     ("backends",),
     ("weights",),
-    ("session",),
+    ("nvidia", "session"),
     ("scheduler",),
     ("_log", "_bridge", "frames", "cuts", "renderer", "filters", "functions"),
     ("training", "evaluation"),

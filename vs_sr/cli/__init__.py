@@ -6,12 +6,13 @@ Exit codes: 0 done; 1 the work failed; 2 wrong usage; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from vs_sr import __version__
+from vs_sr import __version__, system
 from vs_sr.errors import VsSrError
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ first line is the help. Only the one that is called is run, and heavy imports ar
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``vs-sr`` with these arguments (the process's by default) and give its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a code page may lack letters of a file's name
     parser = argparse.ArgumentParser(prog="vs-sr", description="Space-time video super-resolution for VapourSynth.")
     parser.add_argument("--version", action="version", version=f"vs-sr {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -42,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\nvs-sr {options.command}: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # `vs-sr models | head`: nobody reads any more
+    except OSError as error:
+        if not system.nobody_reads(error):
+            raise
+        # `vs-sr models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
+import shutil
 import subprocess
 import sys
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from vs_sr import system
 from vs_sr.errors import VsSrError
 
 if TYPE_CHECKING:
@@ -116,7 +118,7 @@ def render(script: Path, arguments: Mapping[str, str], path: Path, look: Look) -
     """
     import av
 
-    program = Path(sys.executable).with_name("vspipe")
+    program = _vspipe()
     given = [part for name, value in arguments.items() for part in ("-a", f"{name}={value}")]
     with ExitStack() as stack:
         unfinished = stack.enter_context(partial_file(path))
@@ -126,9 +128,9 @@ def render(script: Path, arguments: Mapping[str, str], path: Path, look: Look) -
             [program, "-p", "-c", "y4m", *given, script, "-"],
             stdout=subprocess.PIPE,
             env={**os.environ, "PATH": f"{program.parent}{os.pathsep}{os.environ.get('PATH', '')}"},
-            start_new_session=True,  # the program starts another one; both have to end
+            **system.together(),  # the program starts another one; both have to end
         )
-        stack.callback(_end, source)
+        stack.callback(system.end, source)
         assert source.stdout is not None
         failure: Exception | None = None
         try:
@@ -142,6 +144,19 @@ def render(script: Path, arguments: Mapping[str, str], path: Path, look: Look) -
             raise VsSrError(f"vspipe failed with exit code {source.returncode}; its message stands above")
         if failure is not None:
             raise VsSrError(f"the stream from vspipe cannot be encoded: {failure}")
+
+
+def _vspipe() -> Path:
+    """The program of this Python's VapourSynth: beside the interpreter, or on Windows in a folder of its own.
+
+    Raises:
+        VsSrError: it is not there.
+    """
+    folders = [str(Path(sys.executable).parent), sysconfig.get_path("scripts")]
+    found = shutil.which("vspipe", path=os.pathsep.join(folders))
+    if found is None:
+        raise VsSrError(f"there is no vspipe in {' or '.join(folders)}: pip install --force-reinstall vapoursynth")
+    return Path(found)
 
 
 def _encode(stream: IO[bytes], path: Path, look: Look) -> None:
@@ -178,12 +193,6 @@ def _tag(context: av.VideoCodecContext, color: Mapping[str, int]) -> None:
             setattr(context, tag, value)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    process.wait()
-
-
 class partial_file:  # noqa: N801
     """A file that gets its name when it is whole: ``with partial_file(path) as unfinished``."""
 
@@ -196,6 +205,6 @@ class partial_file:  # noqa: N801
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
-            self._unfinished.replace(self._path)
+            system.replace(self._unfinished, self._path)
         else:
             self._unfinished.unlink(missing_ok=True)

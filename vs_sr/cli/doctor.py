@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PACKAGES = ("vs-sr", "vapoursynth", "torch", "numpy", "pluggy", "safetensors", "av")
-_OPTIONAL = ("cupy-cuda13x", "cupy-cuda12x", "vapoursynth-bestsource", "pillow")
+_CUPY = ("cupy-cuda13x", "cupy-cuda12x")
+_OPTIONAL = (*_CUPY, "vapoursynth-bestsource", "pillow")
 
 type Finding = tuple[bool, str, str]
 """(is it well, what was looked at, what was found and what to do)"""
@@ -62,7 +63,8 @@ def _autoload() -> Iterator[Finding]:
 
     yield True, "vapoursynth core", f"{vs.core.core_version}, {vs.core.num_threads} threads"
     folder = Path(vs.get_plugin_dir()) / "vs_sr"
-    library = next(iter(sorted(folder.glob("*vs_sr*.so"))), None)
+    libraries = [path for path in folder.glob("*vs_sr*") if path.suffix in {".so", ".dll", ".dylib"}]
+    library = min(libraries, default=None)
     if hasattr(vs.core, "vs_sr"):
         names = {function.name for function in vs.core.vs_sr.functions()}
         filters = ", ".join(sorted(names - _names.HELPERS))
@@ -94,12 +96,22 @@ def _weights() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     import torch
 
+    from vs_sr import nvidia
     from vs_sr.ops import kernel_status
 
     yield True, "cpu", f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
-    if not torch.cuda.is_available():
-        built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch has no CUDA"
-        yield True, "gpu", f"none found ({built}): filters run on the CPU"
+    driver, built = nvidia.driver(), torch.version.cuda
+    if torch.cuda.is_available():
+        installed = next((name for name in _CUPY if _version(name)), None)
+        if driver and (advice := nvidia.cupy(driver, built, installed)):
+            yield installed is None, "cupy", advice
+    elif driver:
+        yield False, "gpu", nvidia.idle(driver, sys.executable, built)
+    elif torch.backends.mps.is_available():
+        yield True, "gpu", "Apple's (MPS) is not supported: filters run on the CPU"
+    else:
+        told = f"torch is built for CUDA {built}" if built else "torch has no CUDA"
+        yield True, "gpu", f"none found ({told}): filters run on the CPU"
     for line in kernel_status().splitlines():
         subject, _, text = line.partition(": ")
         yield True, subject, text

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vs_sr import files, settings
+from vs_sr import files, settings, system
 from vs_sr.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def _shared_folder() -> Path | None:
         missing = [each for each in (folder, *folder.parents) if not each.exists()]
         for each in reversed(missing):
             each.mkdir(mode=0o700, exist_ok=True)
-        private = files.is_private(folder.stat())
+        private = system.is_private(folder.stat())
     except OSError:
         return None
     if not private:
@@ -242,7 +242,7 @@ def _find(folder: Path, name: str) -> Path | None:
     for path in sorted(folder.glob(f"{name}-*.cubin")):
         try:
             with files.open_regular(path) as file:
-                if files.is_private(os.fstat(file.fileno())) and path == _path(folder, name, file.read()):
+                if system.is_private(os.fstat(file.fileno())) and path == _path(folder, name, file.read()):
                     return path
         except ArgumentError:
             continue

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from vs_sr import system
 from vs_sr.evaluation.bicubic import round_half_up
 from vs_sr.evaluation.vid4 import reduce_frames
 from vs_sr.training.motion import SPAN
@@ -119,6 +120,6 @@ def load_clips(
             hr, lr = (np.stack(side) for side in zip(*made, strict=True))
         temporary = path.with_name(f"partial_{path.name}")
         np.savez(temporary, hr=hr, lr=lr)
-        temporary.replace(path)
+        system.replace(temporary, path)
     with np.load(path) as file:
         return Clips(file["hr"], file["lr"])

@@ -27,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
+from vs_sr import system
 from vs_sr.evaluation.vid4 import Report, evaluate, evaluate_folder
 from vs_sr.models.layers import DeformableConv, lrelu
 from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo, bicubic
@@ -258,7 +259,7 @@ def save_atomically(tensors: dict[str, torch.Tensor], path: Path, metadata: dict
     temporary = path.with_name(path.name + ".tmp")
     save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary, metadata)
     temporary.chmod(0o644)  # safetensors writes files that only their owner can read
-    temporary.replace(path)
+    system.replace(temporary, path)
 
 
 def save_checkpoint(

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vs_sr import files, registry
+from vs_sr import files, registry, system
 from vs_sr.errors import ArgumentError, QuestionError, WeightsError
 from vs_sr.weights import checkpoint, recognition
 
@@ -109,7 +109,7 @@ def locate(weights: str, model: Model) -> Source:
         raise WeightsError(f"weights={_shown(weights)} cannot be read: {files.reason(error)}") from None
     if not missing:
         return given(path)
-    if path.suffix or "/" in weights:
+    if path.suffix or system.named(weights):
         raise WeightsError(f"there is no file {_shown(weights)}; {_choices(model)}")
     close = difflib.get_close_matches(weights, index(), 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
