@@ -266,9 +266,11 @@ def _check_progressive(properties: Mapping[str, int]) -> None:
 def upload(frame: vs.VideoFrame) -> Tensor:
     """An RGBS frame as (3, H, W) float32, a GRAYS frame as (1, H, W)."""
     import numpy as np
-    import torch
 
-    tensor = torch.empty((frame.format.num_planes, frame.height, frame.width), dtype=torch.float32)
+    from vs_sr.runtime import torch
+
+    # The thread is VapourSynth's, and other filters may have given it another default device.
+    tensor = torch.empty((frame.format.num_planes, frame.height, frame.width), dtype=torch.float32, device="cpu")
     for plane, target in enumerate(tensor.numpy()):
         np.copyto(target, np.asarray(frame[plane]))
     return tensor

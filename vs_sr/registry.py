@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from vs_sr import _names, hookspecs
+from vs_sr import _names, hookspecs, threads
 from vs_sr.errors import ArgumentError, PluginError
 
 if TYPE_CHECKING:
@@ -144,7 +144,8 @@ def _load(kind: str, target: str) -> None:
         if _manager.has_plugin(target):
             return
         try:
-            plugin = import_module(module_name)
+            with threads.asleep():  # many import torch
+                plugin = import_module(module_name)
             for part in filter(None, attribute.split(".")):
                 plugin = getattr(plugin, part)
             _manager.register(plugin, name=target)

@@ -173,7 +173,7 @@ class Renderer:
 
     def _fingerprint(self, plan: session.Plan, layout: Layout) -> dict[str, str]:
         """Everything that decides the bits of a state."""
-        import torch
+        from vs_sr.runtime import torch
 
         return {
             **told(self._job, self.grid),

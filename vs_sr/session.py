@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from vs_sr import nvidia, registry, system
+from vs_sr import machine, nvidia, registry, threads
 from vs_sr.errors import DeviceError, FrameError, PluginError
 from vs_sr.weights import store
 
@@ -61,15 +61,17 @@ def choose_device(device_id: int | None) -> str:
     Raises:
         DeviceError: there is no such GPU.
     """
-    import torch
+    from vs_sr.runtime import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device_id is None:
-        device = "cuda:0" if count else "cpu"
         tell(f"running on {torch.cuda.get_device_name(0) if count else f'the CPU: {_no_gpu()}'}")
-        return device
-    if device_id == -1:
+    if device_id == -1 or (device_id is None and not count):
+        if problem := threads.restless():
+            tell(problem, logging.WARNING)
         return "cpu"
+    if device_id is None:
+        return "cuda:0"
     if not 0 <= device_id < count:
         found = ", ".join(f"{i} ({torch.cuda.get_device_name(i)})" for i in range(count)) or f"none ({_no_gpu()})"
         raise DeviceError(f"device_id={device_id}: no such CUDA device; found: {found}; device_id=-1 runs on the CPU")
@@ -78,7 +80,7 @@ def choose_device(device_id: int | None) -> str:
 
 def _no_gpu() -> str:
     """Why there is no GPU to run on."""
-    import torch
+    from vs_sr.runtime import torch
 
     if driver := nvidia.driver():
         return f"torch does not use the {driver.cards[0]} that is there; `vs-sr doctor` says what to install"
@@ -95,20 +97,23 @@ def choose_precision(precision: Literal["auto"] | Precision, device: str, *, flo
 
 
 def total_memory(device: str) -> int:
-    """Bytes that a device has, used or not: what is planned by it does not change from run to run."""
+    """Bytes that a device has, used or not: what is planned by it does not change from run to run.
+
+    The CPU's are the container's where that has a limit.
+    """
     if device == "cpu":
-        return system.physical_memory()
-    import torch
+        return machine.memory()
+    from vs_sr.runtime import torch
 
     return int(torch.cuda.get_device_properties(device).total_memory)
 
 
 def device_name(device: str) -> str:
     """What a device is, as far as it decides the last bits of a result."""
-    import torch
+    from vs_sr.runtime import torch
 
     if device == "cpu":
-        return f"CPU, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+        return f"CPU, {torch.backends.cpu.get_cpu_capability()}, {threads.count()} threads"
     return str(torch.cuda.get_device_name(device))
 
 
@@ -126,7 +131,7 @@ def to_host(picture: Tensor, output: int) -> Tensor:
     Raises:
         NotFiniteError: it has NaN or infinity in it.
     """
-    import torch
+    from vs_sr.runtime import torch
 
     if not finite(picture):
         raise NotFiniteError(f"frame {output}")
@@ -139,19 +144,19 @@ def finite(part: Tensor) -> bool:
     A sum has one where a part has; it is one pass in the order of memory. Where it leaves the range by itself, every
     number is looked at.
     """
-    import torch
+    from vs_sr.runtime import torch
 
     return bool(part.sum(dtype=torch.float32).isfinite()) or bool(part.isfinite().all())
 
 
-def tell(message: str) -> None:
+def tell(message: str, level: int = logging.INFO) -> None:
     """Log a line once for everybody who hears it."""
     hearing = (None,) if _audience is None else _audience()
     with _lock:
         fresh = [who for who in hearing if (who, message) not in _told]
         _told.update((who, message) for who in fresh)
     if fresh:
-        _log.info("%s", message, extra={"audience": fresh})
+        _log.log(level, "%s", message, extra={"audience": fresh})
 
 
 def set_audience(audience: Callable[[], Collection[Hashable]]) -> None:
@@ -174,7 +179,7 @@ class _Worker:
         """What a network runs within: a CUDA stream of its own where streams are to overlap."""
         if self._device == "cpu" or not self._stream:
             return nullcontext()
-        import torch
+        from vs_sr.runtime import torch
 
         return torch.cuda.stream(torch.cuda.Stream(self._device))
 
@@ -223,13 +228,10 @@ class Session:
         return self._worker.run(partial(self._call, function))
 
     def _call[T](self, function: Callable[[Any], T]) -> T:
-        import torch
+        from vs_sr import isolation
+        from vs_sr.runtime import torch
 
-        with (
-            self._worker.context,
-            torch.inference_mode(),
-            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
-        ):
+        with isolation.ours(self.plan.device), self._worker.context:
             if self._network is None:
                 self._network = self._load(self.plan.model)
             try:
@@ -252,9 +254,11 @@ class Session:
         )
 
     def _load(self, model: Model) -> Any:
-        import torch
+        from vs_sr import isolation
+        from vs_sr.runtime import torch
 
-        network = store.network(model, self.plan.variant, self.plan.source).eval().requires_grad_(False)
+        with isolation.OwnRandomNumbers():
+            network = store.network(model, self.plan.variant, self.plan.source).eval().requires_grad_(False)
         dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[self.plan.precision]
         network = network.to(self.plan.device, dtype).to(memory_format=torch.channels_last)  # quicker everywhere
         if model.kind != "image" and not hasattr(network, "encode"):

@@ -22,7 +22,7 @@ from helpers.networks import tiny_weights
 from helpers.support import python
 from torch import nn
 
-from vs_sr import cli, registry
+from vs_sr import cli
 from vs_sr.arguments import Arguments
 from vs_sr.errors import ArgumentError
 from vs_sr.evaluation import measure, protocols, report, upscalers
@@ -158,7 +158,7 @@ _number = count()
 
 
 def fake(network: nn.Module, kind: str, multi: int = 1, **running: object) -> Network:
-    """A model of its own each time, known to the registry as a filter's is."""
+    """A model of its own each time: sessions of equal ones are shared."""
     model = Model(
         name=f"Fake{next(_number)}",
         summary="",
@@ -169,7 +169,6 @@ def fake(network: nn.Module, kind: str, multi: int = 1, **running: object) -> Ne
         multi=(1,) if multi == 1 else (1, 2),
         window=3,
     )
-    registry.add(model)
     return Network(model, model.fixed, None, scale=2, multi=multi, running=Running(**running))  # type: ignore[arg-type]
 
 
@@ -533,7 +532,7 @@ def test_the_list_of_protocols(capsys: pytest.CaptureFixture[str]) -> None:
         ("CLIP/000.png", "is a file; ground truth is a folder of images, such as `ffmpeg -i"),
         ("CLIP --bicubic", "--scale is needed"),
         ("CLIP --scale 2", "for x4, not x2; leave the scale out"),
-        ("CLIP --model Nothing", "no model is called 'Nothing' Choices: A2N"),
+        ("CLIP --model Nothing", "no model is called 'Nothing'; choices: A2N"),
         ("CLIP --model VDSR", "VDSR comes without weights"),
         ("CLIP --model EDVR", "EDVR comes without weights"),
         ("CLIP --weights nothing.pth", "neither a name nor a file; names: zooming_slow_mo_compact"),

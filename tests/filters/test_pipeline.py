@@ -153,7 +153,7 @@ def test_nothing_but_the_stream_on_stdout() -> None:
 def test_a_failure_in_the_middle_of_a_film() -> None:
     done = vspipe(script(30, extra="clip = clip[:20] + clip[20:].std.SetFieldBased(1)"), "-c", "y4m")
     assert done.returncode == 1
-    assert b"ZoomingSlowMo: the clip is interlaced (_FieldBased=1)" in done.stderr
+    assert re.search(rb"ZoomingSlowMo: .*the clip is interlaced \(_FieldBased=1\)", done.stderr)
     assert done.stdout.count(b"FRAME\n") <= 40
 
 

@@ -9,7 +9,7 @@ from helpers import networks
 from helpers.support import python, vspipe
 
 LINES = (
-    "clip has no _Matrix: 16x16 is taken for ST170_M",
+    "no matrix is given: 16x16 is taken for ST170_M",
     "running on ",
     "ZoomingSlowMo: frames of 16x16 are run whole",
 )

@@ -9,9 +9,10 @@ import pytest
 from helpers.support import ROOT, python
 
 LAYERS = (
-    ("errors", "system", "files", "spec", "settings", "_names", "arguments"),
+    ("errors", "system", "files", "spec", "settings", "machine", "threads", "_names", "arguments"),
     ("windows", "tiles", "scenes", "color", "budget"),
     ("hookspecs", "registry"),
+    ("runtime", "isolation"),
     ("ops",),
     ("models",),
     ("backends",),
@@ -24,13 +25,15 @@ LAYERS = (
 )
 """Bottom to top: a module imports from its own layer and from those before it."""
 
-POLICY = (
-    "windows", "tiles", "scenes", "color", "budget", "spec", "errors", "files", "_names", "arguments",
-    "hookspecs", "registry",
-)  # fmt: skip
+POLICY = tuple(name for layer in LAYERS[:3] for name in layer)
+"""Neither torch nor VapourSynth."""
 ARRAYS = {"scenes": {"numpy"}}
 """Policy on small arrays; numpy is imported where it is used, so that importing the package stays light."""
 EDGE = ("_log", "_bridge", "frames", "cuts", "renderer", "filters", "functions", "cli")
+
+TORCH_AT_WILL = ("ops", "models", "backends", "training")
+"""These are imported where torch is there already (``vs_sr.ops`` sees to it), or are programs of their own; everybody
+else takes it from ``vs_sr.runtime``."""
 
 PACKAGE = ROOT / "vs_sr"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
@@ -84,6 +87,25 @@ def test_heavy_packages_stay_where_they_belong(path: Path) -> None:
         assert not roots & ({"torch", "numpy", "cupy", "vapoursynth", "av"} - ARRAYS.get(part(path), set()))
     if part(path) not in EDGE:
         assert "vapoursynth" not in roots, "only the edge knows VapourSynth"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_torch_is_loaded_in_one_place(path: Path) -> None:
+    """Whose threads sleep: what decides that is read when torch is loaded, and never again."""
+    if part(path) not in (*TORCH_AT_WILL, "runtime"):
+        assert "torch" not in imports(path), "from vs_sr.runtime import torch"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_one_file_reads_the_environment(path: Path) -> None:
+    if part(path) == "settings":
+        return
+    reads = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else None
+        assert name not in reads, f"line {node.lineno}: a function of vs_sr/settings.py"  # type: ignore[attr-defined]
+        if isinstance(node, ast.ImportFrom) and node.module == "os":
+            assert not reads & {alias.name for alias in node.names}
 
 
 def test_no_star_imports() -> None:

@@ -15,7 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from vs_sr import system
+from vs_sr import settings, system
 from vs_sr.errors import VsSrError
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def render(script: Path, arguments: Mapping[str, str], path: Path, look: Look) -
         source = subprocess.Popen(
             [program, "-p", "-c", "y4m", *given, script, "-"],
             stdout=subprocess.PIPE,
-            env={**os.environ, "PATH": f"{program.parent}{os.pathsep}{os.environ.get('PATH', '')}"},
+            env=settings.with_programs(program.parent),
             **system.together(),  # the program starts another one; both have to end
         )
         stack.callback(system.end, source)

@@ -94,12 +94,13 @@ def _weights() -> Iterator[Finding]:
 
 
 def _devices() -> Iterator[Finding]:
-    import torch
-
-    from vs_sr import nvidia
+    from vs_sr import machine, nvidia, threads
     from vs_sr.ops import kernel_status
+    from vs_sr.runtime import torch
 
-    yield True, "cpu", f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    memory = f"{machine.memory() >> 20} MiB"
+    yield True, "cpu", f"{threads.count()} threads, {torch.backends.cpu.get_cpu_capability()}, {memory}"
+    yield True, "cpu threads", threads.describe()
     driver, built = nvidia.driver(), torch.version.cuda
     if torch.cuda.is_available():
         installed = next((name for name in _CUPY if _version(name)), None)
@@ -110,8 +111,8 @@ def _devices() -> Iterator[Finding]:
     elif torch.backends.mps.is_available():
         yield True, "gpu", "Apple's (MPS) is not supported: filters run on the CPU"
     else:
-        told = f"torch is built for CUDA {built}" if built else "torch has no CUDA"
-        yield True, "gpu", f"none found ({told}): filters run on the CPU"
+        reason = f"torch is built for CUDA {built}" if built else "torch has no CUDA"
+        yield True, "gpu", f"none found ({reason}): filters run on the CPU"
     for line in kernel_status().splitlines():
         subject, _, text = line.partition(": ")
         yield True, subject, text

@@ -302,7 +302,7 @@ def _pictures(
 ) -> Iterator[tuple[Mode, npt.NDArray[np.generic], int]]:
     """Every mode's outputs, each mode's in order: all modes window by window, as they have most work in common.
     With them, the windows that are done."""
-    import torch
+    from vs_sr.runtime import torch
 
     protocol, variant = protocols.preset("vid4"), session.plan.variant
     low = [protocols.reduce(frame, variant.scale, protocol).transpose(2, 0, 1) for frame in frames[:: grid.multi]]

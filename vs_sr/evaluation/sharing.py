@@ -90,7 +90,7 @@ def _digests(state: Carried | None) -> Hashable:
 
 def _digest(tensor: Tensor) -> Hashable:
     """Numbers, and how they lie in memory: a convolution's last bits depend on both."""
-    import torch
+    from vs_sr.runtime import torch
 
     raw = tensor.detach().contiguous().view(torch.uint8).cpu().numpy()
     return tensor.shape, tensor.stride(), tensor.dtype, hashlib.blake2b(raw.tobytes()).digest()

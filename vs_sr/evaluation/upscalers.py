@@ -174,7 +174,7 @@ class Network:
             DeviceError: no such device, or out of memory.
             WeightsError: the weights are damaged or do not fit.
         """
-        import torch
+        from vs_sr.runtime import torch
 
         height, width = frames[0].shape[:2]
         factor = self.scale if self.variant.enlarged else 1
@@ -187,7 +187,7 @@ class Network:
 
     def _planes(self, image: Image, protocol: Protocol) -> Tensor:
         """(H, W, 3) in 0..255 -> (C, H, W) float32 in 0..1, RGB or Y."""
-        import torch
+        from vs_sr.runtime import torch
 
         planes = protocol.luma(image)[None] if self.variant.color == "y" else np.moveaxis(image, 2, 0)
         return torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float32) / 255)
@@ -226,7 +226,7 @@ class Network:
 
     def _clip(self, frames: Tensor) -> Iterator[Tensor]:
         """(T, C, h, w) -> (C, H, W) for each output, in time order."""
-        import torch
+        from vs_sr.runtime import torch
 
         running = self.running
         size = self.model.window if running.window is None else running.window
@@ -254,7 +254,7 @@ class Network:
 
     def _chopped(self, frame: Tensor, shave: int) -> Tensor:
         """(C, h, w) -> (C, H, W) in four overlapping quarters."""
-        import torch
+        from vs_sr.runtime import torch
 
         factor = self.variant.scale
 
@@ -276,7 +276,7 @@ class Network:
 
     def _run(self, clips: Tensor, multi: int = 1) -> Tensor:
         """(B, T, C, h, w) -> (B, multi*(T-1)+1, C, H, W), each clip in one window."""
-        import torch
+        from vs_sr.runtime import torch
 
         return torch.stack([torch.stack(list(self._filtered(clip, len(clip), multi))) for clip in clips])
 

@@ -56,14 +56,16 @@ class State:
             OSError: the file cannot be written; what was there before is still there.
             ArgumentError: no file can have this name.
         """
-        import torch
+
+        from vs_sr.runtime import torch
 
         tensors = {
             _name(tile, part): tensor.cpu()
             for tile, state in enumerate(self.tiles)
             for part, tensor in enumerate(state or ())
         }
-        tensors["known"] = torch.tensor([state is not None for state in self.tiles])  # a file without tensors is none
+        # a file without tensors is none
+        tensors["known"] = torch.tensor([state is not None for state in self.tiles], device="cpu")
         digest = hashlib.sha256()
         for piece in writing.numbers(tensors):
             digest.update(piece)

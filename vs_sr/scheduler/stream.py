@@ -119,7 +119,7 @@ def _begin(state: Carried | None, device: str) -> Carried | None:
     since the last bits of a convolution depend on that."""
     if state is None:
         return None
-    import torch
+    from vs_sr.runtime import torch
 
     def canonical(part: Tensor) -> Tensor:
         layout = torch.channels_last if part.dim() == 4 else torch.contiguous_format

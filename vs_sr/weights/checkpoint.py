@@ -141,7 +141,7 @@ class Checkpoint:
 
     def stream(self, names: Iterable[str], *, exact: bool = False) -> Iterator[tuple[str, Tensor]]:
         """As :meth:`tensors`, one at a time; ``exact``: of the type that they have in the file."""
-        import torch
+        from vs_sr.runtime import torch
 
         with opened(self.path, self.identity) as file:
             for name in names:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
 from torch.overrides import TorchFunctionMode
 
 from vs_sr.errors import WeightsError
+from vs_sr.runtime import torch
 
 _SLACK, _CALLS = 1 << 22, 4096
 """Numbers, and calls, that a network may take besides: tables of positions, masks, constants."""

@@ -52,7 +52,7 @@ def ordered(tensors: Mapping[str, Tensor]) -> list[str]:
 
 def numbers(tensors: Mapping[str, Tensor]) -> Iterator[memoryview]:
     """The bytes of the tensors, as they follow each other in a file."""
-    import torch
+    from vs_sr.runtime import torch
 
     for name in ordered(tensors):
         yield memoryview(tensors[name].detach().contiguous().flatten().view(torch.uint8).numpy())
