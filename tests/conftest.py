@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell's background job; programs inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # A core repeats to the logger "vapoursynth" what it is told; caplog listens where it is said.
     logging.getLogger("vs_sr").propagate = False
     logging.getLogger("vapoursynth").setLevel(logging.CRITICAL + 1)

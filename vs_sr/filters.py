@@ -271,7 +271,8 @@ def _weights(model: Model, options: Arguments) -> tuple[Source | None, Variant]:
     except QuestionError as error:
         if error.key == "scale":  # an argument of the filter, unlike the others
             raise
-        raise WeightsError(f"{error.question}; {_how_to_tell(source, error)}") from None
+        short = error.question.replace(str(source.path), source.path.name, 1)  # the command has the whole path
+        raise WeightsError(f"{short}; {_how_to_tell(source, error)}") from None
     # an enlargement beforehand is none of the file's business: filters that differ in it share a session
     return (replace(source, answers=()) if variant.enlarged else source), variant
 

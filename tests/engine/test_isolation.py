@@ -23,7 +23,7 @@ from helpers.networks import tiny_weights
 from helpers.support import environment, python, vspipe
 from torch import nn
 
-from vs_sr import isolation, session, threads
+from vs_sr import isolation, registry, session, threads
 from vs_sr.functions import register
 from vs_sr.spec import Model, Variant
 
@@ -401,7 +401,7 @@ def test_calls_that_overlap_anyhow() -> None:
 
 def plan(stream: int = 0) -> session.Plan:
     return session.Plan(
-        model="Touchy",
+        model=registry.model("Touchy"),
         variant=Variant(scale=1),
         source=None,
         device="cpu",

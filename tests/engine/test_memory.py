@@ -186,7 +186,7 @@ def test_resident_memory_stays_flat_over_a_film(
     kind: str, format: str, width: int, height: int, length: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As the system counts it: also what the allocator has and cannot use. A record of each frame that has left a
-    cache, between planes that come and go, made it 46 KB a frame of 64x48, and half a megabyte of 320x180."""
+    cache, between planes that come and go, made it grow by 46 KB a frame of 64x48."""
     env = environment(OMP_NUM_THREADS="1")
     done = python(LONG, kind, format, *map(str, (width, height, length)), env=env, timeout=1800)
     assert done.returncode == 0, done.stderr

@@ -244,7 +244,7 @@ def test_a_header_of_something_else_is_refused_when_the_filter_is_made(
 def test_another_run_is_refused_when_the_filter_is_made(tmp_path: Path) -> None:
     path = str(tmp_path / "film.state")
     frames(run(Clip(frames=20, carry=True), state_out=path, checkpoint=2), range(30))
-    for arguments in ({"segment": 7}, {"window": 5}, {"sc": 0}, {"sc_threshold": 0.25}, {"matrix_in": 5}):
+    for arguments in ({"segment": 7}, {"window": 5}, {"sc": 0}, {"sc_threshold": 0.25}, {"range_in": 0}):
         with pytest.raises(vs.Error, match=f"the state was made with {next(iter(arguments))} '"):
             core.vs_sr.Recurrence(
                 numbers(20), **{"carry": 1, "device_id": -1, "segment": 0, **arguments}, state_in=path

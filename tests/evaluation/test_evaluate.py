@@ -532,7 +532,7 @@ def test_the_list_of_protocols(capsys: pytest.CaptureFixture[str]) -> None:
         ("CLIP/000.png", "is a file; ground truth is a folder of images, such as `ffmpeg -i"),
         ("CLIP --bicubic", "--scale is needed"),
         ("CLIP --scale 2", "for x4, not x2; leave the scale out"),
-        ("CLIP --model Nothing", "no model is called 'Nothing'; choices: A2N"),
+        ("CLIP --model Nothing", "no model is called 'Nothing'"),
         ("CLIP --model VDSR", "VDSR comes without weights"),
         ("CLIP --model EDVR", "EDVR comes without weights"),
         ("CLIP --weights nothing.pth", "neither a name nor a file; names: zooming_slow_mo_compact"),

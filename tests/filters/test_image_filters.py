@@ -456,7 +456,7 @@ def test_weights_of_another_model(held: str, used: str, tmp_path: Path) -> None:
 def test_running_out_of_memory_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     out = enlarge("EDSR", moving(1), precision="bf16")
     out.get_frame(0)
-    (held,) = (s for p, s in session._sessions.items() if (p.model, p.precision) == ("EDSR", "bf16"))
+    (held,) = (s for p, s in session._sessions.items() if (p.model.name, p.precision) == ("EDSR", "bf16"))
 
     def fail(*_: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("tried to allocate 40 GiB")
