@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,13 +36,28 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+_frozen = 0
+"""Modules that were imported when the garbage collector was last told to overlook them."""
+
+
 def pytest_collection_finish() -> None:
-    """Take what is imported by now out of the garbage collector's sight.
+    _overlook_imports()
+
+
+def pytest_runtest_logfinish() -> None:
+    _overlook_imports()
+
+
+def _overlook_imports() -> None:
+    """Take what is imported by now out of the garbage collector's sight, where that has become much more.
 
     ``clip.frames()`` of VapourSynth runs a full collection at its end: 0.1 s each time beside torch.
     """
-    gc.collect()
-    gc.freeze()
+    global _frozen
+    if len(sys.modules) > _frozen + 50:
+        _frozen = len(sys.modules)
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -324,6 +324,7 @@ clip = clip.std.ModifyFrame(clip, other)
 """
 
 
+@pytest.mark.slow
 def test_a_whole_script_that_sets_everything() -> None:
     """In the script itself, and in another filter's callback on the threads of VapourSynth."""
     made = []

@@ -136,7 +136,14 @@ def test_a_clip_that_ends_inside_a_window_leaves_its_last_checkpoint(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "arguments", [{}, {"precision": "bf16"}, {"tilesize": [24, 20], "overlap": 4}, {"multi": 1, "segment": 3}], ids=str
+    "arguments",
+    [
+        {},
+        {"multi": 1, "segment": 3},
+        pytest.param({"precision": "bf16"}, marks=pytest.mark.slow),
+        pytest.param({"tilesize": [24, 20], "overlap": 4}, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_the_real_network_goes_on_bit_for_bit(tmp_path: Path, arguments: dict[str, Any]) -> None:
     path = str(tmp_path / "film.state")

@@ -139,10 +139,10 @@ PAIRS = [
     ("in order", 1, {"carry": 1, "segment": 2, "lookahead": 1}),
     ("reversed", 2, {"carry": 1, "tilesize": [24, 20], "overlap": 4}),
     ("shuffled", 16, {"carry": 1, "segment": 3, "multi": 1}),
-    ("seeks", 1, {"carry": 1, "window": 3, "checkpoint": 1}),
+    pytest.param("seeks", 1, {"carry": 1, "window": 3, "checkpoint": 1}, marks=pytest.mark.slow),
     ("asynchronous", 16, {"carry": 1, "lookahead": 2, "precision": "bf16"}),
-    ("asynchronous shuffled", 2, {"carry": 0, "window": 2}),
-    ("two readers", 16, {"carry": 1, "segment": 2, "tilesize": 24, "overlap": 4}),
+    pytest.param("asynchronous shuffled", 2, {"carry": 0, "window": 2}, marks=pytest.mark.slow),
+    pytest.param("two readers", 16, {"carry": 1, "segment": 2, "tilesize": 24, "overlap": 4}, marks=pytest.mark.slow),
 ]
 
 

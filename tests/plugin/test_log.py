@@ -156,6 +156,7 @@ __import__("os")._exit(0)
 """
 
 
+@pytest.mark.slow
 def test_environments_of_a_process_hear_their_own_lines() -> None:
     """A previewer that opens two scripts: what is logged once is so in each, and what is gone hears nothing."""
     text = (
