@@ -19,10 +19,11 @@ import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from vs_sr import threads
 from vs_sr.runtime import torch
@@ -201,22 +202,35 @@ def _library() -> ctypes.CDLL:
     return ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
 
 
-class OwnRandomNumbers(TorchDispatchMode):
-    """Within it, this thread draws from a generator of its own, the same numbers each time; the host's stands still."""
+_DRAWS = {
+    *(torch.rand, torch.randn, torch.randint, torch.randperm, torch.rand_like, torch.randn_like, torch.randint_like),
+    *(torch.bernoulli, torch.multinomial, torch.normal, torch.poisson),
+    *(torch.Tensor.uniform_, torch.Tensor.normal_, torch.Tensor.random_, torch.Tensor.bernoulli_),
+    *(torch.Tensor.exponential_, torch.Tensor.geometric_, torch.Tensor.cauchy_, torch.Tensor.log_normal_),
+    *(torch.Tensor.bernoulli, torch.Tensor.multinomial),
+}
+"""Functions that take a generator, beside those of ``torch.nn.init``."""
+
+
+class OwnRandomNumbers(TorchFunctionMode):
+    """Within it, this thread draws from a generator of its own, the same numbers each time; the host's stands still.
+
+    A mode of functions: one of operators (``TorchDispatchMode``) would import torch's compiler.
+    """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._generators: dict[torch.device, torch.Generator] = {}
 
-    def __torch_dispatch__(
+    def __torch_function__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         given = dict(kwargs or {})
-        operator = func if _takes_generator(func) else _with_generator(func)
-        if operator is None or given.get("generator") is not None:
-            return func(*args, **given)
-        device = next((value.device for value in args if isinstance(value, torch.Tensor)), given.get("device"))
-        return operator(*args, **{**given, "generator": self._generator(torch.device(device or "cpu"))})
+        if given.get("generator") is None and (func in _DRAWS or _initializes(func)):
+            tensors = (value for value in (*args, *given.values()) if isinstance(value, torch.Tensor))
+            device = next((tensor.device for tensor in tensors), given.get("device"))
+            given["generator"] = self._generator(torch.device(device or "cpu"))
+        return func(*args, **given)
 
     def _generator(self, device: torch.device) -> torch.Generator | None:
         if device.type == "meta":  # no numbers, so none are drawn
@@ -226,12 +240,6 @@ class OwnRandomNumbers(TorchDispatchMode):
         return self._generators[device]
 
 
-def _takes_generator(operator: Any) -> bool:
-    return any(argument.name == "generator" for argument in operator._schema.arguments)
-
-
-def _with_generator(operator: Any) -> Any:
-    """The operator's form with a generator (``torch.rand`` has two), where there is one."""
-    packet, overload = operator.overloadpacket, operator._overloadname
-    name = "generator" if overload == "default" else f"{overload}_generator"
-    return getattr(packet, name) if name in packet.overloads() else None
+def _initializes(function: Any) -> bool:
+    """Whether it is a function of ``torch.nn.init`` that draws."""
+    return getattr(function, "__module__", None) == "torch.nn.init" and "generator" in signature(function).parameters
