@@ -463,6 +463,7 @@ def test_networks_are_made_of_random_numbers_of_our_own(draw: Callable[[], torch
     assert torch.equal(*made), "the same network each time"
 
 
+@pytest.mark.slow
 def test_torch_stays_as_it_is_set_up_in_a_new_process() -> None:
     """What can be set once only can still be set after our frames, and the environment is as it was."""
     code = f"""

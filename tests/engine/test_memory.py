@@ -17,7 +17,7 @@ from vs_sr.windows import Grid, runs
 WIDTH, HEIGHT = 32, 24
 
 
-@pytest.mark.parametrize(("channels", "window"), [(64, 2), (32, 4)])
+@pytest.mark.parametrize(("channels", "window"), [(64, 2), pytest.param(32, 4, marks=pytest.mark.slow)])
 def test_a_window_takes_what_is_planned(channels: int, window: int, capsys: pytest.CaptureFixture[str]) -> None:
     """Of the published (64) and the shipped (32) network: between half of it and all. How many blocks there are
     does not count: one runs at a time. Measured at 48x32, bytes a pixel, float32: 18820 (64 channels, window of 4),

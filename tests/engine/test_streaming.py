@@ -14,6 +14,7 @@ import torch
 import vapoursynth as vs
 from helpers.clips import digest, moving, slow
 from helpers.counting import made, run, triple
+from helpers.matrix import in_turn
 from helpers.recurrence import Clip, Position
 
 from vs_sr import session
@@ -62,17 +63,7 @@ MODES = (
 CUTS = ((), (2, 3, 9), (0, 5, 6, 7, 15))
 
 
-COUNTS = (1, 2, 16)
-MATRIX = [
-    pytest.param(mode, cuts, count, marks=() if (m + c + t) % len(COUNTS) == 0 else pytest.mark.slow)
-    for m, mode in enumerate(MODES)
-    for c, cuts in enumerate(CUTS)
-    for t, count in enumerate(COUNTS)
-]
-"""All of it; the fast suite takes each mode with each pattern of cuts, and the numbers of threads in turn."""
-
-
-@pytest.mark.parametrize(("mode", "cuts", "count"), MATRIX, ids=str)
+@pytest.mark.parametrize(("mode", "cuts", "count"), in_turn(MODES, CUTS, (1, 2, 16), every=3), ids=str)
 def test_every_order(mode: dict[str, Any], cuts: tuple[int, ...], count: int, threads: Callable[[int], None]) -> None:
     threads(count)
     for order, length in itertools.product(ORDERS, (1, 2, 3, 11, 20)):

@@ -13,6 +13,7 @@ import vapoursynth as vs
 from helpers import image_networks as networks
 from helpers.clips import FORMATS, cut_at, digest, pixels
 from helpers.image_networks import CONFIGS, by_hand, moving, planes, weights
+from helpers.matrix import in_turn
 from helpers.support import ROOT, vspipe
 
 import vs_sr
@@ -312,14 +313,9 @@ def whole_and_tiled(name: str, **arguments: Any) -> tuple[torch.Tensor, torch.Te
 
 
 SHAPES = [(13, 13), (7, 11), (1000, 9), (9, 0)]
-TILED = [
-    pytest.param(name, shape, marks=() if (n + s) % 2 == 0 else pytest.mark.slow)
-    for n, name in enumerate(sorted(set(CONFIGS) - {"A2N"}))
-    for s, shape in enumerate(SHAPES)
-]
 
 
-@pytest.mark.parametrize(("name", "shape"), TILED, ids=str)
+@pytest.mark.parametrize(("name", "shape"), in_turn(sorted(set(CONFIGS) - {"A2N"}), SHAPES), ids=str)
 def test_tiles_show_no_seams(name: str, shape: tuple[int, int]) -> None:
     """An overlap that covers what the network sees; tiles that fit nowhere, beyond the frame, whole lines."""
     variant = store.recognise(registry.model(name), store.given(weights(name))).variant

@@ -116,10 +116,10 @@ def test_rendering_for_the_commands(film: Path, tmp_path: Path, monkeypatch: pyt
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.mp4", "script.vpy"]
 
 
-SELDOM = [pytest.param(format, marks=pytest.mark.slow) for format in ("YUV422P16", "YUV444P8", "GRAY8")]
+SELDOM = [pytest.param(format, marks=pytest.mark.slow) for format in ("YUV420P8", "YUV422P16", "YUV444P8", "GRAY8")]
 
 
-@pytest.mark.parametrize("format", ["YUV420P8", "YUV420P10", *SELDOM])
+@pytest.mark.parametrize("format", ["YUV420P10", *SELDOM])
 def test_y4m_streams_are_whole(format: str) -> None:
     done = vspipe(script(5, format), "-c", "y4m")
     assert done.returncode == 0, done.stderr.decode()
@@ -266,12 +266,13 @@ def growth(passes: int, *leaks: str) -> tuple[float, float]:
     return (rows[-1][1] - rows[0][1]) / hundreds, (rows[-1][2] - rows[0][2]) / hundreds
 
 
-def test_memory_does_not_grow_over_3000_frames() -> None:
-    frames, others = growth(7)
+def test_memory_does_not_grow_over_1500_frames() -> None:
+    frames, others = growth(3)
     assert frames == 0
-    assert others < FRAME / 4
+    assert others < FRAME / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leak", ["frame", "memory"])
 def test_a_leak_of_one_frame_in_a_hundred_would_be_seen(leak: str) -> None:
     frames, others = growth(2, leak)

@@ -13,6 +13,7 @@ import torch
 import vapoursynth as vs
 from helpers import video_networks as networks
 from helpers.clips import cut_at, digest, moving, pixels, planes
+from helpers.matrix import in_turn
 
 import vs_sr
 from vs_sr import cli, registry, session
@@ -69,9 +70,9 @@ def test_the_networks_see_all_of_their_frames() -> None:
         assert (net(window.flip(0)[None])[0] - made).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 4, 9])
-@pytest.mark.parametrize("ends", ["reflection_circle", "replicate"])
-@pytest.mark.parametrize("name", EDVRS)
+@pytest.mark.parametrize(
+    ("name", "ends", "length"), in_turn(EDVRS, ["reflection_circle", "replicate"], [1, 2, 3, 4, 9])
+)
 def test_edvr_equals_the_network_run_by_hand(name: str, ends: str, length: int) -> None:
     clip = moving(length, 18, 14)
     found = planes(restore(clip, name, ends))
@@ -80,8 +81,7 @@ def test_edvr_equals_the_network_run_by_hand(name: str, ends: str, length: int) 
     same(found, networks.edvr_by_hand(name, planes(clip), ends))
 
 
-@pytest.mark.parametrize("ends", ["reflection", "circle"])
-@pytest.mark.parametrize("length", [3, 4, 9])
+@pytest.mark.parametrize(("ends", "length"), in_turn(["reflection", "circle"], [3, 4, 9]))
 def test_other_ways_to_continue_a_scene(ends: str, length: int) -> None:
     clip = moving(length, 16, 12)
     same(planes(restore(clip, ends=ends)), networks.edvr_by_hand("5 frames", planes(clip), ends))
@@ -289,10 +289,14 @@ def test_each_frame_is_encoded_once_in_order(name: str, ends: str, monkeypatch: 
 # Formats, sizes, tags
 
 
-@pytest.mark.parametrize(("name", "arguments"), FILTERS, ids=lambda v: str(v))
-@pytest.mark.parametrize("format", [vs.YUV420P8, vs.YUV420P10, vs.YUV444P16, vs.RGB24, vs.GRAY8, vs.YUV422PH])
-def test_formats_come_back(name: str, arguments: dict[str, Any], format: int) -> None:
-    """As the float path gives them, converted by hand before and behind."""
+@pytest.mark.parametrize(
+    ("filter", "format"),
+    in_turn(FILTERS, [vs.YUV420P8, vs.YUV420P10, vs.YUV444P16, vs.RGB24, vs.GRAY8, vs.YUV422PH]),
+    ids=str,
+)
+def test_formats_come_back(filter: tuple[str, dict[str, Any]], format: int) -> None:
+    """As the float path gives them, converted by hand before and after."""
+    name, arguments = filter
     clip = moving(3, 24, 20, format)
     back = {} if clip.format.color_family == vs.RGB else {"matrix": 1}
     expected = restore(clip.resize.Bicubic(format=vs.RGBS), name, **arguments).resize.Bicubic(format=format, **back)
@@ -319,9 +323,13 @@ def test_frames_of_eight_bit_equal_the_network_run_by_hand() -> None:
             assert pixels(frame)[0].std() > 2
 
 
-@pytest.mark.parametrize(("width", "height"), [(1, 1), (5, 3), (33, 7), (31, 45)])
-@pytest.mark.parametrize("name", ["5 frames", "predeblur", "deblurring", "BasicVSR"])
-def test_odd_and_tiny_sizes(name: str, width: int, height: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "size"),
+    in_turn(["5 frames", "predeblur", "deblurring", "BasicVSR"], [(1, 1), (5, 3), (33, 7), (31, 45)]),
+    ids=str,
+)
+def test_odd_and_tiny_sizes(name: str, size: tuple[int, int]) -> None:
+    width, height = size
     clip = moving(3, width, height, vs.YUV444P8)
     scale = 1 if name == "deblurring" else 4
     frame = restore(clip, name).get_frame(1)
@@ -372,8 +380,8 @@ def test_what_tiles_and_memory_are_planned_by(name: str, multiple: int) -> None:
     ("name", "size", "tilesize", "overlap", "tolerance"),
     [
         ("5 frames", (128, 96), (96, 80), 32, 2e-4),
-        ("7 frames", (128, 96), (96, 80), 32, 2e-4),
-        ("predeblur", (128, 96), (96, 0), 32, 2e-3),
+        pytest.param("7 frames", (128, 96), (96, 80), 32, 2e-4, marks=pytest.mark.slow),
+        pytest.param("predeblur", (128, 96), (96, 0), 32, 2e-3, marks=pytest.mark.slow),
         ("deblurring", (320, 48), (224, 0), 96, 2e-3),  # its features have a quarter of the frames' size
         ("still", (96, 128), (64, 64), 16, 2e-5),
     ],

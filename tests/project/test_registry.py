@@ -203,6 +203,7 @@ print(value(load("a.vpy", "0.75"), 0))
     assert loads(code) == "0.25\n0.5 0.25 0.375 0.5\n0.75\n"
 
 
+@pytest.mark.slow
 def test_the_older_model_goes_with_its_last_filter() -> None:
     code = """
 from vs_sr import session
