@@ -67,7 +67,16 @@ def expected(film: vs.VideoNode) -> list[str]:
     return in_order(film)
 
 
-@pytest.mark.parametrize(("concurrent", "seed"), [(1, None), (4, None), (16, None), (8, 1), (16, 2)])
+@pytest.mark.parametrize(
+    ("concurrent", "seed"),
+    [
+        (1, None),
+        pytest.param(4, None, marks=pytest.mark.slow),
+        (16, None),
+        pytest.param(8, 1, marks=pytest.mark.slow),
+        (16, 2),
+    ],
+)
 def test_a_film_played(film: vs.VideoNode, expected: list[str], concurrent: int, seed: int | None) -> None:
     """All windows that the film has whole, with mpv's default buffer."""
     playing = player(film, concurrent=concurrent)

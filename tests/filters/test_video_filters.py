@@ -177,20 +177,19 @@ def test_a_clip_of_one_frame_is_that_frame_twice() -> None:
     same(planes(basic(clip)), expected)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {},
-        {"segment": 2},
-        {"segment": 0},
-        {"carry": 0},
-        {"lookahead": 1},
-        {"lookahead": 5, "segment": 3},
-        {"window": 2, "segment": 0},
-        {"window": 6, "lookahead": 2, "carry": 0},
-    ],
-    ids=str,
-)
+JOINED: list[dict[str, int]] = [
+    {},
+    {"segment": 2},
+    {"segment": 0},
+    {"carry": 0},
+    {"lookahead": 1},
+    {"lookahead": 5, "segment": 3},
+    {"window": 2, "segment": 0},
+    {"window": 6, "lookahead": 2, "carry": 0},
+]
+
+
+@pytest.mark.parametrize("arguments", in_turn(JOINED), ids=str)
 def test_windows_are_joined_by_the_definition(arguments: dict[str, int]) -> None:
     """Within 1e-5: states at borders lie in memory otherwise than where a clip is run in one go."""
     clip = moving(19, 12, 8)

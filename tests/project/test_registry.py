@@ -69,6 +69,7 @@ def test_unknown_names() -> None:
         registry.backend("eagre")
 
 
+@pytest.mark.slow
 def test_the_example_package_installed_by_pip(tmp_path: Path) -> None:
     source, site = tmp_path / "source", tmp_path / "site"
     shutil.copytree(ROOT / "examples" / "plugin", source)  # building leaves files beside the sources
@@ -236,6 +237,7 @@ for file in ("b.vpy", "folder/a.vpy"):
     assert f"register() in {folder / 'folder' / 'a.vpy'} is provided" in second
 
 
+@pytest.mark.slow
 def test_a_model_that_became_another_kind_keeps_the_filter_as_it_is() -> None:
     code = """
 first = load("a.vpy", "0.25")

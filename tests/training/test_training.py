@@ -169,10 +169,8 @@ def test_a_few_steps_lower_the_loss(tmp_path, pool):
     assert float((trained - hr).square().mean()) < 0.995 * float((base - hr).square().mean())
 
 
-@pytest.mark.parametrize(
-    "single",
-    [pytest.param(0, id="in the second part"), pytest.param(4, id="in the first part", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("single", [0, 4], ids=["in the second part", "in the first part"])
 def test_resumed_run_equals_an_uninterrupted_one(tmp_path, single):
     extra = ["--single-iterations", str(single), "--iterations", str(6 - single), "--save-every", "3"]
     whole = load_file(script.train(options(tmp_path / "whole", *extra)))
