@@ -112,22 +112,22 @@ class Tags:
         return {name: value for name, value in said.items() if value is not None}
 
     def arguments(self, end: Literal["", "_in"]) -> dict[str, int]:
-        """What ``core.resize`` has to be told of its input ("_in") or its output ("")."""
-        told = {f"range{end}": self.range}
+        """What ``core.resize`` needs to know of its input ("_in") or its output ("")."""
+        given = {f"range{end}": self.range}
         if self.family == "RGB":
-            return told
+            return given
         if self.family == "YUV" and self.location is not None:
-            told[f"chromaloc{end}"] = self.location
+            given[f"chromaloc{end}"] = self.location
         if self.matrix == Matrix.RGB or self.lacks():  # gray is gray whatever the matrix
-            return told | {f"matrix{end}": Matrix.BT709}
-        told[f"matrix{end}"] = self.matrix
+            return given | {f"matrix{end}": Matrix.BT709}
+        given[f"matrix{end}"] = self.matrix
         transfers, primaries = _NEEDS.get(self.matrix, (None, None))
         # these two are the same at both ends
         if transfers is not None and self.transfer is not None:
-            told["transfer_in"] = self.transfer
+            given["transfer_in"] = self.transfer
         if primaries is not None and self.primaries is not None:
-            told["primaries_in"] = self.primaries
-        return told
+            given["primaries_in"] = self.primaries
+        return given
 
     def lacks(self) -> str:
         """What the matrix needs and the frame does not say; empty: nothing."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def mark(name: str, clip: vs.VideoNode, threshold: float = scenes.THRESHOLD) -> vs.VideoNode:
     """The clip with ``_SceneChangePrev`` and ``_SceneChangeNext`` at 1 on both sides of every cut.
 
-    Between two frames of which at least one speaks of the other, the properties decide (:func:`vs_sr.scenes.told`);
+    Between two frames of which at least one speaks of the other, the properties decide (:func:`vs_sr.scenes.marked`);
     elsewhere the detector (:class:`vs_sr.scenes.Copies`) does. A 0 that was there stays; none is added, since it
     would mislead whoever slices, joins or reverses the clip. Nothing else of the frames changes.
 
@@ -81,10 +81,10 @@ class _Detector:
 
     def _mark(self, i: int, given: int | None, tags: dict[int, scenes.Tags], copies: scenes.Copies) -> int | None:
         """What a frame says of a cut between the frames i and i+1, one of which it is and has said ``given``."""
-        if not 0 <= i < self._length - 1:  # an end of the clip can be told, not seen
+        if not 0 <= i < self._length - 1:  # an end of the clip can be marked, not seen
             return given
-        told = scenes.told(i, tags)
-        cut = copies.cut(i, self._threshold) if told is None else told
+        known = scenes.marked(i, tags)
+        cut = copies.cut(i, self._threshold) if known is None else known
         return 1 if cut else 0 if given == 0 else None
 
 

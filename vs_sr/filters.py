@@ -16,7 +16,7 @@ import vapoursynth as vs
 from vs_sr import _bridge, arguments, color, cuts, files, frames, registry, tiles
 from vs_sr.arguments import Arguments
 from vs_sr.errors import ArgumentError, QuestionError, WeightsError
-from vs_sr.renderer import Job, Renderer, told
+from vs_sr.renderer import Job, Renderer, settled
 from vs_sr.scheduler import Kept, compare
 from vs_sr.weights import store
 from vs_sr.windows import Grid
@@ -135,7 +135,7 @@ def _grid(job: Job, length: int) -> Grid:
     state = job.given
     if state is None:
         return grid
-    compare(state.fingerprint, told(job, grid))
+    compare(state.fingerprint, settled(job, grid))
     if state.final:
         _log.info("%s: the clip goes on from the one that ended in %s", model.name, options.state_in)
         return replace(grid, past=state.past + state.window)

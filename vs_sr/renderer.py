@@ -159,7 +159,7 @@ class Renderer:
             sees = "the whole frame: tiles change its picture" if variant.halo is None else f"{variant.halo} pixels far"
             how = f"in {len(parts)} tiles of {parts[0].columns.stop}x{parts[0].rows.stop} (the network sees {sees})"
         pixels = max((part.columns.stop - part.columns.start) * (part.rows.stop - part.rows.start) for part in parts)
-        session.tell(
+        session.log_once(
             f"{job.model.name}: frames of {width}x{height} are run {how} on {plan.device} in {plan.precision}, "
             f"with about {pixels * needed >> 20} MiB of features"
         )
@@ -176,7 +176,7 @@ class Renderer:
         from vs_sr.runtime import torch
 
         return {
-            **told(self._job, self.grid),
+            **settled(self._job, self.grid),
             "weights": self._weights,
             "tiles": _tiles(layout),
             "precision": plan.precision,
@@ -215,7 +215,7 @@ class Renderer:
             ) from None
 
 
-def told(job: Job, grid: Grid) -> dict[str, str]:
+def settled(job: Job, grid: Grid) -> dict[str, str]:
     """What decides the bits of a state and is known when the filter is made."""
     return {
         "model": job.model.name,

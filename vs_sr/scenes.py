@@ -86,10 +86,10 @@ def divide(tags: Tags, part: int, parts: int) -> Tags:
     return previous if part == 0 else inside, following if part == parts - 1 else inside
 
 
-def told(i: int, tags: Mapping[int, Tags]) -> bool | None:
+def marked(i: int, tags: Mapping[int, Tags]) -> bool | None:
     """What properties say of a cut between the frames i and i+1; None where they say nothing.
 
-    The sides that face each other speak, and either may tell a cut. Nothing is known where the clip was reversed
+    The sides that face each other speak, and either may mark a cut. Nothing is known where the clip was reversed
     after it was marked: a cut then has its marks on the far sides of both frames.
 
     Args:

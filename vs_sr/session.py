@@ -32,7 +32,7 @@ type Precision = Literal["fp32", "fp16", "bf16"]
 
 _log = logging.getLogger("vs_sr")
 _lock = threading.Lock()
-_told: set[tuple[Hashable, str]] = set()
+_logged: set[tuple[Hashable, str]] = set()
 _audience: Callable[[], Collection[Hashable]] | None = None
 
 
@@ -65,10 +65,10 @@ def choose_device(device_id: int | None) -> str:
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device_id is None:
-        tell(f"running on {torch.cuda.get_device_name(0) if count else f'the CPU: {_no_gpu()}'}")
+        log_once(f"running on {torch.cuda.get_device_name(0) if count else f'the CPU: {_no_gpu()}'}")
     if device_id == -1 or (device_id is None and not count):
         if problem := threads.restless():
-            tell(problem, logging.WARNING)
+            log_once(problem, logging.WARNING)
         return "cpu"
     if device_id is None:
         return "cuda:0"
@@ -149,12 +149,12 @@ def finite(part: Tensor) -> bool:
     return bool(part.sum(dtype=torch.float32).isfinite()) or bool(part.isfinite().all())
 
 
-def tell(message: str, level: int = logging.INFO) -> None:
+def log_once(message: str, level: int = logging.INFO) -> None:
     """Log a line once for everybody who hears it."""
     hearing = (None,) if _audience is None else _audience()
     with _lock:
-        fresh = [who for who in hearing if (who, message) not in _told]
-        _told.update((who, message) for who in fresh)
+        fresh = [who for who in hearing if (who, message) not in _logged]
+        _logged.update((who, message) for who in fresh)
     if fresh:
         _log.log(level, "%s", message, extra={"audience": fresh})
 

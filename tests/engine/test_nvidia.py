@@ -107,7 +107,7 @@ def no_cuda(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(nvidia, "driver", lambda: None)
-    monkeypatch.setattr(session, "_told", set())
+    monkeypatch.setattr(session, "_logged", set())
     return monkeypatch
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vs_sr.scheduler import Held, Layout, Recurrent, Sliding
-from vs_sr.session import OutOfMemoryError
+from vs_sr.session import NotFiniteError, OutOfMemoryError
 from vs_sr.windows import ENDS, Grid, neighbours, shortest
 
 if TYPE_CHECKING:
@@ -119,6 +119,21 @@ def test_every_order_gives_the_same(clip: Clip, order: random.Random, width: int
     found = Requests(clip, made).interleaved(groups, width, order.randint(0, 1 << 20))
     assert sorted(found) == list(range(clip.multi * clip.frames))
     check(clip, found)
+
+
+class Overflowing(Recurrence):
+    """A cell state that no image shows, and that leaves its range."""
+
+    def forward_step(self, position: Any, state: Any) -> Any:
+        (hidden,) = super().forward_step(position, state)
+        return hidden, torch.full_like(hidden, float("inf"))
+
+
+def test_a_state_that_is_not_finite_is_not_carried_on() -> None:
+    """Although the images of its window are: those of the next would not be."""
+    clip = Clip(frames=8, carry=True)
+    with pytest.raises(NotFiniteError, match="the state before frame 3 of the clip"):
+        Requests(clip, scheduler(clip, Overflowing())).fetch(0)
 
 
 @pytest.mark.parametrize("carry", [False, True])

@@ -226,7 +226,7 @@ def test_out_of_memory_in_the_smallest_tiles_is_an_error(monkeypatch: pytest.Mon
 
 
 def test_the_plan_is_logged_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(session, "_told", set())
+    monkeypatch.setattr(session, "_logged", set())
     monkeypatch.setattr(session, "total_memory", lambda device: 8 << 20)
     caplog.set_level("INFO", "vs_sr")
     node = slow(moving(5, 100, 16))

@@ -365,7 +365,7 @@ def test_frames_that_do_not_fit_are_cut_up_unasked(
 ) -> None:
     """But not for a network whose picture would change."""
     caplog.set_level("INFO", "vs_sr")
-    monkeypatch.setattr(session, "_told", set())
+    monkeypatch.setattr(session, "_logged", set())
     monkeypatch.setattr(session, "total_memory", lambda device: 1 << 20)
     clip = moving(1, 83, 67, vs.RGBS)
     found = planes(enlarge(name, clip))

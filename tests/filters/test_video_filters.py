@@ -414,7 +414,7 @@ def test_tiles_that_are_planned_or_found_too_large_overlap(
 ) -> None:
     """Where memory is short beforehand, and where it runs out on the way."""
     caplog.set_level("INFO", "vs_sr")
-    monkeypatch.setattr(session, "_told", set())
+    monkeypatch.setattr(session, "_logged", set())
     clip = moving(2, 160, 40)
     given = planes(restore(clip, name, tilesize=[80, 0]))
     kind = EDVR if name == "5 frames" else BasicVSR
@@ -430,7 +430,7 @@ def test_tiles_that_are_planned_or_found_too_large_overlap(
     assert "trying tiles of 80x40" in caplog.text
     monkeypatch.undo()
     monkeypatch.setattr(session, "total_memory", lambda device: 1 << 20)
-    monkeypatch.setattr(session, "_told", set())
+    monkeypatch.setattr(session, "_logged", set())
     same(planes(restore(clip, name)), planes(restore(clip, name, tilesize=64)))
     assert "tiles of 64x40" in caplog.text
 

@@ -58,7 +58,7 @@ def test_the_sides_that_face_each_other_speak(
     before: scenes.Tags | None, after: scenes.Tags | None, answer: bool | None
 ) -> None:
     tags = {n: tags for n, tags in ((4, before), (5, after)) if tags is not None}
-    assert scenes.told(4, tags) is answer
+    assert scenes.marked(4, tags) is answer
 
 
 def marks(cuts: set[int], frames: int, *, full: bool) -> list[scenes.Tags]:
@@ -72,9 +72,9 @@ def marks(cuts: set[int], frames: int, *, full: bool) -> list[scenes.Tags]:
 def test_a_reversed_clip_tells_no_wrong_cut(cuts: set[int], full: bool) -> None:
     forward = dict(enumerate(marks(cuts, 14, full=full)))
     inner = range(13)
-    assert {i for i in inner if scenes.told(i, forward)} == cuts
+    assert {i for i in inner if scenes.marked(i, forward)} == cuts
     backward = {13 - n: tags for n, tags in forward.items()}
-    told = {i: scenes.told(i, backward) for i in inner}
+    told = {i: scenes.marked(i, backward) for i in inner}
     assert not any(told.values())
     at_cuts = {12 - cut for cut in cuts}
     assert all(told[i] is None for i in at_cuts), "the detector has to look there"
@@ -85,7 +85,7 @@ def test_a_reversed_clip_tells_no_wrong_cut(cuts: set[int], full: bool) -> None:
 def test_scenes_of_one_and_two_frames_are_believed() -> None:
     for cuts in ({3, 4}, {3, 5}, {3, 4, 5, 6}):
         forward = dict(enumerate(marks(cuts, 12, full=False)))
-        assert {i for i in range(11) if scenes.told(i, forward)} == cuts
+        assert {i for i in range(11) if scenes.marked(i, forward)} == cuts
 
 
 @pytest.mark.parametrize("broken", [b"1", 0.5, "1", [1, 0]])
