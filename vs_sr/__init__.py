@@ -23,7 +23,7 @@ _HOMES = {
     "PluginError": "vs_sr.errors",
     "Published": "vs_sr.spec",
     "QuestionError": "vs_sr.errors",
-    "State": "vs_sr.scheduler.state",
+    "State": "vs_sr.engine.scheduler.state",
     "Variant": "vs_sr.spec",
     "VsSrError": "vs_sr.errors",
     "WeightsError": "vs_sr.errors",

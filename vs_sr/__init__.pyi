@@ -7,6 +7,7 @@ from typing import Literal
 
 import vapoursynth as vs
 
+from vs_sr.engine.scheduler.state import State as State
 from vs_sr.errors import ArgumentError as ArgumentError
 from vs_sr.errors import DeviceError as DeviceError
 from vs_sr.errors import FrameError as FrameError
@@ -16,7 +17,6 @@ from vs_sr.errors import VsSrError as VsSrError
 from vs_sr.errors import WeightsError as WeightsError
 from vs_sr.functions import register as register
 from vs_sr.hookspecs import hookimpl as hookimpl
-from vs_sr.scheduler.state import State as State
 from vs_sr.spec import Backend as Backend
 from vs_sr.spec import Model as Model
 from vs_sr.spec import Published as Published

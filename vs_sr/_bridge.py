@@ -16,8 +16,8 @@ from typing import Any
 
 import vapoursynth as vs
 
-from vs_sr import session
-from vs_sr.budget import Budget
+from vs_sr.engine import session
+from vs_sr.engine.budget import Budget
 from vs_sr.errors import ArgumentError, VsSrError, bounded
 from vs_sr.windows import Need
 
@@ -125,7 +125,7 @@ def temporal(
         before: Inputs before a group that it looks at.
         after: Inputs after a group that it looks at.
         cache: How many groups are kept, each of ``step * multi`` output frames; None: as the budget allows
-            (:mod:`vs_sr.budget`), so that four readers of the clip do not compute groups again and again.
+            (:mod:`vs_sr.engine.budget`), so that four readers of the clip do not compute groups again and again.
 
     Raises:
         vapoursynth.Error: An argument is out of range, or the clip is of variable format or size.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import vapoursynth as vs
 
-from vs_sr import session
+from vs_sr.engine import session
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -15,9 +15,9 @@ import vapoursynth as vs
 
 from vs_sr import _bridge, arguments, color, cuts, files, frames, registry, tiles
 from vs_sr.arguments import Arguments
+from vs_sr.engine.scheduler import Kept, compare
 from vs_sr.errors import ArgumentError, QuestionError, WeightsError
 from vs_sr.renderer import Job, Renderer, settled
-from vs_sr.scheduler import Kept, compare
 from vs_sr.weights import store
 from vs_sr.windows import Grid
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
-from vs_sr import files, frames, scenes, session, tiles
+from vs_sr import files, frames, scenes, tiles
+from vs_sr.engine import session
+from vs_sr.engine.scheduler import Held, Layout, Recurrent, Single, Sliding, State, compare
 from vs_sr.errors import ArgumentError
-from vs_sr.scheduler import Held, Layout, Recurrent, Single, Sliding, State, compare
 from vs_sr.weights import store
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vs_sr.arguments import Arguments
-    from vs_sr.scheduler import Kept, Scheduler, Work
-    from vs_sr.scheduler.checkpoints import States
+    from vs_sr.engine.scheduler import Kept, Scheduler, Work
+    from vs_sr.engine.scheduler.checkpoints import States
     from vs_sr.spec import Model, Variant
     from vs_sr.weights.store import Source
     from vs_sr.windows import Grid, Need
@@ -107,7 +108,7 @@ class Renderer:
             source=job.source,
             device=device,
             precision=session.choose_precision(job.options.precision, device, float_clip=job.float_clip),
-            backend="eager" if job.options.backend == "auto" else job.options.backend,
+            backend=job.options.backend,
             stream=self._stream,
         )
         layout = self._layout(plan)

@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor, nn
 
     from vs_sr.windows import Ends
+
+type Precision = Literal["fp32", "fp16", "bf16"]
 
 type Shapes = Mapping[str, tuple[int, ...]]
 """A state dict without its numbers: parameter name to shape."""
@@ -189,13 +193,71 @@ class WindowNetwork(Protocol):
         frames."""
 
 
+METHODS: Mapping[str, tuple[str, ...]] = {
+    "image": ("__call__",),
+    "sequence": ("encode", "between", "forward_step", "backward_step", "reconstruct"),
+    "window": ("encode", "reconstruct"),
+}
+"""What a network has, by its model's kind."""
+
+CONTRACT = 1
+"""The version of what a backend has to be. A backend states the one that it was written for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a backend is asked to run."""
+
+    model: Model
+    variant: Variant
+    network: nn.Module
+    """With its weights, float32, in host memory, in evaluation mode; the runner's own, to be changed at will."""
+    device: str
+    """As torch names it: "cpu", "cuda:0", ..."""
+    precision: Precision
+    batch: int
+    """Images in a call, and ..."""
+    sizes: tuple[tuple[int, int], ...]
+    """... their width and height in pixels: all that will come, the most frequent first, unless memory runs out."""
+    cache: Path
+    """A folder for what takes long to compile. It may not exist, or not be writable, and others may use it, too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """A network that is ready to run, on the device and in the precision of a request.
+
+    Everything about it is decided by now: a call compiles nothing, measures nothing, and gives the same bits for the
+    same tensors each time. Calls come from one thread.
+    """
+
+    network: Any
+    """With the methods of the model's kind: a callable (B, C, H, W) -> (B, C, scale*H, scale*W) for image models,
+    :class:`SequenceNetwork`, :class:`WindowNetwork`. Tensors go in and come out on the device: input images in
+    float32, images of results in float32 or the precision."""
+    identity: str
+    """Name and versions of all that decides the bits, the device apart: a state is continued by the same only."""
+    close: Callable[[], None] = lambda: None
+    """Called once when nobody uses it any more; nothing is called afterwards."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """A way to run a network."""
+    """A way to run networks. The contract with guarantees: ``docs/backends.md``."""
 
     name: str
+    """What ``backend=`` takes."""
     summary: str
-    prepare: Callable[[nn.Module], Callable[..., Any]]
-    """From a network in evaluation mode, on its device and in its precision, to a callable that takes and
-    gives what the network's ``forward`` does; for the kinds "sequence" and "window" with the methods of
-    :class:`SequenceNetwork` or :class:`WindowNetwork`."""
+    """One line for listings."""
+    contract: int
+    """The version of this contract that it was written for: :data:`CONTRACT` of then."""
+    open: Callable[[Request], Runner]
+    """Raises DeviceError or any other error with a clear message where it cannot run the request."""
+    priority: int = 0
+    """``backend="auto"`` takes the highest of those that can run a model on a device; "eager" has 0."""
+    obstacle: Callable[[str], str | None] = lambda device: None
+    """Why it cannot run on a device (not installed, too old, no such device); None: it can. Quick, changes nothing."""
+    supports: Callable[[Model, Variant, Precision], bool] = lambda model, variant, precision: True
+    """Whether it runs a model. Quick, changes nothing."""
+    per_size: bool = False
+    """Whether a runner is for the sizes of its request alone; else filters of all sizes share one."""

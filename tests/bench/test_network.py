@@ -14,7 +14,8 @@ from helpers import golden
 from helpers.support import environment
 
 from bench.plain import REWRITES, plain, without
-from vs_sr import registry, session
+from vs_sr import registry
+from vs_sr.engine import session
 from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo
 from vs_sr.weights import store
 

@@ -23,7 +23,8 @@ from helpers.networks import tiny_weights
 from helpers.support import environment, python, vspipe
 from torch import nn
 
-from vs_sr import isolation, registry, session, threads
+from vs_sr import isolation, registry, threads
+from vs_sr.engine import session
 from vs_sr.functions import register
 from vs_sr.spec import Model, Variant
 

@@ -9,9 +9,10 @@ import torch
 from helpers import memory, networks
 from helpers.support import ROOT, environment, python
 
-from vs_sr import budget, tiles
+from vs_sr import tiles
+from vs_sr.engine import budget
+from vs_sr.engine.scheduler.stream import Stream
 from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo
-from vs_sr.scheduler.stream import Stream
 from vs_sr.windows import Grid, runs
 
 WIDTH, HEIGHT = 32, 24

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vs_sr import nvidia, session
+from vs_sr import nvidia
 from vs_sr.cli import doctor
+from vs_sr.engine import session
 from vs_sr.errors import DeviceError
 from vs_sr.nvidia import Driver
 

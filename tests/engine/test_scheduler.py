@@ -14,14 +14,14 @@ from helpers.scheduling import Session, clips, grid
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vs_sr.scheduler import Held, Layout, Recurrent, Sliding
-from vs_sr.session import NotFiniteError, OutOfMemoryError
+from vs_sr.engine.scheduler import Held, Layout, Recurrent, Sliding
+from vs_sr.engine.session import NotFiniteError, OutOfMemoryError
 from vs_sr.windows import ENDS, Grid, neighbours, shortest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from vs_sr.scheduler import Work
+    from vs_sr.engine.scheduler import Work
     from vs_sr.windows import Ends
 
 
@@ -416,7 +416,7 @@ def test_in_order_each_frame_is_encoded_once(ends: Ends) -> None:
 
 
 def faulty(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
-    from vs_sr.scheduler import recurrent, stream
+    from vs_sr.engine.scheduler import recurrent, stream
 
     if fault == "the state of the last call":
         last: dict[str, Any] = {}

@@ -13,7 +13,8 @@ import torch
 import vapoursynth as vs
 from helpers import networks
 
-from vs_sr import registry, session
+from vs_sr import registry
+from vs_sr.engine import session
 from vs_sr.errors import DeviceError
 from vs_sr.models import zooming_slow_mo
 from vs_sr.weights import store

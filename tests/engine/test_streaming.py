@@ -17,7 +17,7 @@ from helpers.counting import made, run, triple
 from helpers.matrix import in_turn
 from helpers.recurrence import Clip, Position
 
-from vs_sr import session
+from vs_sr.engine import session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,7 +107,7 @@ def test_a_clip_of_unknown_length(carry: bool) -> None:
 
 def test_a_feature_computed_at_another_batch_size_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """What convolutions do in their last bits, this model does in its numbers: it tells the size of its batch."""
-    from vs_sr.scheduler import stream
+    from vs_sr.engine.scheduler import stream
 
     clip = Clip(frames=20, carry=True)
     original = stream.Stream._encode

@@ -18,12 +18,13 @@ from helpers.scheduling import Session, grid
 from helpers.scheduling import clips as any_clips
 from hypothesis import given, settings
 
-from vs_sr import cli, session
+from vs_sr import cli
 from vs_sr.cli import evaluate
+from vs_sr.engine import session
+from vs_sr.engine.scheduler import Held, Layout, Recurrent, finish
 from vs_sr.evaluation import drift, measure, metrics, protocols, upscalers
 from vs_sr.evaluation.drift import Age, Drift, Mode, Row
 from vs_sr.evaluation.sharing import SharedSession
-from vs_sr.scheduler import Held, Layout, Recurrent, finish
 from vs_sr.windows import Grid
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from helpers.matrix import in_turn
 from helpers.support import ROOT, vspipe
 
 import vs_sr
-from vs_sr import cli, registry, session
+from vs_sr import cli, registry
+from vs_sr.engine import session
 from vs_sr.spec import Variant
 from vs_sr.weights import store
 

@@ -16,7 +16,7 @@ from helpers.image_networks import moving
 from safetensors.torch import save_file
 
 import vs_sr
-from vs_sr import session
+from vs_sr.engine import session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,11 +16,12 @@ from helpers.clips import cut_at, digest, moving, pixels, planes
 from helpers.matrix import in_turn
 
 import vs_sr
-from vs_sr import cli, registry, session
+from vs_sr import cli, registry
+from vs_sr.engine import session
+from vs_sr.engine.scheduler.sliding import Sliding
 from vs_sr.evaluation import protocols, upscalers
 from vs_sr.models.basicvsr.network import BasicVSR
 from vs_sr.models.edvr.network import EDVR
-from vs_sr.scheduler.sliding import Sliding
 from vs_sr.weights import checkpoint, store
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import vapoursynth as vs
 from helpers.support import numbered, vspipe
 from helpers.toys import frame_of, toy
 
-from vs_sr import _bridge, budget
+from vs_sr import _bridge
+from vs_sr.engine import budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

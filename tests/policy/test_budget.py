@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from vs_sr.budget import FEWEST, MOST, SHARE, Budget
+from vs_sr.engine.budget import FEWEST, MOST, SHARE, Budget
 
 GIB = 1 << 30
 

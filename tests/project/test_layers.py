@@ -10,15 +10,15 @@ from helpers.support import ROOT, python
 
 LAYERS = (
     ("errors", "system", "files", "spec", "settings", "machine", "threads", "_names", "arguments"),
-    ("windows", "tiles", "scenes", "color", "budget"),
+    ("windows", "tiles", "scenes", "color"),
     ("hookspecs", "registry"),
     ("runtime", "isolation"),
     ("ops",),
     ("models",),
     ("backends",),
     ("weights",),
-    ("nvidia", "session"),
-    ("scheduler",),
+    ("nvidia",),
+    ("engine",),
     ("_log", "_bridge", "frames", "cuts", "renderer", "filters", "functions"),
     ("training", "evaluation"),
     ("cli", "__main__"),

@@ -207,7 +207,7 @@ print(value(load("a.vpy", "0.75"), 0))
 @pytest.mark.slow
 def test_the_older_model_goes_with_its_last_filter() -> None:
     code = """
-from vs_sr import session
+from vs_sr.engine import session
 first = load("a.vpy", "0.25")
 value(first, 0)
 gone = weakref.ref(first["build"])

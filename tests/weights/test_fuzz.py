@@ -17,8 +17,8 @@ import torch
 from helpers import hostile, image_models, image_networks
 from safetensors.torch import save
 
+from vs_sr.engine.scheduler.state import State
 from vs_sr.errors import VsSrError
-from vs_sr.scheduler.state import State
 from vs_sr.weights import checkpoint, convert, recognition
 
 if TYPE_CHECKING:

@@ -129,7 +129,8 @@ def _script() -> Path:
 
 def _affordable(source: _source.Source) -> tuple[int, int]:
     """The size at which the part is rendered within a few minutes here; even, and never above the clip's own."""
-    from vs_sr import registry, session
+    from vs_sr import registry
+    from vs_sr.engine import session
     from vs_sr.runtime import torch
     from vs_sr.weights import store
 

@@ -210,8 +210,9 @@ def _drift(options: argparse.Namespace) -> int:
     if options.window is not None and not 2 <= options.window <= 64:
         raise ArgumentError(f"--window {options.window} is out of range; 2 to 64 with --drift")
     _check(options)
-    from vs_sr import registry, session
+    from vs_sr import registry
     from vs_sr.cli._progress import Progress
+    from vs_sr.engine import session
     from vs_sr.evaluation import drift, figure, measure, protocols, report
 
     if options.plot:

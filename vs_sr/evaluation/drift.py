@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import numpy as np
 
 from vs_sr import windows
+from vs_sr.engine.scheduler import Held, Layout, Recurrent, finish
 from vs_sr.errors import ArgumentError
 from vs_sr.evaluation import metrics, protocols
 from vs_sr.evaluation.bicubic import round_half_up
 from vs_sr.evaluation.sharing import SharedSession
-from vs_sr.scheduler import Held, Layout, Recurrent, finish
 from vs_sr.windows import Grid
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from vs_sr.engine.session import Session
     from vs_sr.evaluation.measure import Tell
-    from vs_sr.session import Session
 
     Float64 = npt.NDArray[np.float64]
     Frames = Sequence[npt.NDArray[np.uint8]]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from vs_sr.session import Plan, Session
+    from vs_sr.engine.session import Plan, Session
     from vs_sr.spec import Carried, SequenceNetwork
 
 
@@ -33,7 +33,7 @@ class SharedSession:
         return self._session.plan
 
     def call[T](self, function: Callable[[Any], T]) -> T:
-        """As :meth:`vs_sr.session.Session.call`, with a network that remembers."""
+        """As :meth:`vs_sr.engine.session.Session.call`, with a network that remembers."""
         return self._session.call(lambda network: function(_Network(network, self._recent)))
 
     def forget(self) -> None:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
+    from vs_sr.engine.session import Plan
     from vs_sr.evaluation.protocols import Protocol
     from vs_sr.renderer import Renderer
-    from vs_sr.session import Plan
     from vs_sr.spec import Model, Variant
 
     Image = npt.NDArray[np.generic]
@@ -282,8 +282,8 @@ class Network:
 
     def _filtered(self, frames: Tensor, window: int, multi: int | None = None) -> Iterator[Tensor]:
         """What the filter makes of a clip (T, C, h, w) of one scene, (C, H, W) each; the last one is not repeated."""
+        from vs_sr.engine.scheduler import Held, finish
         from vs_sr.renderer import Job, Renderer
-        from vs_sr.scheduler import Held, finish
 
         model, multi = self.model, self.multi if multi is None else multi
         grid = windows.Grid(frames=len(frames), window=1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vs_sr import session as sessions
-from vs_sr.scheduler.base import crop
+from vs_sr.engine import session as sessions
+from vs_sr.engine.scheduler.base import crop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vs_sr import tiles
-from vs_sr.session import OutOfMemoryError
+from vs_sr.engine.session import OutOfMemoryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
     from torch import Tensor
 
-    from vs_sr.session import Session
+    from vs_sr.engine.session import Session
     from vs_sr.tiles import Tile
     from vs_sr.windows import Grid, Need
 

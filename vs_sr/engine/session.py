@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from vs_sr import machine, nvidia, registry, threads
-from vs_sr.errors import DeviceError, FrameError, PluginError
+from vs_sr import machine, nvidia, settings, threads
+from vs_sr.engine import choice
+from vs_sr.errors import DeviceError, FrameError, PluginError, WeightsError
+from vs_sr.spec import METHODS, Request, Runner
 from vs_sr.weights import store
 
 if TYPE_CHECKING:
@@ -25,10 +27,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from vs_sr.spec import Model, Variant
+    from vs_sr.spec import Backend, Model, Precision, Variant
     from vs_sr.weights.store import Source
-
-type Precision = Literal["fp32", "fp16", "bf16"]
 
 _log = logging.getLogger("vs_sr")
 _lock = threading.Lock()
@@ -48,6 +48,8 @@ class Plan:
     """As torch names it: "cpu", "cuda:0", ..."""
     precision: Precision
     backend: str
+    sizes: tuple[tuple[int, int], ...] = ()
+    """Of the images that will come; empty for backends to which that is all the same."""
     stream: int = 0
     """Sessions of different streams run side by side, each with a network and a thread of its own."""
 
@@ -233,7 +235,7 @@ class Session:
 
         with isolation.ours(self.plan.device), self._worker.context:
             if self._network is None:
-                self._network = self._load(self.plan.model)
+                self._network = self._open().network
             try:
                 return function(self._network)
             except NotFiniteError as error:
@@ -253,20 +255,61 @@ class Session:
             "or the clip's values are far outside of 0..1"
         )
 
-    def _load(self, model: Model) -> Any:
-        from vs_sr import isolation
-        from vs_sr.runtime import torch
+    def _open(self) -> Runner:
+        """A runner of the best backend that can; where "auto" chooses, one that fails gives way to the next, said once.
 
+        Raises:
+            WeightsError: the weights are damaged or do not fit.
+            DeviceError: no backend can.
+            PluginError: what the backend gives is no runner for the model.
+        """
+        plan = self.plan
+        found, refused = choice.candidates(plan.backend, plan.model, plan.variant, plan.device, plan.precision)
+        for backend in found:
+            try:
+                runner = self._open_with(backend)
+            except WeightsError:
+                raise
+            except Exception as error:
+                if plan.backend != "auto":
+                    raise
+                reason = refused[backend.name] = f"{type(error).__name__}: {error}"
+                log_once(f"backend {backend.name} fails, another one is taken: {reason}", logging.WARNING)
+                continue
+            others = "".join(f"; not {name}: {reason}" for name, reason in refused.items())
+            log_once(f"{plan.model.name} is run by the backend {backend.name} ({runner.identity}){others}")
+            return runner
+        raise DeviceError(
+            f"no backend runs {plan.model.name} on {plan.device} in {plan.precision}: "
+            + "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        )
+
+    def _open_with(self, backend: Backend) -> Runner:
+        from vs_sr import isolation
+
+        plan = self.plan
         with isolation.OwnRandomNumbers():
-            network = store.network(model, self.plan.variant, self.plan.source).eval().requires_grad_(False)
-        dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[self.plan.precision]
-        network = network.to(self.plan.device, dtype).to(memory_format=torch.channels_last)  # quicker everywhere
-        if model.kind != "image" and not hasattr(network, "encode"):
-            raise PluginError(f"the network has no method encode(); {model.kind} models need those of vs_sr.spec.Model")
-        prepared = registry.backend(self.plan.backend).prepare(network)
-        if model.kind != "image" and not hasattr(prepared, "encode"):
-            raise PluginError(f"backend={self.plan.backend!r} runs image models only; use another one for {model.name}")
-        return prepared
+            network = store.network(plan.model, plan.variant, plan.source).eval().requires_grad_(False)
+        request = Request(
+            model=plan.model,
+            variant=plan.variant,
+            network=network,
+            device=plan.device,
+            precision=plan.precision,
+            batch=1,
+            sizes=plan.sizes,
+            cache=settings.cache_folder(),
+        )
+        runner = backend.open(request)
+        if not isinstance(runner, Runner):
+            raise PluginError(f"backend {backend.name!r} gives a {type(runner).__name__} in place of a Runner")
+        missing = [name for name in METHODS[plan.model.kind] if not callable(getattr(runner.network, name, None))]
+        if missing:
+            raise PluginError(
+                f"backend {backend.name!r} gives a network without {', '.join(missing)}, which models of kind "
+                f"{plan.model.kind!r} need (vs_sr.spec)"
+            )
+        return runner
 
 
 _sessions: weakref.WeakValueDictionary[Plan, Session] = weakref.WeakValueDictionary()

@@ -5,16 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from vs_sr import session as sessions
 from vs_sr import windows
-from vs_sr.scheduler.base import Held, Layout, Scheduler, crop
+from vs_sr.engine import session as sessions
+from vs_sr.engine.scheduler.base import Held, Layout, Scheduler, crop
 from vs_sr.windows import Need
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vs_sr.scheduler.base import Work
-    from vs_sr.session import Session
+    from vs_sr.engine.scheduler.base import Work
+    from vs_sr.engine.session import Session
     from vs_sr.spec import WindowNetwork
     from vs_sr.tiles import Tile
     from vs_sr.windows import Ends, Grid

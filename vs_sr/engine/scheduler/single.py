@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vs_sr.scheduler.base import Held, Scheduler, crop
+from vs_sr.engine.scheduler.base import Held, Scheduler, crop
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vs_sr.scheduler.base import Work
+    from vs_sr.engine.scheduler.base import Work
 
 
 class Single(Scheduler):

@@ -13,11 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from vs_sr import windows
+from vs_sr.engine.scheduler.base import Held, Layout, Scheduler
+from vs_sr.engine.scheduler.checkpoints import Checkpoints
+from vs_sr.engine.scheduler.stream import Stream
+from vs_sr.engine.session import OutOfMemoryError
 from vs_sr.errors import FrameError
-from vs_sr.scheduler.base import Held, Layout, Scheduler
-from vs_sr.scheduler.checkpoints import Checkpoints
-from vs_sr.scheduler.stream import Stream
-from vs_sr.session import OutOfMemoryError
 from vs_sr.windows import Need, Numbers
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from vs_sr.scheduler.base import Work
-    from vs_sr.scheduler.checkpoints import States
-    from vs_sr.session import Session
+    from vs_sr.engine.scheduler.base import Work
+    from vs_sr.engine.scheduler.checkpoints import States
+    from vs_sr.engine.session import Session
     from vs_sr.windows import Grid
 
 _PORTION = 8
