@@ -16,8 +16,7 @@ from typing import Any
 
 import vapoursynth as vs
 
-from vs_sr.engine import session
-from vs_sr.engine.budget import Budget
+from vs_sr.engine import budget
 from vs_sr.errors import ArgumentError, VsSrError, bounded
 from vs_sr.windows import Need
 
@@ -29,8 +28,6 @@ _SIGNATURE = re.compile(
 )
 
 _closing = False
-_budget: Budget | None = None
-"""Of host memory, for the groups of all filters."""
 
 
 @atexit.register
@@ -142,7 +139,7 @@ def temporal(
         share=share,
         before=before,
         after=after,
-        cache=_kept(step * multi * _bytes(width, height, format), func) if cache is None else cache,
+        cache=budget.of("cpu").groups(step * multi * _bytes(width, height, format), func) if cache is None else cache,
         name=name,
     )
     return node
@@ -156,14 +153,6 @@ def _bytes(width: int, height: int, format: int) -> int:
         return 0
     chroma = (width >> known.subsampling_w) * (height >> known.subsampling_h)
     return int(known.bytes_per_sample * (width * height + chroma * (known.num_planes - 1)))
-
-
-def _kept(size: int, owner: object) -> int:
-    """How many groups of ``size`` bytes a node keeps, whose callback is ``owner``."""
-    global _budget
-    if _budget is None:
-        _budget = Budget(session.total_memory("cpu"))
-    return _budget.groups(size, owner)
 
 
 def _group(

@@ -140,8 +140,11 @@ class Arguments:
     checkpoint: int = _argument(
         SEQUENCE, "windows from one checkpoint of the carried state to the next", default=8, limits=(1, 1 << 30)
     )
-    state_memory: int = _argument(
-        SEQUENCE, "MiB of memory that checkpoints may take; fewer are kept then", default=1024, limits=(1, 1 << 20)
+    state_memory: int | None = _argument(
+        SEQUENCE,
+        "MiB of memory that checkpoints may take; fewer are kept then",
+        absent="by the memory of the machine, at most 1024",
+        limits=(1, 1 << 20),
     )
     state_in: str | None = _argument(
         SEQUENCE, "file of a carried state to begin with, that `state_out` has written", absent="zero"

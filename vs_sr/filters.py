@@ -13,19 +13,22 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import vapoursynth as vs
 
-from vs_sr import _bridge, arguments, color, cuts, files, frames, registry, tiles
+from vs_sr import _bridge, arguments, color, cuts, files, frames, registry, tiles, windows
 from vs_sr.arguments import Arguments
+from vs_sr.engine.engine import Engine
+from vs_sr.engine.pipeline import Pipeline
+from vs_sr.engine.plan import Plan
 from vs_sr.engine.scheduler import Kept, compare
 from vs_sr.errors import ArgumentError, QuestionError, WeightsError
-from vs_sr.renderer import Job, Renderer, settled
+from vs_sr.renderer import Renderer
 from vs_sr.weights import store
-from vs_sr.windows import Grid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vs_sr.spec import Model, Variant
     from vs_sr.weights.store import Source
+    from vs_sr.windows import Grid
 
 _log = logging.getLogger("vs_sr")
 
@@ -61,18 +64,21 @@ def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
     output_format = _output_format(input_format, options, output_size)
     color.check_matrix("matrix_in", options.matrix_in, frames.family(input_format))
     color.check_matrix("matrix", options.matrix, frames.family(output_format))
-    job = Job(
+    given_state = _given(options)
+    pipeline = Pipeline(
         model=model,
         variant=variant,
         source=source,
         size=size,
+        grid=_grid(model, options, clip.num_frames),
         float_clip=input_format.sample_type == vs.FLOAT and input_format.bits_per_sample == 32,
         options=options,
-        given=_given(options),
     )
-    _tiles(job)
+    if given_state is not None:
+        pipeline = _continued(pipeline, given_state)
+    _tiles(pipeline)
     clip = frames.finite(clip)
-    marked = cuts.mark(name, clip, options.sc_threshold) if job.cuts else clip
+    marked = cuts.mark(name, clip, options.sc_threshold) if pipeline.cuts else clip
     taken = frames.to_network(
         name,
         marked,
@@ -81,27 +87,27 @@ def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
         matrix_in=options.matrix_in,
         range_in=options.range_in,
     )
-    enlarged = _streams(name, taken, job)
+    enlarged = _streams(name, taken, pipeline, given_state)
     return frames.from_network(name, enlarged, marked, output_format, matrix=options.matrix, range=options.range)
 
 
-def _streams(name: str, taken: vs.VideoNode, job: Job) -> vs.VideoNode:
+def _streams(name: str, taken: vs.VideoNode, pipeline: Pipeline, state: Kept | None) -> vs.VideoNode:
     """The frames that the network makes of ``taken``, by one session or by several, each with frames of its own."""
-    scale = job.variant.scale
-    count = min(job.options.num_streams, taken.num_frames)
-    around = (job.variant.window or 1) // 2
+    scale, plan = pipeline.variant.scale, Plan(pipeline)
+    count = min(pipeline.options.num_streams, taken.num_frames)
+    around = (pipeline.variant.window or 1) // 2
     streams = []
     for stream in range(count):
         # the durations stay those of the whole clip
         part = taken if count == 1 else taken.std.SelectEvery(count, [stream], modify_duration=False)
-        grid = _grid(job, part.num_frames)
+        grid = replace(pipeline.grid, frames=part.num_frames)
         made = _bridge.temporal(
             name,
             part,
-            Renderer(job, grid, stream),
+            Renderer(Engine(plan, grid, stream, state), grid, cuts=pipeline.cuts),
             width=scale * taken.width,
             height=scale * taken.height,
-            format=vs.RGBS if job.variant.color == "rgb" else vs.GRAYS,
+            format=vs.RGBS if pipeline.variant.color == "rgb" else vs.GRAYS,
             step=grid.step,
             multi=grid.multi,
             share=grid.share,
@@ -112,43 +118,35 @@ def _streams(name: str, taken: vs.VideoNode, job: Job) -> vs.VideoNode:
     return streams[0] if count == 1 else _bridge.lean(vs.core.std.Interleave(streams, modify_duration=False))
 
 
-def _grid(job: Job, length: int) -> Grid:
-    """The windows over a clip of ``length`` frames, and where the film before it ends."""
-    model, options = job.model, job.options
-    if model.kind != "sequence":
-        return Grid(frames=length, window=1)
-
-    def chosen[T](given: T | None, default: T) -> T:
-        return default if given is None else given
-
-    grid = Grid(
-        frames=length,
-        window=chosen(options.window, model.window),
-        multi=_multi(model, options),
-        density=model.density,
-        lookahead=chosen(options.lookahead, model.lookahead),
-        carry=chosen(options.carry, model.carry),
-        segment=chosen(options.segment, model.segment),
-    )
-    if not grid.carry and (options.state_in or options.state_out):
+def _grid(model: Model, options: Arguments, length: int) -> Grid:
+    """The windows over a clip of ``length`` frames."""
+    if model.kind == "sequence" and options.multi is not None and options.multi not in model.multi:
+        choices = ", ".join(str(value) for value in sorted(model.multi))
+        raise ArgumentError(f"multi={options.multi} is not possible; choices: {choices} (default {model.multi[0]})")
+    names = ("window", "multi", "lookahead", "carry", "segment")
+    grid = windows.grid(model, length, **{name: getattr(options, name) for name in names})
+    if model.kind == "sequence" and not grid.carry and (options.state_in or options.state_out):
         raise ArgumentError("state_in and state_out are for a state that is carried; give carry=1 as well")
-    state = job.given
-    if state is None:
-        return grid
-    compare(state.fingerprint, settled(job, grid))
+    return grid
+
+
+def _continued(pipeline: Pipeline, state: Kept) -> Pipeline:
+    """The pipeline of a clip that goes on from a state: where the film before it ends."""
+    name, grid, path = pipeline.model.name, pipeline.grid, pipeline.options.state_in
+    compare(state.fingerprint, pipeline.facts())
     if state.final:
-        _log.info("%s: the clip goes on from the one that ended in %s", model.name, options.state_in)
-        return replace(grid, past=state.past + state.window)
-    if state.frames != length or state.window >= grid.groups:
+        _log.info("%s: the clip goes on from the one that ended in %s", name, path)
+        return replace(pipeline, grid=replace(grid, past=state.past + state.window))
+    if state.frames != grid.frames or state.window >= grid.groups:
         raise ArgumentError(
-            f"state_in={options.state_in!r} is of a clip of {state.frames} frames, this one has {length}; in the "
+            f"state_in={path!r} is of a clip of {state.frames} frames, this one has {grid.frames}; in the "
             "middle of a clip a state is for the same clip only"
         )
     _log.info(
         "%s: the state of %s is that before input frame %d: output begins with frame %d (vspipe --start)",
-        model.name, options.state_in, state.window * grid.step, grid.outputs(state.window).start,
+        name, path, state.window * grid.step, grid.outputs(state.window).start,
     )  # fmt: skip
-    return replace(grid, past=state.past)
+    return replace(pipeline, grid=replace(grid, past=state.past))
 
 
 def _states(options: Arguments) -> Arguments:
@@ -226,14 +224,6 @@ def _options(model: Model, given: dict[str, Any]) -> Arguments:
     return options
 
 
-def _multi(model: Model, options: Arguments) -> int:
-    multi = model.multi[0] if options.multi is None else options.multi
-    if multi not in model.multi:
-        choices = ", ".join(str(value) for value in sorted(model.multi))
-        raise ArgumentError(f"multi={multi} is not possible; choices: {choices} (default {model.multi[0]})")
-    return multi
-
-
 def _pair(key: str, value: Any) -> tuple[int, int]:
     """One number for both sides, or width and height."""
     numbers = tuple(value) if isinstance(value, list | tuple) else (value,)
@@ -298,20 +288,20 @@ def _where_to_get(model: Model) -> str:
     return f"{start}; get {model.published}, run `{model.published.conversion(file)}`, and give weights={file!r}"
 
 
-def _tiles(job: Job) -> None:
+def _tiles(pipeline: Pipeline) -> None:
     """Check the tiles that the arguments ask for.
 
     Raises:
         ArgumentError: they are smaller than the network can take, or nothing would be kept of them.
     """
-    variant, options = job.variant, job.options
+    variant, options = pipeline.variant, pipeline.options
     if options.tilesize is None:
         return
-    smallest = min(length for length in (*options.tilesize, max(job.size)) if length)
+    smallest = min(length for length in (*options.tilesize, max(pipeline.size)) if length)
     if smallest < variant.min_size:
         raise ArgumentError(f"tilesize={smallest} is too small; this network takes {variant.min_size} pixels at least")
     overlap = tiles.overlaps(options.tilesize, options.overlap, variant.halo, variant.multiple)
-    tiles.cover(job.size, options.tilesize, overlap, variant.multiple)
+    tiles.cover(pipeline.size, options.tilesize, overlap, variant.multiple)
 
 
 def _output_format(source: vs.VideoFormat, options: Arguments, size: tuple[int, int]) -> vs.VideoFormat:

@@ -135,18 +135,18 @@ def overlaps(
     return given or (default_overlap(tile[0], halo, multiple), default_overlap(tile[1], halo, multiple))
 
 
-def estimate(*, scale: int, channels: int, width: int, positions: int = 1) -> int:
+def estimate(*, scale: int, channels: int, bytes_per_value: int, timesteps: int = 1) -> int:
     """Bytes for each input pixel that a network takes at the most while it runs, weights apart; up to twice what is
     taken. ``tests/engine/test_memory.py`` measures it.
 
     Args:
         scale: of the output; some layers are held at its size.
         channels: features per pixel.
-        width: bytes of a number.
-        positions: of a sequence, whose features and outputs are held at once; the outputs in float32.
+        bytes_per_value: of features.
+        timesteps: of a sequence, whose features and outputs are held at once; the outputs in float32.
     """
-    features = channels * width * (4 + 4 * positions + 4 * scale * scale)
-    return features + 3 * 4 * scale * scale * positions
+    features = channels * bytes_per_value * (4 + 4 * timesteps + 4 * scale * scale)
+    return features + 3 * 4 * scale * scale * timesteps
 
 
 def plan(size: tuple[int, int], needed: int, memory: int) -> tuple[int, int]:

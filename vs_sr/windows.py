@@ -14,9 +14,12 @@ from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from vs_sr.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from vs_sr.spec import Model
 
 type Ends = Literal["replicate", "reflection", "reflection_circle", "circle"]
 
@@ -103,6 +106,34 @@ class Grid:
     def ends_at_border(self) -> bool:
         """Whether the last window is a whole one, so that another clip can continue where it ends."""
         return self.share == 1 and self.frames > 1 and (self.frames - 1) % self.step == 0
+
+
+def grid(
+    model: Model,
+    frames: int,
+    *,
+    window: int | None = None,
+    multi: int | None = None,
+    lookahead: int | None = None,
+    carry: bool | None = None,
+    segment: int | None = None,
+) -> Grid:
+    """The windows of a model over a clip of so many frames; what is None is the model's default."""
+
+    def chosen[T](given: T | None, default: T) -> T:
+        return default if given is None else given
+
+    if model.kind != "sequence":
+        return Grid(frames=frames, window=1)
+    return Grid(
+        frames=frames,
+        window=chosen(window, model.window),
+        multi=chosen(multi, model.multi[0]),
+        density=model.density,
+        lookahead=chosen(lookahead, model.lookahead),
+        carry=chosen(carry, model.carry),
+        segment=chosen(segment, model.segment),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,11 @@ from helpers import golden
 from helpers.support import environment
 
 from bench.plain import REWRITES, plain, without
-from vs_sr import registry
-from vs_sr.engine import session
+from vs_sr import registry, windows
+from vs_sr.arguments import Arguments
+from vs_sr.engine.engine import Engine
+from vs_sr.engine.pipeline import Pipeline
+from vs_sr.engine.plan import Plan
 from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo
 from vs_sr.weights import store
 
@@ -79,20 +82,19 @@ def test_a_film_through_vspipe(versus: Callable[..., float]) -> None:
     length = 25
     model = registry.model("ZoomingSlowMo")
     source = store.shipped(model.weights or "")
-    plan = session.Plan(
+    grid = windows.grid(model, length)
+    pipeline = Pipeline(
         model=model,
         variant=store.recognise(model, source).variant,
         source=source,
-        device="cpu",
-        precision="fp32",
-        backend="eager",
+        size=(96, 64),
+        grid=grid,
+        options=Arguments(device_id=-1),
     )
-    running = session.acquire(plan)
-    windows = -(-(length - 1) // 3)
+    engine = Engine(Plan(pipeline), grid)
 
     def network_alone() -> None:
-        for _ in range(windows):
-            running.run(torch.rand(4, 3, 64, 96), 2)
+        list(engine.clip(list(torch.rand(length, 3, 64, 96))))
 
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "film.vpy"
@@ -105,7 +107,7 @@ def test_a_film_through_vspipe(versus: Callable[..., float]) -> None:
         versus(
             f"vspipe, {2 * length} frames of 384x256",
             film,
-            f"the network alone, {windows} windows",
+            f"the network alone, {grid.groups} windows",
             network_alone,
             frames=2 * length,
         )

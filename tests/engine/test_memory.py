@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import memory, networks
+from helpers.scheduling import pipeline
 from helpers.support import ROOT, environment, python
 
 from vs_sr import tiles
@@ -29,12 +30,11 @@ def test_a_window_takes_what_is_planned(channels: int, window: int, capsys: pyte
     )
     network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     grid = Grid(frames=window, window=window, multi=2, density=2, carry=True)
-    stream = Stream(tiles.whole((WIDTH, HEIGHT)), 2, "cpu")
+    stream = Stream(tiles.whole((WIDTH, HEIGHT)), pipeline(grid, (WIDTH, HEIGHT), scale=4))
     frames = torch.rand(window, 3, HEIGHT, WIDTH)
     with torch.inference_mode():
         taken = memory.peak(lambda: stream.window(network, runs(grid, 0, ()), None, window - 1, frames.__getitem__))
-    positions = 2 * (window - 1) + 1
-    planned = tiles.estimate(scale=4, channels=channels, width=4, positions=positions) * WIDTH * HEIGHT
+    planned = tiles.estimate(scale=4, channels=channels, bytes_per_value=4, timesteps=2 * window - 1) * WIDTH * HEIGHT
     with capsys.disabled():
         print(f"\n{channels} channels, window {window}: {taken / planned:.2f} of the planned {planned >> 10} KiB")
     assert planned / 2 < taken <= planned
@@ -105,7 +105,7 @@ def grown(order: str, length: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert done.returncode == 0, done.stderr
     most, *marks = map(int, done.stdout.split())
     planned = {
-        "features": tiles.estimate(scale=4, channels=4, width=4, positions=7) * 96 * 64,
+        "features": tiles.estimate(scale=4, channels=4, bytes_per_value=4, timesteps=7) * 96 * 64,
         "states": 4 << 20,
         "groups": (budget.MOST + 1) * 6 * 3 * 4 * 16 * 96 * 64,  # those that are kept, and one in the making
         "VapourSynth's frames": 32 << 20,

@@ -15,9 +15,10 @@ import vapoursynth as vs
 from helpers.clips import digest, moving, slow
 from helpers.counting import made, run, triple
 from helpers.matrix import in_turn
+from helpers.memory import limited
 from helpers.recurrence import Clip, Position
 
-from vs_sr.engine import session
+from vs_sr import messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,11 +113,11 @@ def test_a_feature_computed_at_another_batch_size_is_seen(monkeypatch: pytest.Mo
     clip = Clip(frames=20, carry=True)
     original = stream.Stream._encode
 
-    def encode(self: Any, network: Any, frame: int, picture: Any) -> Any:
+    def encode(self: Any, network: Any, frame: int, image: Any) -> Any:
         if frame not in self._encoded and frame % 3 == 1:
-            pictures = torch.stack([stream.crop(picture(number), self._tile) for number in (frame, frame)])
-            self._encoded[frame] = Position(*(part[:1] for part in network.encode(pictures)))
-        return original(self, network, frame, picture)
+            images = stream.upload(image(frame), self._tile, self._device).repeat(2, 1, 1, 1)
+            self._encoded[frame] = Position(*(part[:1] for part in network.encode(images)))
+        return original(self, network, frame, image)
 
     assert fetch(run(clip), "in order") == {n: clip.expected(n) for n in range(40)}
     monkeypatch.setattr(stream.Stream, "_encode", encode)
@@ -226,8 +227,8 @@ def test_out_of_memory_in_the_smallest_tiles_is_an_error(monkeypatch: pytest.Mon
 
 
 def test_the_plan_is_logged_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(session, "_logged", set())
-    monkeypatch.setattr(session, "total_memory", lambda device: 8 << 20)
+    monkeypatch.setattr(messages, "_logged", set())
+    limited(monkeypatch, 8 << 20)
     caplog.set_level("INFO", "vs_sr")
     node = slow(moving(5, 100, 16))
     node.get_frame(0)

@@ -12,19 +12,18 @@ import pytest
 import torch
 from helpers import image_networks
 from helpers.images import scene, write
-from helpers.networks import tiny_weights
+from helpers.networks import tiny, tiny_weights
 from helpers.recurrence import DENSITY, Clip, Recurrence
-from helpers.scheduling import Session, grid
 from helpers.scheduling import clips as any_clips
+from helpers.scheduling import grid, pipeline
 from hypothesis import given, settings
 
 from vs_sr import cli
 from vs_sr.cli import evaluate
-from vs_sr.engine import session
-from vs_sr.engine.scheduler import Held, Layout, Recurrent, finish
+from vs_sr.engine.scheduler import Held, Recurrent, finish
 from vs_sr.evaluation import drift, measure, metrics, protocols, upscalers
 from vs_sr.evaluation.drift import Age, Drift, Mode, Row
-from vs_sr.evaluation.sharing import SharedSession
+from vs_sr.evaluation.sharing import Remembering
 from vs_sr.windows import Grid
 
 if TYPE_CHECKING:
@@ -82,11 +81,10 @@ class Steps(Recurrence):
 @pytest.mark.parametrize("mode", drift.modes(3))
 def test_the_cost_is_the_steps_that_are_taken(mode: Mode) -> None:
     network = Steps()
-    made: Any = Session(network)
-    scheduler = Recurrent(mode.on(PLAIN), made, Layout(size=(2, 1), scale=1), every=3, memory=1 << 20)
+    scheduler = Recurrent(pipeline(mode.on(PLAIN)), every=3, memory=1 << 20)
     held = Held(frozenset(range(10)), frozenset(), lambda n: torch.full((3, 1, 2), float(n)))
     for group in range(PLAIN.groups):
-        finish(scheduler.render(group, held))
+        finish(scheduler.render(network, group, held))
     assert drift.cost(mode.on(PLAIN)) == network.steps / 19
 
 
@@ -183,48 +181,40 @@ def test_the_curve() -> None:
 # Sharing work
 
 
-def tiny_session() -> session.Session:
-    model, variant, source = upscalers.find(None, str(tiny_weights()))
-    plan = session.Plan(model=model, variant=variant, source=source, device="cpu", precision="fp32", backend="eager")
-    return session.acquire(plan)
-
-
 def test_shared_work_has_the_bits_of_work_done_alone() -> None:
-    pictures = torch.rand(10, 3, 8, 8, generator=torch.Generator().manual_seed(3))
-    held = Held(frozenset(range(10)), frozenset(), lambda n: pictures[n])
-    layout = Layout(size=(8, 8), scale=4)
-    running = tiny_session()
-    shared: Any = SharedSession(running)
+    images = torch.rand(10, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+    held = Held(frozenset(range(10)), frozenset(), lambda n: images[n])
+    alone = tiny()
+    shared = Remembering(alone)
     wanted = [Mode(), Mode(carry=True, segment=2), Mode(carry=True), Mode(carry=True, lookahead=2)]
     both = [
-        {mode: Recurrent(mode.on(PLAIN), each, layout, every=3, memory=1 << 20) for mode in wanted}
-        for each in (running, shared)
+        {mode: Recurrent(pipeline(mode.on(PLAIN), (8, 8), scale=4), every=3, memory=1 << 20) for mode in wanted}
+        for _ in range(2)
     ]
     different = 0
     for group in range(PLAIN.groups):
-        made = [{mode: finish(each[mode].render(group, held)) for mode in wanted} for each in both]
+        made = [
+            {mode: finish(each[mode].render(network, group, held)).images for mode in wanted}
+            for each, network in zip(both, (alone, shared), strict=True)
+        ]
         shared.forget()
         for mode in wanted:
-            alone, together = made[0][mode], made[1][mode]
-            assert alone.keys() == together.keys()  # type: ignore[union-attr]
-            for n in alone:  # type: ignore[union-attr]
-                assert torch.equal(alone[n], together[n])  # type: ignore[index]
-                different += not torch.equal(alone[n], made[0][Mode()][n])  # type: ignore[index]
+            apart, together = made[0][mode], made[1][mode]
+            assert apart.keys() == together.keys()
+            for n in apart:
+                assert torch.equal(apart[n], together[n])
+                different += not torch.equal(apart[n], made[0][Mode()][n])
     assert different, "modes differ"
 
 
 def test_nothing_is_computed_twice() -> None:
     network = Recurrence()
-    made: Any = Session(network)
-    shared: Any = SharedSession(made)
+    shared = Remembering(network)
     held = Held(frozenset(range(10)), frozenset(), lambda n: torch.full((3, 1, 2), float(n)))
-    schedulers = [
-        Recurrent(mode.on(PLAIN), shared, Layout(size=(2, 1), scale=1), every=3, memory=1 << 20)
-        for mode in drift.modes(PLAIN.groups)
-    ]
+    schedulers = [Recurrent(pipeline(mode.on(PLAIN)), every=3, memory=1 << 20) for mode in drift.modes(PLAIN.groups)]
     for group in range(PLAIN.groups):
         for scheduler in schedulers:
-            finish(scheduler.render(group, held))
+            finish(scheduler.render(shared, group, held))
         shared.forget()
     assert sorted(network.calls["encode"]) == list(range(10))
     assert len(network.calls["between"]) == 9

@@ -14,12 +14,13 @@ from helpers import image_networks as networks
 from helpers.clips import FORMATS, cut_at, digest, pixels
 from helpers.image_networks import CONFIGS, by_hand, moving, planes, weights
 from helpers.matrix import in_turn
+from helpers.memory import limited
 from helpers.support import ROOT, vspipe
 
 import vs_sr
-from vs_sr import cli, registry
-from vs_sr.engine import session
-from vs_sr.spec import Variant
+from vs_sr import cli, messages, registry
+from vs_sr.engine import device, session
+from vs_sr.spec import Runner, Variant
 from vs_sr.weights import store
 
 if TYPE_CHECKING:
@@ -366,8 +367,8 @@ def test_frames_that_do_not_fit_are_cut_up_unasked(
 ) -> None:
     """But not for a network whose picture would change."""
     caplog.set_level("INFO", "vs_sr")
-    monkeypatch.setattr(session, "_logged", set())
-    monkeypatch.setattr(session, "total_memory", lambda device: 1 << 20)
+    monkeypatch.setattr(messages, "_logged", set())
+    limited(monkeypatch, 1 << 20)
     clip = moving(1, 83, 67, vs.RGBS)
     found = planes(enlarge(name, clip))
     assert re.search(
@@ -378,7 +379,7 @@ def test_frames_that_do_not_fit_are_cut_up_unasked(
 
 
 def test_memory_is_that_of_the_machine() -> None:
-    assert session.total_memory("cpu") == session.total_memory("cpu") > 1 << 28
+    assert device.memory("cpu") == device.memory("cpu") > 1 << 28
 
 
 @pytest.mark.parametrize(
@@ -458,7 +459,7 @@ def test_running_out_of_memory_says_what_to_do(monkeypatch: pytest.MonkeyPatch) 
     def fail(*_: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("tried to allocate 40 GiB")
 
-    monkeypatch.setattr(held, "_network", fail)
+    monkeypatch.setattr(held, "_runner", Runner(network=fail, identity="full"))
     with pytest.raises(
         vs.Error, match=r"out of memory on cpu .* with 62x46 pixels at a time; use a smaller window, tilesize or clip"
     ):

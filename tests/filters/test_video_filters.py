@@ -14,10 +14,10 @@ import vapoursynth as vs
 from helpers import video_networks as networks
 from helpers.clips import cut_at, digest, moving, pixels, planes
 from helpers.matrix import in_turn
+from helpers.memory import limited
 
 import vs_sr
-from vs_sr import cli, registry
-from vs_sr.engine import session
+from vs_sr import cli, messages, registry
 from vs_sr.engine.scheduler.sliding import Sliding
 from vs_sr.evaluation import protocols, upscalers
 from vs_sr.models.basicvsr.network import BasicVSR
@@ -415,7 +415,7 @@ def test_tiles_that_are_planned_or_found_too_large_overlap(
 ) -> None:
     """Where memory is short beforehand, and where it runs out on the way."""
     caplog.set_level("INFO", "vs_sr")
-    monkeypatch.setattr(session, "_logged", set())
+    monkeypatch.setattr(messages, "_logged", set())
     clip = moving(2, 160, 40)
     given = planes(restore(clip, name, tilesize=[80, 0]))
     kind = EDVR if name == "5 frames" else BasicVSR
@@ -430,8 +430,8 @@ def test_tiles_that_are_planned_or_found_too_large_overlap(
     same(planes(restore(clip, name, tilesize=0)), given)
     assert "trying tiles of 80x40" in caplog.text
     monkeypatch.undo()
-    monkeypatch.setattr(session, "total_memory", lambda device: 1 << 20)
-    monkeypatch.setattr(session, "_logged", set())
+    limited(monkeypatch, 1 << 20)
+    monkeypatch.setattr(messages, "_logged", set())
     same(planes(restore(clip, name)), planes(restore(clip, name, tilesize=64)))
     assert "tiles of 64x40" in caplog.text
 

@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING
 
 from torch.profiler import ProfilerActivity, profile
 
+from vs_sr.engine import budget
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pytest
+
+
+def limited(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Let every device have so many bytes, none of them taken yet."""
+    made = budget.Budget(size)
+    monkeypatch.setattr(budget, "of", lambda device: made)
 
 
 def peak(function: Callable[[], object]) -> int:

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from vs_sr.engine.budget import FEWEST, MOST, SHARE, Budget
+from vs_sr.engine.budget import FEWEST, MOST, Budget
 
 GIB = 1 << 30
 
@@ -32,14 +32,14 @@ def test_the_number_of_groups(total: int, size: int, count: int) -> None:
 
 
 def test_a_second_filter_plans_with_what_the_first_has_left_and_gets_it_back() -> None:
-    budget, size = Budget(SHARE * 100), 10
+    budget, size = Budget(4 * 100), 10
     first, second, third = Filter(), Filter(), Filter()
     assert budget.groups(size, first) == 5
-    assert budget.left == 50
+    assert budget.kept.left == 50
     assert budget.groups(size, second) == FEWEST
     assert budget.groups(size, third) == FEWEST
-    assert budget.left == -10, "three are needed in any case"
+    assert budget.kept.left == -10, "three are needed in any case"
     del first, second, third
     gc.collect()
-    assert budget.left == 100
+    assert budget.kept.left == 100
     assert budget.groups(size, Filter()) == 5

@@ -122,7 +122,7 @@ def test_the_default_overlap_leaves_something_of_a_tile(tile: int, multiple: int
     tiles.spans(size, tile, overlap, multiple)
 
 
-NEEDED = tiles.estimate(scale=4, channels=64, width=2)
+NEEDED = tiles.estimate(scale=4, channels=64, bytes_per_value=2)
 
 
 def plan(size: tuple[int, int], memory: int) -> tuple[int, int]:
@@ -133,7 +133,7 @@ def test_the_planner_takes_whole_frames_where_they_fit() -> None:
     needed = 1920 * 1080 * NEEDED
     assert plan((1920, 1080), needed) == (0, 0)
     assert plan((1920, 1080), needed - 1) != (0, 0)
-    assert NEEDED < tiles.estimate(scale=4, channels=64, width=2, positions=7) < 2 * NEEDED
+    assert NEEDED < tiles.estimate(scale=4, channels=64, bytes_per_value=2, timesteps=7) < 2 * NEEDED
 
 
 @given(st.integers(1, 8000), st.integers(1, 8000), st.integers(0, 1 << 36))

@@ -129,29 +129,24 @@ def _script() -> Path:
 
 def _affordable(source: _source.Source) -> tuple[int, int]:
     """The size at which the part is rendered within a few minutes here; even, and never above the clip's own."""
-    from vs_sr import registry
-    from vs_sr.engine import session
+    from vs_sr import registry, windows
+    from vs_sr.engine.engine import Engine
+    from vs_sr.engine.pipeline import Pipeline
+    from vs_sr.engine.plan import Plan
     from vs_sr.runtime import torch
     from vs_sr.weights import store
 
     model = registry.model("ZoomingSlowMo")
     weights = store.shipped(model.weights or "")
-    device = session.choose_device(None)
-    plan = session.Plan(
-        model=model,
-        variant=store.recognise(model, weights).variant,
-        source=weights,
-        device=device,
-        precision=session.choose_precision("auto", device, float_clip=False),
-        backend="eager",
-    )
-    probe = torch.rand(4, 3, 32, 48)
-    running = session.acquire(plan)
-    running.run(probe, 2)
+    variant = store.recognise(model, weights).variant
+    width, height = 48, 32
+    grid = windows.grid(model, model.window)
+    pipeline = Pipeline(model=model, variant=variant, source=weights, size=(width, height), grid=grid)
+    engine, probe = Engine(Plan(pipeline), grid), list(torch.rand(grid.window, 3, height, width))
+    list(engine.clip(probe))
     start = time.perf_counter()
-    running.run(probe, 2)
-    # a window gives frames for three of its four inputs
-    per_pixel = (time.perf_counter() - start) / (3 * probe.shape[-1] * probe.shape[-2])
+    list(engine.clip(probe))
+    per_pixel = (time.perf_counter() - start) / (grid.step * width * height)
     size = (source.clip.width, source.clip.height)
     seconds = per_pixel * size[0] * size[1] * len(source.durations)
     if seconds <= 60 * _MINUTES:

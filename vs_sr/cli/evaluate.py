@@ -210,9 +210,10 @@ def _drift(options: argparse.Namespace) -> int:
     if options.window is not None and not 2 <= options.window <= 64:
         raise ArgumentError(f"--window {options.window} is out of range; 2 to 64 with --drift")
     _check(options)
-    from vs_sr import registry
+    from vs_sr import registry, windows
+    from vs_sr.arguments import Arguments
     from vs_sr.cli._progress import Progress
-    from vs_sr.engine import session
+    from vs_sr.engine.pipeline import Pipeline
     from vs_sr.evaluation import drift, figure, measure, protocols, report
 
     if options.plot:
@@ -224,31 +225,24 @@ def _drift(options: argparse.Namespace) -> int:
     multi = options.multi or model.multi[0]
     if multi not in model.multi:
         raise ArgumentError(f"{model.name} cannot do --multi {multi}; choices: {', '.join(map(str, model.multi))}")
-    device = session.choose_device(options.device_id)
-    plan = session.Plan(
-        model=model,
-        variant=variant,
-        source=source,
-        device=device,
-        precision=session.choose_precision(options.precision, device, float_clip=False),
-        backend="eager" if options.backend == "auto" else options.backend,
-    )
+    wishes = Arguments(device_id=options.device_id, precision=options.precision, backend=options.backend)
+    grid = windows.grid(model, model.window, window=options.window, multi=multi)
+    pipeline = Pipeline(model=model, variant=variant, source=source, size=(1, 1), grid=grid, options=wishes)
     scale, protocol = variant.scale, protocols.preset("vid4")
     folders = [
         (folder.name, measure.ground_truth(measure.pictures(folder), scale, protocol, folder.name))
         for folder in options.folder
     ]
-    running, window = session.acquire(plan), options.window or model.window
-    sets = []
+    sets: list[drift.Drift] = []
     with Progress() as progress:
         for title, found in (("generated", [drift.generated(number) for number in range(clips)]), ("footage", folders)):
             if found:
-                sets.append(drift.measure(title, found, running, window=window, multi=multi, tell=progress))
+                sets.append(drift.measure(title, found, pipeline, tell=progress))
     print(report.drift_table(sets))
     if options.csv:
         report.write_drift_csv(options.csv, sets)
     if options.json:
-        facts = {"upscaler": model.name, "precision": plan.precision, "device": plan.device}
+        facts = {"upscaler": model.name, **sets[0].facts}
         if source is not None:
             digest = hashlib.sha256(source.path.read_bytes()).hexdigest()
             facts |= {"weights": source.path.name, "sha256": digest}

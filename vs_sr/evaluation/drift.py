@@ -9,22 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, cast
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from vs_sr import windows
-from vs_sr.engine.scheduler import Held, Layout, Recurrent, finish
+from vs_sr.engine import session
+from vs_sr.engine.plan import Plan
+from vs_sr.engine.scheduler import Held, Recurrent, finish
+from vs_sr.engine.transfer import Download
 from vs_sr.errors import ArgumentError
 from vs_sr.evaluation import metrics, protocols
 from vs_sr.evaluation.bicubic import round_half_up
-from vs_sr.evaluation.sharing import SharedSession
+from vs_sr.evaluation.sharing import Remembering
 from vs_sr.windows import Grid
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from vs_sr.engine.pipeline import Pipeline
     from vs_sr.engine.session import Session
     from vs_sr.evaluation.measure import Tell
 
@@ -160,6 +164,8 @@ class Drift:
     """Of each clip, as plain windows."""
     psnr: Mapping[Mode, Sequence[Float64]]
     """PSNR-Y of each clip's outputs."""
+    facts: Mapping[str, str]
+    """Where and how the network was run."""
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -249,10 +255,8 @@ def generated(number: int) -> tuple[str, Frames]:
 def measure(
     name: str,
     clips: Sequence[tuple[str, Frames]],
-    session: Session,
+    pipeline: Pipeline,
     *,
-    window: int,
-    multi: int,
     tell: Tell | None = None,
 ) -> Drift:
     """Run clips in every mode, forwards and backwards.
@@ -260,66 +264,73 @@ def measure(
     Args:
         name: of the set.
         clips: names and ground truth, (H, W, 3) uint8 of sizes that are multiples of the scale, one scene each.
-        session: of a model of kind "sequence" for RGB.
-        window: input frames of a window.
-        multi: every so many frames are given.
+        pipeline: of a model of kind "sequence" for RGB; its size is that of each clip, and of its grid the window
+            and the factor count: every ``multi`` th frame is given.
         tell: is told of progress.
 
     Raises:
         ArgumentError: a clip is too short or too small.
         OutOfMemoryError: the device has no memory for it.
     """
+    variant, multi = pipeline.variant, pipeline.grid.multi
     runs = [
         (f"{clip}, {way}", frames[: len(frames) - (len(frames) - 1) % multi][::step])
         for clip, frames in clips
         for way, step in (("forwards", 1), ("backwards", -1))
     ]
-    density = session.plan.model.density
-    grids = [
-        Grid(frames=-(-len(frames) // multi), window=window, multi=multi, density=density) for _, frames in runs
-    ]  # fmt: skip
+    grids = [replace(pipeline.grid, frames=-(-len(frames) // multi)) for _, frames in runs]
     for (clip, frames), grid in zip(runs, grids, strict=True):
         if grid.frames < 2:
             raise ArgumentError(f"{clip.rpartition(',')[0]} is too short: at least two of its frames must be given")
-        least, (height, width) = session.plan.variant.min_size, frames[0].shape[:2]
-        if min(height, width) < least * session.plan.variant.scale:
+        least, (height, width) = variant.min_size, frames[0].shape[:2]
+        if min(height, width) < least * variant.scale:
             raise ArgumentError(f"{clip.rpartition(',')[0]} of {width}x{height} is too small for the model")
     wanted = modes(min(grid.groups for grid in grids))
     psnr: dict[Mode, list[Float64]] = {mode: [] for mode in wanted}
+    running: Session | None = None
     for (clip, frames), grid in zip(runs, grids, strict=True):
+        height, width = (side // variant.scale for side in frames[0].shape[:2])
+        plan = Plan(
+            replace(pipeline, size=(width, height), grid=grid, options=replace(pipeline.options, tilesize=(0, 0)))
+        )
+        placed = plan.pipeline()
+        running = session.acquire(placed)  # the one before is let go only now: it is the same one
         scores: dict[Mode, list[float]] = {mode: [] for mode in wanted}
-        for mode, picture, done in _pictures(frames, grid, wanted, session):
-            scores[mode].append(metrics.psnr_y(picture, frames[len(scores[mode])]))
+        for mode, image, done in _images(frames, placed, wanted, running):
+            scores[mode].append(metrics.psnr_y(image, frames[len(scores[mode])]))
             if tell:
                 tell(clip, done, grid.groups * len(wanted))
         for mode in wanted:
             psnr[mode].append(np.array(scores[mode]))
-    return Drift(name=name, clips=tuple(clip for clip, _ in runs), grids=tuple(grids), psnr=psnr)
+    facts = {"precision": placed.precision, "device": placed.device}
+    return Drift(name=name, clips=tuple(clip for clip, _ in runs), grids=tuple(grids), psnr=psnr, facts=facts)
 
 
-def _pictures(
-    frames: Frames, grid: Grid, wanted: Sequence[Mode], session: Session
+def _images(
+    frames: Frames, pipeline: Pipeline, wanted: Sequence[Mode], running: Session
 ) -> Iterator[tuple[Mode, npt.NDArray[np.generic], int]]:
     """Every mode's outputs, each mode's in order: all modes window by window, as they have most work in common.
     With them, the windows that are done."""
     from vs_sr.runtime import torch
 
-    protocol, variant = protocols.preset("vid4"), session.plan.variant
-    low = [protocols.reduce(frame, variant.scale, protocol).transpose(2, 0, 1) for frame in frames[:: grid.multi]]
-    given = [torch.from_numpy(np.ascontiguousarray(frame, dtype=np.float32) / 255) for frame in low]
+    protocol, grid = protocols.preset("vid4"), pipeline.grid
+    low = [protocols.reduce(frame, pipeline.variant.scale, protocol) for frame in frames[:: grid.multi]]
+    given = [torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1), dtype=np.float32) / 255) for frame in low]
     held = Held(frozenset(range(len(given))), frozenset(), given.__getitem__)
-    layout = Layout(size=(low[0].shape[2], low[0].shape[1]), scale=variant.scale, multiple=variant.multiple)
-    shared = SharedSession(session)
-    schedulers = {
-        mode: Recurrent(mode.on(grid), cast("Session", shared), layout, every=8, memory=1 << 30) for mode in wanted
-    }
+    schedulers = {mode: Recurrent(replace(pipeline, grid=mode.on(grid)), every=8, memory=1 << 30) for mode in wanted}
+    network = running.call(Remembering)
     done = 0
     for group in range(grid.groups):
+        numbers = [output for output in grid.outputs(group) if output < outputs(grid)]
         for mode, scheduler in schedulers.items():
-            made = finish(scheduler.render(group, held))
+            made = running.call(partial(_render, network, scheduler, group, held, numbers)).wait()
             done += 1
-            for output in grid.outputs(group):
-                if output < outputs(grid):
-                    rgb = made[output].numpy().transpose(1, 2, 0) * 255
-                    yield mode, protocols.code_values(rgb, protocol), done
-        shared.forget()
+            for image in made:
+                yield mode, protocols.code_values(image.numpy().transpose(1, 2, 0) * 255, protocol), done
+        network.forget()
+
+
+def _render(
+    network: Remembering, scheduler: Recurrent, group: int, held: Held, numbers: Sequence[int], _: object
+) -> Download:
+    return Download(finish(scheduler.render(network, group, held)), numbers)

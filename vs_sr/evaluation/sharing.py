@@ -1,7 +1,7 @@
-"""A session in which nothing is computed twice, for schedulers that run the same clip in several ways.
+"""A network that computes nothing twice, for schedulers that run the same clip in several ways.
 
 Schedulers with other segments or another lookahead take most of their steps from the same states. Whatever a network
-makes is remembered by the contents of what it is made of; the bits are those of a session that remembers nothing.
+makes is remembered by the contents of what it is made of; the bits are those of a network that remembers nothing.
 """
 
 from __future__ import annotations
@@ -16,29 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from vs_sr.engine.session import Plan, Session
     from vs_sr.spec import Carried, SequenceNetwork
-
-
-class SharedSession:
-    """Stands for a session. Schedulers are to be asked for the same window one after the other."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._recent = _Memory()
-
-    @property
-    def plan(self) -> Plan:
-        """The session's."""
-        return self._session.plan
-
-    def call[T](self, function: Callable[[Any], T]) -> T:
-        """As :meth:`vs_sr.engine.session.Session.call`, with a network that remembers."""
-        return self._session.call(lambda network: function(_Network(network, self._recent)))
-
-    def forget(self) -> None:
-        """Give up what has not been asked for since the last time: after each window."""
-        self._recent.forget()
 
 
 class _Memory:
@@ -57,31 +35,40 @@ class _Memory:
         self._old, self._new = self._new, {}
 
 
-class _Network:
-    """The methods of :class:`vs_sr.spec.SequenceNetwork`. Positions are known by identity, as they come from here."""
+class Remembering:
+    """A sequence network that computes nothing twice. Timesteps are known by identity, as they come from here."""
 
-    def __init__(self, network: SequenceNetwork, memory: _Memory) -> None:
+    def __init__(self, network: SequenceNetwork) -> None:
         self._network = network
-        self._memory = memory
+        self._memory = _Memory()
+
+    def forget(self) -> None:
+        """Give up what has not been asked for since the last time: after each window."""
+        self._memory.forget()
 
     def encode(self, frame: Tensor) -> Any:
+        """As the network's."""
         return self._memory.get(("encode", _digest(frame)), None, partial(self._network.encode, frame))
 
     def between(self, before: Any, after: Any) -> Sequence[Any]:
+        """As the network's."""
         alive = before, after
         return self._memory.get(("between", id(before), id(after)), alive, partial(self._network.between, *alive))
 
-    def forward_step(self, position: Any, state: Carried | None) -> Carried:
-        key = "forward", id(position), _digests(state)
-        return self._memory.get(key, position, partial(self._network.forward_step, position, state))
+    def forward_step(self, timestep: Any, state: Carried | None) -> Carried:
+        """As the network's."""
+        key = "forward", id(timestep), _digests(state)
+        return self._memory.get(key, timestep, partial(self._network.forward_step, timestep, state))
 
-    def backward_step(self, position: Any, state: Carried | None) -> Carried:
-        key = "backward", id(position), _digests(state)
-        return self._memory.get(key, position, partial(self._network.backward_step, position, state))
+    def backward_step(self, timestep: Any, state: Carried | None) -> Carried:
+        """As the network's."""
+        key = "backward", id(timestep), _digests(state)
+        return self._memory.get(key, timestep, partial(self._network.backward_step, timestep, state))
 
-    def reconstruct(self, position: Any, past: Tensor, future: Tensor) -> Tensor:
-        key = "reconstruct", id(position), _digest(past), _digest(future)
-        return self._memory.get(key, position, partial(self._network.reconstruct, position, past, future))
+    def reconstruct(self, timestep: Any, past: Tensor, future: Tensor) -> Tensor:
+        """As the network's."""
+        key = "reconstruct", id(timestep), _digest(past), _digest(future)
+        return self._memory.get(key, timestep, partial(self._network.reconstruct, timestep, past, future))
 
 
 def _digests(state: Carried | None) -> Hashable:

@@ -14,6 +14,9 @@ import numpy as np
 
 from vs_sr import registry, windows
 from vs_sr.arguments import Arguments
+from vs_sr.engine.engine import Engine
+from vs_sr.engine.pipeline import Pipeline
+from vs_sr.engine.plan import Plan
 from vs_sr.errors import ArgumentError, WeightsError
 from vs_sr.evaluation import protocols, sampling
 from vs_sr.weights import checkpoint, recognition, store
@@ -22,9 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
-    from vs_sr.engine.session import Plan
     from vs_sr.evaluation.protocols import Protocol
-    from vs_sr.renderer import Renderer
     from vs_sr.spec import Model, Variant
 
     Image = npt.NDArray[np.generic]
@@ -151,7 +152,7 @@ class Network:
             raise ArgumentError("windows must share a frame where frames are interpolated")
         if self.running.ends is not None:
             self.variant = replace(variant, ends=self.running.ends)
-        self._renderer: Renderer | None = None
+        self._engine: Engine | None = None
 
     def describe(self) -> dict[str, Any]:
         """For reports."""
@@ -161,7 +162,7 @@ class Network:
             "scale": self.scale,
             "multi": self.multi,
             "config": {key: str(value) for key, value in self.variant.config.items()},
-            **({} if self._renderer is None else _where(self._renderer.scheduler().session.plan)),
+            **({} if self._engine is None else self._engine.where()),
         }
 
     def __call__(self, frames: Sequence[Image], protocol: Protocol) -> Iterator[Output]:
@@ -282,41 +283,21 @@ class Network:
 
     def _filtered(self, frames: Tensor, window: int, multi: int | None = None) -> Iterator[Tensor]:
         """What the filter makes of a clip (T, C, h, w) of one scene, (C, H, W) each; the last one is not repeated."""
-        from vs_sr.engine.scheduler import Held, finish
-        from vs_sr.renderer import Job, Renderer
-
-        model, multi = self.model, self.multi if multi is None else multi
-        grid = windows.Grid(frames=len(frames), window=1)
-        if model.kind == "sequence":
-            grid = windows.Grid(
-                frames=len(frames),
-                window=max(2, window),
-                multi=multi,
-                density=model.density,
-                lookahead=model.lookahead,
-                carry=model.carry,
-                segment=model.segment,
-            )
-        job = Job(
-            model=model,
+        multi = self.multi if multi is None else multi
+        grid = windows.grid(self.model, len(frames), window=max(2, window), multi=multi)
+        pipeline = Pipeline(
+            model=self.model,
             variant=self.variant,
             source=self.source,
             size=(frames.shape[-1], frames.shape[-2]),
-            float_clip=False,
+            grid=grid,
             options=self.options,
         )
         # the last one is held, so that the network stays loaded from clip to clip
-        self._renderer = renderer = Renderer(job, grid)
-        scheduler = renderer.scheduler()
-        held = Held(frozenset(range(len(frames))), frozenset(), frames.__getitem__)
-        for group in range(grid.groups):
-            made = finish(scheduler.render(group, held))
-            yield from (made[output] for output in grid.outputs(group) if output <= multi * (len(frames) - 1))
-
-
-def _where(plan: Plan) -> dict[str, str]:
-    """Where and how a network was run, for reports."""
-    return {"device": plan.device, "precision": plan.precision, "backend": plan.backend}
+        self._engine = engine = Engine(Plan(pipeline), grid)
+        for output, image in enumerate(engine.clip(list(frames))):
+            if output <= multi * (len(frames) - 1):
+                yield image
 
 
 Upscaler = Bicubic | Network
