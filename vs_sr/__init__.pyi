@@ -134,7 +134,7 @@ def BasicVSR(
     tilesize: int | Sequence[int] | None = None,
     overlap: int | Sequence[int] | None = None,
     checkpoint: int = 8,
-    state_memory: int = 1024,
+    state_memory: int | None = None,
     state_in: str | None = None,
     state_out: str | None = None,
     model_path: str | None = None,
@@ -179,7 +179,8 @@ def BasicVSR(
         overlap: pixels that a tile throws away at each inner side, a number or `[horizontal, vertical]`. Default:
             as far as the network sees, 32 and a quarter of a tile at most.
         checkpoint: windows from one checkpoint of the carried state to the next. Default: `8`.
-        state_memory: MiB of memory that checkpoints may take; fewer are kept then. Default: `1024`.
+        state_memory: MiB of memory that checkpoints may take; fewer are kept then. Default: by the memory of the
+            machine, at most 1024.
         state_in: file of a carried state to begin with, that `state_out` has written. Default: zero.
         state_out: file that the carried state is written to, at checkpoints and at the end. Default: none.
         model_path: `weights`, as other filters call it.
@@ -710,7 +711,7 @@ def ZoomingSlowMo(
     tilesize: int | Sequence[int] | None = None,
     overlap: int | Sequence[int] | None = None,
     checkpoint: int = 8,
-    state_memory: int = 1024,
+    state_memory: int | None = None,
     state_in: str | None = None,
     state_out: str | None = None,
     model_path: str | None = None,
@@ -755,7 +756,8 @@ def ZoomingSlowMo(
         overlap: pixels that a tile throws away at each inner side, a number or `[horizontal, vertical]`. Default:
             as far as the network sees, 32 and a quarter of a tile at most.
         checkpoint: windows from one checkpoint of the carried state to the next. Default: `8`.
-        state_memory: MiB of memory that checkpoints may take; fewer are kept then. Default: `1024`.
+        state_memory: MiB of memory that checkpoints may take; fewer are kept then. Default: by the memory of the
+            machine, at most 1024.
         state_in: file of a carried state to begin with, that `state_out` has written. Default: zero.
         state_out: file that the carried state is written to, at checkpoints and at the end. Default: none.
         model_path: `weights`, as other filters call it.

@@ -136,7 +136,7 @@ def made_up(gain: Callable[[Age], float], **how: Any) -> Drift:
         modes[Mode(lookahead=mode.lookahead)][n] + [gain(age) for age in drift.ages(mode.on(each))[: len(base[n])]]
         for n, each in enumerate(grids)
     ]
-    return Drift(name="made up", clips=("a", "b"), grids=grids, psnr=modes)
+    return Drift(name="made up", clips=("a", "b"), grids=grids, psnr=modes, facts={})
 
 
 def test_the_table() -> None:
