@@ -160,7 +160,9 @@ def register(name, kind):
                                build=lambda variant: Sequence() if sequence else Image(), fixed=variant, **more))
 """
 
-LONG = TOYS + """
+LONG = (
+    TOYS
+    + """
 core.num_threads, core.max_cache_size = 2, 32
 kind, format, width, height, length = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 sequence = kind == "sequence"
@@ -176,8 +178,11 @@ for n, frame in enumerate(clip.frames(close=True)):
 import resource
 print(*(mark * resource.getpagesize() for mark in marks))
 """
+)
 
-READERS = TOYS + """
+READERS = (
+    TOYS
+    + """
 import resource, threading
 from vs_sr import machine
 from vs_sr.engine import budget
@@ -219,6 +224,7 @@ pools = shares.features, shares.kept, shares.checkpoints
 assert sum(pool.taken for pool in pools) <= limit and all(pool.left >= 0 for pool in pools)
 print(most - before, core.max_cache_size << 20, *(pool.taken for pool in pools))
 """
+)
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system counts memory elsewhere")
