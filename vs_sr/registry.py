@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from vs_sr import _names, hookspecs, threads
-from vs_sr.errors import ArgumentError, PluginError
+from vs_sr.errors import ArgumentError, PluginError, described
 from vs_sr.spec import CONTRACT, Backend, Model
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _load(target: str) -> None:
                 _known[kind][item.name] = item
         except (Exception, SystemExit) as error:
             _manager.unregister(name=target)
-            _failures[target] = f"{type(error).__name__}: {error}"
+            _failures[target] = described(error)
 
 
 def _refuse(kind: Extension, item: Any, origin: str, *, script: bool = False) -> None:

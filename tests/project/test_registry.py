@@ -69,16 +69,65 @@ def test_unknown_names() -> None:
         registry.backend("eagre")
 
 
-@pytest.mark.slow
-def test_the_example_package_installed_by_pip(tmp_path: Path) -> None:
-    source, site = tmp_path / "source", tmp_path / "site"
-    shutil.copytree(ROOT / "examples" / "plugin", source)  # building leaves files beside the sources
+def installed(folder: Path, example: str) -> Mapping[str, str]:
+    """The environment in which pip has installed a package of ``examples``."""
+    source, site = folder / "source", folder / "site"
+    shutil.copytree(ROOT / "examples" / example, source)  # building leaves files beside the sources
     options = ("--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
     subprocess.run([sys.executable, "-m", "pip", "install", *options, "--target", site, source], check=True)
-    done = vspipe(SCRIPT.format(call="core.vs_sr.Nearest(clip)"), "-c", "y4m", env=with_packages(site))
+    return with_packages(site)
+
+
+@pytest.mark.slow
+def test_the_example_package_installed_by_pip(tmp_path: Path) -> None:
+    env = installed(tmp_path, "plugin")
+    done = vspipe(SCRIPT.format(call="core.vs_sr.Nearest(clip)"), "-c", "y4m", env=env)
     assert done.returncode == 0, done.stderr.decode()
     assert b" W32 H16 " in done.stdout[:80]
     assert done.stdout.split(b"FRAME\n")[2] == bytes([100]) * 512 + bytes([110]) * 128 + bytes([120]) * 128
+
+
+COUNTED = """
+import gc, logging, threading
+closed = threading.Event()
+class Closed(logging.Handler):
+    def emit(self, record):
+        closed.set()
+logging.getLogger("vs_sr.counting").addHandler(Closed())
+
+filters = [core.vs_sr.ZoomingSlowMo(clip, backend="counting", multi=multi) for multi in (2, 1)]
+for filter in filters:
+    for frame in filter.frames():
+        frame.close()
+del filter
+filters.pop()
+gc.collect()
+assert not closed.wait(0.3), "one filter is left that uses it"
+filters.clear()
+gc.collect()
+assert closed.wait(20), "nobody uses it any more"
+core.vs_sr.ZoomingSlowMo(clip, backend="counting").set_output(1)
+core.vs_sr.ZoomingSlowMo(clip, backend="eager").set_output(2)
+"""
+
+
+@pytest.mark.slow
+def test_the_example_backend_installed_by_pip(tmp_path: Path) -> None:
+    """It counts what three frames need, for two filters, and is closed once, when the last of them goes."""
+    env = installed(tmp_path, "backend")
+    counting, eager = (
+        vspipe(SCRIPT.format(call="clip") + COUNTED, "-c", "y4m", "-o", number, env=env) for number in ("1", "2")
+    )
+    assert counting.returncode == 0, counting.stderr.decode()
+    assert counting.stdout == eager.stdout
+    assert counting.stdout.count(b"FRAME\n") == 6
+    log = eager.stderr.decode()
+    assert "ZoomingSlowMo is run by the backend counting (counting 0.1.0 on eager, torch " in log
+    calls = "6 x encode, 4 x between, 10 x backward_step, 10 x forward_step, 8 x reconstruct"
+    assert [line for line in log.splitlines() if " x encode" in line] == [f"Information: ZoomingSlowMo: {calls}"]
+    doctor = python("from vs_sr.cli import main; main(['doctor'])", env=env)
+    summary = "eager, with the number of calls in the log (an example) (cpu: works)"
+    assert f"{'ok      backend counting':30} {summary}\n" in doctor.stdout
 
 
 def test_arguments_of_package_models_are_checked(tmp_path: Path) -> None:
@@ -174,10 +223,10 @@ REFUSING = {
 
 NOT_OPENED = {
     "failing": ("open=lambda request: 1 / 0", "ZeroDivisionError: division by zero"),
-    "given": ("open=lambda request: request.network", "PluginError: it gives a "),
+    "given": ("open=lambda request: request.network", "it gives a "),
     "bare": (
         "open=lambda request: Runner(network=1, identity='')",
-        "PluginError: its network lacks __call__, ",
+        "its network lacks __call__, ",
     ),
 }
 

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vs_sr.errors import described
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
@@ -34,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             findings = list(check())
         except Exception as error:
-            findings = [(False, check.__name__.strip("_"), f"{type(error).__name__}: {error}")]
+            findings = [(False, check.__name__.strip("_"), described(error))]
         for well, subject, text in findings:
             broken |= not well
             print(f"{'ok     ' if well else 'BROKEN '} {subject:22} {text}")

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from vs_sr import registry
-from vs_sr.errors import DeviceError
+from vs_sr.errors import DeviceError, described
 from vs_sr.messages import log_once
 
 if TYPE_CHECKING:
@@ -58,8 +58,3 @@ def obstacle(backend: Backend, model: Model, variant: Variant, device: str, prec
 def unusable(backend: Backend, reason: str) -> DeviceError:
     """The error for those who have asked for a backend by its name."""
     return DeviceError(f'backend={backend.name!r} cannot be used: {reason}; backend="auto" takes one that can')
-
-
-def described(error: Exception) -> str:
-    """An error of a backend's own, as a reason."""
-    return f"{type(error).__name__}: {error}"

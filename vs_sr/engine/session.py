@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from vs_sr import settings
 from vs_sr.engine import choice
-from vs_sr.errors import DeviceError, PluginError
+from vs_sr.errors import DeviceError, PluginError, described
 from vs_sr.messages import log_once
 from vs_sr.spec import METHODS, Request, Runner
 from vs_sr.weights import store
@@ -134,7 +134,7 @@ class Session:
             try:
                 runner = self._open_with(backend, network)
             except Exception as error:
-                reason = refused[backend.name] = choice.described(error)
+                reason = refused[backend.name] = described(error)
                 if key.backend != "auto":
                     raise choice.unusable(backend, reason) from error
                 log_once(f"backend {backend.name} cannot be opened, another one is taken: {reason}", logging.WARNING)
