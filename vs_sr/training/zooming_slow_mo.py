@@ -15,7 +15,6 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,18 +22,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
-from vs_sr import system
-from vs_sr.evaluation.vid4 import Report, evaluate, evaluate_folder
+from vs_sr.arguments import Arguments
+from vs_sr.evaluation.measure import Clip, Measurement
+from vs_sr.evaluation.protocols import preset
+from vs_sr.evaluation.upscalers import Bicubic, Network, find
 from vs_sr.models.layers import DeformableConv, lrelu
 from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo, bicubic
 from vs_sr.training.clips import HELD_OUT_SEED, load_clips, make_clip
 from vs_sr.training.motion import SPAN
-
-WINDOW = 4  # LR frames per forward when measuring: the filter's default
+from vs_sr.weights import writing
 
 
 def options(argv: list[str] | None = None) -> argparse.Namespace:
@@ -219,47 +219,42 @@ def contrast(film: torch.Tensor) -> torch.Tensor:
     return squares
 
 
-def upscaler(
-    net: ZoomingSlowMo, device: str, bf16: bool = False
-) -> Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]:
-    """``net`` as the evaluation wants it: windows of WINDOW frames that share one, which the later one keeps."""
-
-    def upscale(lr: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        frames = torch.from_numpy(lr).permute(0, 3, 1, 2)[None].to(device).float() / 255
-        out: list[torch.Tensor] = []
-        with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, enabled=bf16):
-            for start in range(0, max(1, len(lr) - 1), WINDOW - 1):
-                window = net(frames[:, start : start + WINDOW])[0].float()
-                out = [*out[: 2 * start], *window]
-        return (torch.stack(out).clamp(0, 1) * 255).permute(0, 2, 3, 1).cpu().numpy()
-
-    return upscale
-
-
 def held_out_clips() -> list[npt.NDArray[np.uint8]]:
     """Scenes to measure on that no pool contains; the second eight move."""
     still = [make_clip(HELD_OUT_SEED + index, 7, 160) for index in range(8)]
     return still + [make_clip(HELD_OUT_SEED + 1000 + index, 7, 160, span=2.3) for index in range(8)]
 
 
-def measure(net: ZoomingSlowMo, args: argparse.Namespace, *, bf16: bool) -> dict[str, list[Report]]:
-    """The space-time protocol on the held-out scenes and on every folder of ``--measure``."""
-    upscale = upscaler(net, args.device, bf16)
+def measure(path: Path, args: argparse.Namespace, *, bf16: bool) -> dict[str, list[Clip]]:
+    """Weights as the filter runs them, on the held-out scenes and on every folder of ``--measure``."""
+    device = torch.device(args.device)
+    options = Arguments(
+        device_id=-1 if device.type == "cpu" else device.index or 0, precision="bf16" if bf16 else "fp32"
+    )
+    measurement = Measurement(
+        upscaler=Network(*find("ZoomingSlowMo", str(path)), scale=4, multi=2, options=options),
+        baseline=Bicubic(4, 2),
+        protocol=preset("space-time"),
+        video=True,
+    )
     threads = torch.get_num_threads()
     scenes = held_out_clips()
     torch.set_num_threads(threads)  # rendering takes one
     return {
-        "held-out scenes": [evaluate(clip, upscale, f"held-out {i}") for i, clip in enumerate(scenes)],
-        "folders": [evaluate_folder(folder, upscale) for folder in args.measure],
+        "held-out scenes": [measurement.clip(f"held-out {i}", list(clip)) for i, clip in enumerate(scenes)],
+        "folders": [measurement.folder(folder) for folder in args.measure],
     }
 
 
-def save_atomically(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Write a safetensors file so that ``path`` is either the old file or the whole new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary, metadata)
-    temporary.chmod(0o644)  # safetensors writes files that only their owner can read
-    system.replace(temporary, path)
+def gain(clip: Clip) -> float:
+    """PSNR-Y above bicubic and blend, dB."""
+    return clip.mean("ZoomingSlowMo", "psnr_y") - clip.mean("bicubic", "psnr_y")
+
+
+def softness(clip: Clip, upscaler: str) -> float:
+    """Sharpness of interpolated frames over that of input-time ones, minus 1: -0.1 is a tenth softer."""
+    found = clip.temporal[upscaler]
+    return (found.sharpness_interpolated or 0) / found.sharpness - 1
 
 
 def save_checkpoint(
@@ -270,7 +265,7 @@ def save_checkpoint(
     for name, parameter in net.named_parameters():
         tensors[f"net.{name}"], tensors[f"ema.{name}"] = parameter, ema[name]
         tensors |= {f"{moment}.{name}": value for moment, value in optimizer.state[parameter].items()}
-    save_atomically(tensors, path, {"step": str(step)})
+    writing.save(path, {name: tensor.cpu() for name, tensor in tensors.items()}, {"step": str(step)})
 
 
 def load_checkpoint(path: Path, net: ZoomingSlowMo, ema: dict[str, torch.Tensor], optimizer: torch.optim.AdamW) -> int:
@@ -353,28 +348,8 @@ def train(args: argparse.Namespace) -> Path:
 
 
 def export(args: argparse.Namespace, ema: dict[str, torch.Tensor], step: int, *, bf16: bool) -> Path:
-    """Measure the averaged weights as they are stored (fp16) and write them with their recipe."""
-    net = build(args)
-    stored = {name: tensor.half() for name, tensor in ema.items()}
-    net.load_state_dict({name: tensor.float() for name, tensor in stored.items()})
-    figures = {}
-    for kind, reports in measure(net, args, bf16=bf16).items():
-        for report in reports:
-            log(
-                f"  {report.clip}: {report.psnr_y:.3f} dB PSNR-Y, {report.gain:+.3f} above bicubic and blend, "
-                f"sharpness in between {report.between:+.1%} against {report.baseline_between:+.1%}"
-            )
-            figures[report.clip] = {
-                "psnr_y": round(report.psnr_y, 3),
-                "bicubic_blend": round(report.baseline_psnr_y, 3),
-                "sharpness_between": round(report.between, 3),
-            }
-        if reports:
-            log(
-                f"  mean on {kind}: {np.mean([report.gain for report in reports]):+.3f} dB, "
-                f"sharpness in between {np.mean([report.between for report in reports]):+.1%} "
-                f"against {np.mean([report.baseline_between for report in reports]):+.1%}"
-            )
+    """Write the averaged weights (fp16) with their recipe, measure them, and add the figures."""
+    stored = {name: tensor.half().cpu() for name, tensor in ema.items()}
     earlier = read_metadata(args.start) if args.start else {}
     metadata = {
         "architecture": "ZoomingSlowMo",
@@ -387,10 +362,26 @@ def export(args: argparse.Namespace, ema: dict[str, torch.Tensor], step: int, *,
         "training_data": "scenes by vs_sr.training.scenes (dead leaves, text, lattices, gradients "
         "with per-layer motion), x4 by MATLAB-compatible bicubic; no photographs",
         "iterations": str(int(earlier.get("iterations", 0)) + step),
-        "psnr": json.dumps(figures),
     }
     path: Path = args.out / "zooming_slow_mo_compact.safetensors"
-    save_atomically(stored, path, metadata)
+    writing.save(path, stored, metadata)
+    figures = {}
+    for kind, clips in measure(path, args, bf16=bf16).items():
+        for clip in clips:
+            ours, baseline = (softness(clip, upscaler) for upscaler in ("ZoomingSlowMo", "bicubic"))
+            psnr = clip.mean("ZoomingSlowMo", "psnr_y")
+            log(
+                f"  {clip.name}: {psnr:.3f} dB PSNR-Y, {gain(clip):+.3f} above bicubic and blend, "
+                f"sharpness of interpolated frames {ours:+.1%} against {baseline:+.1%}"
+            )
+            figures[clip.name] = {
+                "psnr_y": round(psnr, 3),
+                "bicubic_blend": round(psnr - gain(clip), 3),
+                "softness": round(ours, 3),
+            }
+        if clips:
+            log(f"  mean on {kind}: {np.mean([gain(clip) for clip in clips]):+.3f} dB")
+    writing.save(path, stored, metadata | {"psnr": json.dumps(figures)})
     return path
 
 
