@@ -23,18 +23,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
-from vs_sr import system
+from vs_sr.arguments import Arguments
+from vs_sr.engine.recurrence import sequence
+from vs_sr.evaluation.protocols import preset
+from vs_sr.evaluation.upscalers import Network, find
 from vs_sr.evaluation.vid4 import Report, evaluate, evaluate_folder
 from vs_sr.models.layers import DeformableConv, lrelu
 from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo, bicubic
+from vs_sr.spec import Precision
 from vs_sr.training.clips import HELD_OUT_SEED, load_clips, make_clip
 from vs_sr.training.motion import SPAN
-
-WINDOW = 4  # LR frames per forward when measuring: the filter's default
+from vs_sr.weights import writing
 
 
 def options(argv: list[str] | None = None) -> argparse.Namespace:
@@ -220,18 +223,16 @@ def contrast(film: torch.Tensor) -> torch.Tensor:
 
 
 def upscaler(
-    net: ZoomingSlowMo, device: str, bf16: bool = False
+    weights: Path, device: str, precision: Precision
 ) -> Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]:
-    """``net`` as the evaluation wants it: windows of WINDOW frames that share one, which the later one keeps."""
+    """The weights of a file as the filter runs them: what is measured is what people get."""
+    number = -1 if device == "cpu" else torch.device(device).index or 0
+    wishes = Arguments(device_id=number, precision=precision)
+    network = Network(*find("ZoomingSlowMo", str(weights)), scale=4, multi=2, options=wishes)
 
     def upscale(lr: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        frames = torch.from_numpy(lr).permute(0, 3, 1, 2)[None].to(device).float() / 255
-        out: list[torch.Tensor] = []
-        with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, enabled=bf16):
-            for start in range(0, max(1, len(lr) - 1), WINDOW - 1):
-                window = net(frames[:, start : start + WINDOW])[0].float()
-                out = [*out[: 2 * start], *window]
-        return (torch.stack(out).clamp(0, 1) * 255).permute(0, 2, 3, 1).cpu().numpy()
+        made = [output.rgb for output in network(list(lr), preset("vid4"))]
+        return np.stack(made).clip(0, 255).astype(np.float32)
 
     return upscale
 
@@ -242,9 +243,9 @@ def held_out_clips() -> list[npt.NDArray[np.uint8]]:
     return still + [make_clip(HELD_OUT_SEED + 1000 + index, 7, 160, span=2.3) for index in range(8)]
 
 
-def measure(net: ZoomingSlowMo, args: argparse.Namespace, *, bf16: bool) -> dict[str, list[Report]]:
+def measure(weights: Path, args: argparse.Namespace, precision: Precision) -> dict[str, list[Report]]:
     """The space-time protocol on the held-out scenes and on every folder of ``--measure``."""
-    upscale = upscaler(net, args.device, bf16)
+    upscale = upscaler(weights, args.device, precision)
     threads = torch.get_num_threads()
     scenes = held_out_clips()
     torch.set_num_threads(threads)  # rendering takes one
@@ -252,14 +253,6 @@ def measure(net: ZoomingSlowMo, args: argparse.Namespace, *, bf16: bool) -> dict
         "held-out scenes": [evaluate(clip, upscale, f"held-out {i}") for i, clip in enumerate(scenes)],
         "folders": [evaluate_folder(folder, upscale) for folder in args.measure],
     }
-
-
-def save_atomically(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Write a safetensors file so that ``path`` is either the old file or the whole new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary, metadata)
-    temporary.chmod(0o644)  # safetensors writes files that only their owner can read
-    system.replace(temporary, path)
 
 
 def save_checkpoint(
@@ -270,7 +263,7 @@ def save_checkpoint(
     for name, parameter in net.named_parameters():
         tensors[f"net.{name}"], tensors[f"ema.{name}"] = parameter, ema[name]
         tensors |= {f"{moment}.{name}": value for moment, value in optimizer.state[parameter].items()}
-    save_atomically(tensors, path, {"step": str(step)})
+    writing.save(path, on_host(tensors), {"step": str(step)})
 
 
 def load_checkpoint(path: Path, net: ZoomingSlowMo, ema: dict[str, torch.Tensor], optimizer: torch.optim.AdamW) -> int:
@@ -322,7 +315,7 @@ def train(args: argparse.Namespace) -> Path:
             group["lr"] = learning_rate(step, args)
 
         with torch.autocast(args.device.split(":")[0], torch.bfloat16):
-            output = single_image(net, lr.to(args.device)) if single else net(lr.to(args.device))
+            output = single_image(net, lr.to(args.device)) if single else sequence(net, lr.to(args.device), 2)
         error = charbonnier(output, hr.to(args.device), args.charbonnier, args.between)
         loss = error + args.pulse * pulse(output, hr.to(args.device)) if args.pulse else error
         optimizer.zero_grad(set_to_none=True)
@@ -348,17 +341,30 @@ def train(args: argparse.Namespace) -> Path:
         if done % args.save_every == 0 or done == steps:
             save_checkpoint(checkpoint, done, net, ema, optimizer)
         if done % args.measure_every == 0 and done < steps:
-            export(args, ema, done, bf16=True)
-    return export(args, ema, steps, bf16=False)
+            export(args, ema, done, "bf16")
+    return export(args, ema, steps, "fp32")
 
 
-def export(args: argparse.Namespace, ema: dict[str, torch.Tensor], step: int, *, bf16: bool) -> Path:
-    """Measure the averaged weights as they are stored (fp16) and write them with their recipe."""
-    net = build(args)
-    stored = {name: tensor.half() for name, tensor in ema.items()}
-    net.load_state_dict({name: tensor.float() for name, tensor in stored.items()})
+def export(args: argparse.Namespace, ema: dict[str, torch.Tensor], step: int, precision: Precision) -> Path:
+    """Write the averaged weights (fp16) with their recipe, measure them, and write what was measured as well."""
+    path: Path = args.out / "zooming_slow_mo_compact.safetensors"
+    stored = on_host({name: tensor.half() for name, tensor in ema.items()})
+    earlier = read_metadata(args.start) if args.start else {}
+    metadata = {
+        "architecture": "ZoomingSlowMo",
+        "scale": "4",
+        "value_range": "0-1",
+        "border": "zero-pad-4",
+        "base": "bicubic",
+        "licence": "MIT",
+        "recipe": "\n".join([*filter(None, [earlier.get("recipe")]), recipe(args)]),
+        "training_data": "scenes by vs_sr.training.scenes (dead leaves, text, lattices, gradients "
+        "with per-layer motion), x4 by MATLAB-compatible bicubic; no photographs",
+        "iterations": str(int(earlier.get("iterations", 0)) + step),
+    }
+    writing.save(path, stored, metadata)
     figures = {}
-    for kind, reports in measure(net, args, bf16=bf16).items():
+    for kind, reports in measure(path, args, precision).items():
         for report in reports:
             log(
                 f"  {report.clip}: {report.psnr_y:.3f} dB PSNR-Y, {report.gain:+.3f} above bicubic and blend, "
@@ -375,23 +381,13 @@ def export(args: argparse.Namespace, ema: dict[str, torch.Tensor], step: int, *,
                 f"sharpness in between {np.mean([report.between for report in reports]):+.1%} "
                 f"against {np.mean([report.baseline_between for report in reports]):+.1%}"
             )
-    earlier = read_metadata(args.start) if args.start else {}
-    metadata = {
-        "architecture": "ZoomingSlowMo",
-        "scale": "4",
-        "value_range": "0-1",
-        "border": "zero-pad-4",
-        "base": "bicubic",
-        "licence": "MIT",
-        "recipe": "\n".join([*filter(None, [earlier.get("recipe")]), recipe(args)]),
-        "training_data": "scenes by vs_sr.training.scenes (dead leaves, text, lattices, gradients "
-        "with per-layer motion), x4 by MATLAB-compatible bicubic; no photographs",
-        "iterations": str(int(earlier.get("iterations", 0)) + step),
-        "psnr": json.dumps(figures),
-    }
-    path: Path = args.out / "zooming_slow_mo_compact.safetensors"
-    save_atomically(stored, path, metadata)
+    writing.save(path, stored, metadata | {"psnr": json.dumps(figures)})
     return path
+
+
+def on_host(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors as a file can take them."""
+    return {name: tensor.detach().cpu() for name, tensor in tensors.items()}
 
 
 def recipe(args: argparse.Namespace) -> str:
