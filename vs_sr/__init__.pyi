@@ -84,6 +84,10 @@ class _All(TypedDict, total=False):
     """Range of the output. Default: as the input."""
     format: int | None
     """Format of the output: `vs.YUV420P10` and the like. Default: as the input."""
+    dither: Literal["none", "ordered", "random", "error_diffusion"]
+    """How values between those of an integer output are rounded, as in `core.resize`; against bands in skies.
+    Default: `none`.
+    """
     tilesize: int | Sequence[int] | None
     """Side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the whole frame.
     Default: whole frames that fit into half of the memory, else tiles.

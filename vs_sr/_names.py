@@ -46,7 +46,7 @@ BUILTIN = {
 BUILTIN_BACKENDS = {"eager": "vs_sr.backends.eager"}
 """The built-in backends: name to the module that provides it through the hook ``vs_sr_backends``."""
 
-HELPERS = frozenset({"XCall", "XTemporal", "XRoute", "XAttached", "XFinite", "XRegister"})
+HELPERS = frozenset({"XCall", "XTemporal", "XRoute", "XAttached", "XFinite", "XPlanes", "XRegister"})
 """Functions of the plugin that serve vs_sr itself."""
 
 COMMUNITY = "clip:vnode;any"

@@ -119,6 +119,11 @@ class Arguments:
     matrix: int | None = _argument(ALL, "matrix of the output, where that is not RGB", absent="as the input")
     range: int | None = _argument(ALL, "range of the output", absent="as the input")
     format: int | None = _argument(ALL, "format of the output: `vs.YUV420P10` and the like", absent="as the input")
+    dither: Literal["none", "ordered", "random", "error_diffusion"] = _argument(
+        ALL,
+        "how values between those of an integer output are rounded, as in `core.resize`; against bands in skies",
+        default="none",
+    )
     tilesize: tuple[int, int] | None = _argument(
         ALL,
         "side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the whole frame",

@@ -78,22 +78,37 @@ def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
         pipeline = _continued(pipeline, given_state)
     _tiles(pipeline)
     clip = frames.finite(clip)
-    marked = cuts.mark(name, clip, options.sc_threshold) if pipeline.cuts else clip
+    bare = frames.bare(clip)
     taken = frames.to_network(
         name,
-        marked,
+        clip,
+        bare,
         variant.color,
         enlarge=enlarge,
         matrix_in=options.matrix_in,
         range_in=options.range_in,
     )
-    enlarged = _streams(name, taken, pipeline, given_state)
-    return frames.from_network(name, enlarged, marked, output_format, matrix=options.matrix, range=options.range)
+    if pipeline.cuts:
+        taken = cuts.mark(taken, cuts.found(name, bare, options.sc_threshold))
+    output = frames.Output(
+        source=input_format,
+        format=output_format,
+        size=output_size,
+        matrix=options.matrix,
+        range=options.range,
+        dither=options.dither,
+        planes=variant.color,
+    )
+    return frames.from_network(name, _streams(name, taken, pipeline, given_state, output), clip, output)
 
 
-def _streams(name: str, taken: vs.VideoNode, pipeline: Pipeline, state: Kept | None) -> vs.VideoNode:
-    """The frames that the network makes of ``taken``, by one session or by several, each with frames of its own."""
-    scale, plan = pipeline.variant.scale, Plan(pipeline)
+def _streams(
+    name: str, taken: vs.VideoNode, pipeline: Pipeline, state: Kept | None, output: frames.Output
+) -> vs.VideoNode:
+    """What the network makes of ``taken``, by one session or by several, each with frames of its own."""
+    plan = Plan(pipeline)
+    width, height = output.size
+    image = vs.RGBS if output.planes == "rgb" else vs.GRAYS
     count = min(pipeline.options.num_streams, taken.num_frames)
     around = (pipeline.variant.window or 1) // 2
     streams = []
@@ -101,18 +116,20 @@ def _streams(name: str, taken: vs.VideoNode, pipeline: Pipeline, state: Kept | N
         # the durations stay those of the whole clip
         part = taken if count == 1 else taken.std.SelectEvery(count, [stream], modify_duration=False)
         grid = replace(pipeline.grid, frames=part.num_frames)
+        engine, write = Engine(plan, grid, stream, state), output.write if output.direct else frames.write_image
         made = _bridge.temporal(
             name,
             part,
-            Renderer(Engine(plan, grid, stream, state), grid, cuts=pipeline.cuts),
-            width=scale * taken.width,
-            height=scale * taken.height,
-            format=vs.RGBS if pipeline.variant.color == "rgb" else vs.GRAYS,
+            Renderer(engine, grid, write, cuts=pipeline.cuts),
+            width=width,
+            height=height,
+            format=output.format.id if output.direct else image,
             step=grid.step,
             multi=grid.multi,
-            share=grid.share,
+            groups=grid.groups,
             before=around,
             after=around or grid.share + grid.lookahead,
+            parallel=True,
         )
         streams.append(made)
     return streams[0] if count == 1 else _bridge.lean(vs.core.std.Interleave(streams, modify_duration=False))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import vapoursynth as vs
 
     from vs_sr.engine.engine import Engine
+    from vs_sr.frames import Write
     from vs_sr.windows import Grid, Need
 
 
@@ -23,12 +24,14 @@ class Renderer:
     Args:
         engine: of the stream.
         grid: of its frames.
+        write: what makes frames of images.
         cuts: whether scene cuts are heeded.
     """
 
-    def __init__(self, engine: Engine, grid: Grid, *, cuts: bool) -> None:
+    def __init__(self, engine: Engine, grid: Grid, write: Write, *, cuts: bool) -> None:
         self._engine = engine
         self._grid = grid
+        self._write = write
         self._cuts = cuts
 
     def __call__(
@@ -57,8 +60,14 @@ class Renderer:
                 need = work.send(known())
         except StopIteration as end:
             made = end.value
-        outputs = frames.download(made)
-        for output, number in zip(outputs, wanted, strict=True):
+        written: dict[tuple[int, int], vs.VideoFrame] = {}  # an image that comes twice is written once
+        outputs = []
+        for image, number in zip(made, wanted, strict=True):
             source, part = divmod(number, grid.multi)
+            key = id(image), source
+            if key not in written:
+                written[key] = self._write(image, held[source].props)
+            output = written[key].copy()
             scenes.write(output.props, scenes.divide(scenes.read(held[source].props), part, grid.multi))
+            outputs.append(output)
         return outputs

@@ -61,7 +61,9 @@ def measure(kind: str, frames: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tree", type=Path, action="append", help="a checkout with its .venv")
-    parser.add_argument("--kind", choices=("image", "window"), default="image", help="of model; window has the detector")
+    parser.add_argument(
+        "--kind", choices=("image", "window"), default="image", help="of model; window has the detector"
+    )
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()

@@ -178,7 +178,7 @@ void runWithPython() {
     VSCore *core = newCore();
     VSNode *source = blank(core, 0, 1);
     for (const char *filter : {"ZoomingSlowMo", "Installed"}) {
-        const std::string expected = std::string(filter) + ": PlayedError: vs_sr._bridge.call(" + filter + ")";
+        const std::string expected = std::string(filter) + ": PlayedError: vs_sr._entry.call(" + filter + ")";
         const std::string error = refusal(core, filter, source);
         check(error == expected, "with Python: " + error);
     }

@@ -278,7 +278,7 @@ def test_a_filter_that_gives_no_clip_is_an_error(creating: Callable[[Create], No
         return 5
 
     creating(create)
-    with pytest.raises(vs.Error, match=r"^ZoomingSlowMo: vs_sr._bridge answered without a clip$"):
+    with pytest.raises(vs.Error, match=r"^ZoomingSlowMo: vs_sr._entry answered without a clip$"):
         core.vs_sr.ZoomingSlowMo(numbered(3))
 
 
