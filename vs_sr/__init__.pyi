@@ -20,6 +20,8 @@ from vs_sr.hookspecs import hookimpl as hookimpl
 from vs_sr.spec import Backend as Backend
 from vs_sr.spec import Model as Model
 from vs_sr.spec import Published as Published
+from vs_sr.spec import Request as Request
+from vs_sr.spec import Runner as Runner
 from vs_sr.spec import Variant as Variant
 
 __version__: str
@@ -38,6 +40,8 @@ __all__ = [  # noqa: RUF022 - plain order
     "PluginError",
     "Published",
     "QuestionError",
+    "Request",
+    "Runner",
     "SRCNN",
     "SRGAN",
     "SRResNet",

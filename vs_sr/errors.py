@@ -22,6 +22,11 @@ def bounded(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
 
 
+def described(error: BaseException) -> str:
+    """What an error of somebody else's code says, its type before it where it is not one of those below."""
+    return str(error) if isinstance(error, VsSrError) else f"{type(error).__name__}: {error}"
+
+
 class VsSrError(Exception):
     """Base of every error that vs_sr raises on purpose."""
 

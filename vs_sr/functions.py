@@ -139,10 +139,11 @@ def register(model: Model) -> None:
         PluginError: a model from elsewhere has this name.
         ArgumentError: the name is not a legal one, or this core has the filter with other arguments.
     """
-    file, signature = _file(sys._getframe(1).f_globals), arguments.signature(model.kind)
-    registry.check(model, file)
+    origin = f"a call of register() in {_file(sys._getframe(1).f_globals)}"
+    signature = arguments.signature(model.kind)
+    registry.check(model, origin)
     _bridge.has(model.name, signature)  # before anything changes
-    registry.add(model, file)
+    registry.add(model, origin)
     _bridge.register(model.name, signature)
 
 

@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 import torch
 
-from vs_sr import registry
-from vs_sr.spec import Variant
+from vs_sr import registry, settings
+from vs_sr.spec import Request, Variant
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "benchmarks" / "models.json"
@@ -81,8 +81,9 @@ def measure(case: Case) -> dict[str, Any]:
     """The row of a case: median seconds per megapixel of output, and the network's size."""
     model = registry.model(case.model)
     variant = Variant(scale=case.scale, color=case.color, enlarged=case.scale == 1, config=case.config)
-    network = model.build(variant).eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    run = registry.backend("eager").prepare(network)
+    network = model.build(variant).eval().requires_grad_(False)
+    asked = {"device": "cpu", "precision": "fp32", "batch": 1, "sizes": (), "cache": settings.cache_folder()}
+    run = registry.backend("eager").open(Request(model=model, variant=variant, network=network, **asked)).network
     factor = 4 if case.scale == 1 else 1
     size = (3 if case.color == "rgb" else 1, SIDE[1] * factor, SIDE[0] * factor)
     frames = torch.rand(1, *size) if model.kind == "image" else torch.rand(1, case.frames, *size)

@@ -8,8 +8,6 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from vs_sr.runtime import torch
-
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
@@ -90,6 +88,8 @@ def sequence(network: SequenceNetwork, frames: Tensor, multi: int) -> Tensor:
     Raises:
         ValueError: another ``multi``, or a frame alone where some are to be interpolated.
     """
+    from vs_sr.runtime import torch
+
     found = timesteps(network, frames.unbind(1))
     gaps = frames.shape[1] - 1
     density, rest = divmod(len(found) - 1, gaps) if gaps else (multi, multi - 1)
