@@ -142,7 +142,7 @@ class _Sequence(_Video, total=False):
     """File that the carried state is written to, at checkpoints and at the end. Default: none."""
 
 def A2N(clip: vs.VideoNode, **arguments: Unpack[_Image]) -> vs.VideoNode:
-    """A2N: x2, x3 or x4; small, with attention weighted by the picture.
+    """A2N: x2, x3 or x4; small, with attention weighted by the image.
 
     Chen et al., "Attention in Attention Network for Image Super-Resolution", 2021.
 
@@ -186,7 +186,7 @@ def MDSR(clip: vs.VideoNode, **arguments: Unpack[_Image]) -> vs.VideoNode:
     """
 
 def SRCNN(clip: vs.VideoNode, **arguments: Unpack[_Image]) -> vs.VideoNode:
-    """SRCNN: sharpens an enlarged clip; three layers, luma only.
+    """SRCNN: sharpens an upscaled clip; three layers, luma only.
 
     Dong et al., "Learning a Deep Convolutional Network for Image SR", ECCV 2014.
 
@@ -207,7 +207,7 @@ def SRResNet(clip: vs.VideoNode, **arguments: Unpack[_Image]) -> vs.VideoNode:
     """
 
 def VDSR(clip: vs.VideoNode, **arguments: Unpack[_Image]) -> vs.VideoNode:
-    """VDSR: sharpens an enlarged clip; twenty layers, luma only.
+    """VDSR: sharpens an upscaled clip; twenty layers, luma only.
 
     Kim et al., "Accurate Image Super-Resolution Using Very Deep Networks", CVPR 2016.
 
@@ -220,5 +220,5 @@ def ZoomingSlowMo(clip: vs.VideoNode, **arguments: Unpack[_Sequence]) -> vs.Vide
 
     Xiang et al., "Zooming Slow-Mo", CVPR 2020.
 
-    ``clip``: constant format and size, 8x8 at least; 4:2:0 needs even sizes, as always in VapourSynth.
+    ``clip``: constant format and size, at least 8x8; 4:2:0 needs even sizes, as always in VapourSynth.
     """

@@ -45,7 +45,7 @@ class Variant:
     """One configuration of an architecture, as a weights file determines it."""
 
     scale: int
-    """Output width divided by input width; 1 where the clip is enlarged beforehand."""
+    """Output width divided by input width; 1 where the clip is upscaled beforehand."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of the network's constructor."""
     min_size: int = 1
@@ -53,7 +53,7 @@ class Variant:
     color: Literal["rgb", "y"] = "rgb"
     """What the planes are: R, G and B in 0..1, or luma alone, (16 + 219 y) / 255 for y in 0..1."""
     enlarged: bool = False
-    """Whether the network takes a clip that is enlarged already (bicubic); ``scale`` is then 1."""
+    """Whether the network takes a clip that is upscaled already (bicubic); ``scale`` is then 1."""
     multiple: int = 1
     """Tiles have to begin at multiples of it to give what the whole frame gives. Frames may have any size."""
     halo: int | None = None
@@ -64,7 +64,7 @@ class Variant:
     window: int | None = None
     """Models of kind "window": input frames for one output frame. None: not of that kind."""
     ends: Ends = "replicate"
-    """Models of kind "window": which frames stand for those in front of a scene's first and behind its last."""
+    """Models of kind "window": which frames stand for those before a scene's first and after its last."""
     metadata: Metadata = field(default_factory=dict)
     """What a file with the network's names has to say for ``detect`` to find this variant in it again."""
 
@@ -136,7 +136,7 @@ class Model:
     carry: bool = False
     """Sequence models: whether the forward state is carried from window to window unless asked otherwise."""
     segment: int = 0
-    """Default number of windows after which a carried state begins anew; 0: at cuts only."""
+    """Default number of windows after which a carried state begins again; 0: at cuts only."""
     lookahead: int = 0
     """Default number of frames behind a window that its backward direction sees."""
 

@@ -69,7 +69,10 @@ REWRITES: dict[str, tuple[_Patch, ...]] = {
         (layers, "lrelu", _lrelu),
         (ResidualBlock, "forward", _residual),
     ),
-    "dense parts before sigmoid and tanh": ((network, "dense", _as_it_is), (layers, "dense", _as_it_is)),
+    "channels_last parts before sigmoid and tanh": (
+        (network, "channels_last", _as_it_is),
+        (layers, "channels_last", _as_it_is),
+    ),
 }
 """What was done, and what stood there before."""
 

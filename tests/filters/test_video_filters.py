@@ -107,7 +107,7 @@ def test_a_way_to_continue_scenes_that_there_is_not() -> None:
         restore(moving(2), ends="mirror")
     text = str(caught.value)
     assert text.startswith("EDVR: ")
-    assert "ends=mirror: the frames that stand for those in front of a scene's first" in text
+    assert "ends=mirror: the frames that stand for those before a scene's first" in text
     assert text.endswith("choices: replicate, reflection, reflection_circle, circle")
 
 

@@ -101,7 +101,7 @@ def test_networks_that_only_training_uses(name: str) -> None:
     assert vector.error(out) <= vector.tolerance
 
 
-def test_batch_normalisation_after_a_bias_is_the_same_as_a_shifted_mean() -> None:
+def test_batch_normalization_after_a_bias_is_the_same_as_a_shifted_mean() -> None:
     """What the two naming schemes of ESRGAN's discriminator differ in."""
     vector = golden.image_index()["esrgan_vgg128_d_old_he"]
     state = VGGDiscriminator.rename(vector.state)

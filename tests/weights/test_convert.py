@@ -42,7 +42,7 @@ _TINY: Mapping[str, tuple[dict[str, Any], dict[str, str]]] = {
     "EDVR": ({"channels": 8, "groups": 2, "front_blocks": 1, "back_blocks": 1, "hr_channels": 4}, {}),
     "BasicVSR": ({"channels": 8, "blocks": 1, "hr_channels": 4}, {}),
 }
-_OTHER_FORM = ("zero-mean residual", "pytorch-SRResNet (instance normalisation)")
+_OTHER_FORM = ("zero-mean residual", "pytorch-SRResNet (instance normalization)")
 
 
 @pytest.fixture(autouse=True)
@@ -174,7 +174,7 @@ def test_description(tmp_path: Path) -> None:
             "file      in.pth: PyTorch, 4 tensors, 360 numbers",
             "types     float32",
             "inside    state_dict",
-            "network   VDSR: sharpens an enlarged clip; twenty layers, luma only",
+            "network   VDSR: sharpens an upscaled clip; twenty layers, luma only",
             "names     pytorch-vdsr, behind 'module.'",
             "scale     1, for a clip enlarged beforehand",
             "takes     luma",

@@ -1,4 +1,4 @@
-"""SRCNN: the first network of the field, three layers on an enlarged picture.
+"""SRCNN: the first network of the field, three layers on an upscaled image.
 
 Dong et al., "Learning a Deep Convolutional Network for Image Super-Resolution", ECCV 2014.
 """
@@ -56,7 +56,7 @@ def vs_sr_models() -> Sequence[Model]:
     return [
         Model(
             name="SRCNN",
-            summary="sharpens an enlarged clip; three layers, luma only",
+            summary="sharpens an upscaled clip; three layers, luma only",
             paper='Dong et al., "Learning a Deep Convolutional Network for Image SR", ECCV 2014',
             kind="image",
             build=build,

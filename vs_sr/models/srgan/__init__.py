@@ -1,4 +1,4 @@
-"""SRGAN: residual blocks trained against a discriminator, for pictures that look natural.
+"""SRGAN: residual blocks trained against a discriminator, for images that look natural.
 
 Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network", CVPR
 2017.

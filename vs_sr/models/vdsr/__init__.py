@@ -1,4 +1,4 @@
-"""VDSR: twenty layers that predict the residual to an enlarged picture, one file for every scale.
+"""VDSR: twenty layers that predict the residual to an upscaled image, one file for every scale.
 
 Kim et al., "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016.
 """
@@ -55,7 +55,7 @@ def vs_sr_models() -> Sequence[Model]:
     return [
         Model(
             name="VDSR",
-            summary="sharpens an enlarged clip; twenty layers, luma only",
+            summary="sharpens an upscaled clip; twenty layers, luma only",
             paper='Kim et al., "Accurate Image Super-Resolution Using Very Deep Networks", CVPR 2016',
             kind="image",
             build=build,
