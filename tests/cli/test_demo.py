@@ -13,13 +13,12 @@ import av
 import numpy as np
 import pytest
 from helpers.films import bright, film
+from helpers.images import imresize, psnr_y
 from helpers.support import BIN, environment
 from PIL import Image
 
 from vs_sr import cli
 from vs_sr.cli import _source, _video, demo
-from vs_sr.evaluation.bicubic import imresize
-from vs_sr.evaluation.metrics import psnr_y
 from vs_sr.training.demo import demo_scene
 
 if TYPE_CHECKING:

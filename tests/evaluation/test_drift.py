@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import image_networks
-from helpers.images import scene, write
+from helpers.images import psnr_y, scene, write
 from helpers.networks import tiny, tiny_weights
 from helpers.recurrence import DENSITY, Clip, Recurrence
 from helpers.scheduling import clips as any_clips
@@ -299,14 +299,14 @@ def test_windows_are_what_is_measured_without_drift(folder: Path, capsys: pytest
     windows = next(line.split() for line in out.splitlines() if line.startswith("windows "))
     model, variant, source = upscalers.find(None, str(tiny_weights()))
     network = upscalers.Network(model, variant, source, scale=4, multi=2)
-    frames = measure.ground_truth(measure.pictures(folder), 4, protocols.preset("vid4"), "waves")
+    frames = measure.ground_truth(map(measure.read, measure.images(folder)), 4, protocols.preset("vid4"), "waves")
     means = []
     for truth in (frames, frames[::-1]):
         low = [protocols.reduce(frame, 4, protocols.preset("vid4")) for frame in truth[::2]]
         made = [
             protocols.code_values(each.rgb, protocols.preset("vid4")) for each in network(low, protocols.preset("vid4"))
         ]
-        means.append(np.mean([metrics.psnr_y(a, b) for a, b in zip(made, truth, strict=True)]))
+        means.append(np.mean([psnr_y(a, b) for a, b in zip(made, truth, strict=True)]))
     assert float(windows[1]) == pytest.approx(np.mean(means), abs=2e-3)
 
 

@@ -271,7 +271,7 @@ def test_networks_on_y_change_luma_and_leave_chroma(y: str) -> None:
     protocol = replace(protocols.preset("matlab-double"), y=y)  # type: ignore[arg-type]
     frame = scene(1, 8, 12)[0] // 2 + 40
     (output,) = network([frame], protocol)
-    enlarged = protocols.enlarge(frame, 3, protocol)
+    enlarged = protocols.upscale(frame, 3, protocol)
     assert output.y is not None
     np.testing.assert_allclose(output.y, protocol.luma(enlarged) + 5, atol=1e-4)
     np.testing.assert_allclose(protocol.luma(output.rgb), output.y, atol=1e-6)
@@ -310,7 +310,7 @@ def test_the_bits_are_those_of_the_filter(name: str, ways: dict[str, Any]) -> No
         options=Arguments(device_id=-1, tilesize=ways.get("tilesize")), running=Running(window=ways.get("window")),
     )  # fmt: skip
     if variant.enlarged:  # the filter is given what the protocol upscales
-        given, measured = [protocols.enlarge(frame, 2, PROTOCOL) for frame in frames], network(frames, PROTOCOL)
+        given, measured = [protocols.upscale(frame, 2, PROTOCOL) for frame in frames], network(frames, PROTOCOL)
         taken = [PROTOCOL.luma(frame)[..., None] / 255 for frame in given]
     else:
         taken, measured = [frame / np.float32(255) for frame in frames], network(frames, PROTOCOL)
@@ -367,9 +367,9 @@ def test_a_perfect_clip_moves_perfectly(clip: Path) -> None:
     measurement = Measurement(
         upscaler=perfect(scene(7), 2), baseline=Bicubic(4, 2), protocol=protocols.preset("vid4"), video=True
     )
-    told: list[tuple[str, int, int]] = []
-    found = measurement.folder(clip, tell=lambda *step: told.append(step))
-    assert told == [("waves", n, 7) for n in range(8)]
+    steps: list[tuple[str, int, int]] = []
+    found = measurement.folder(clip, progress=lambda *step: steps.append(step))
+    assert steps == [("waves", n, 7) for n in range(8)]
     assert [score.interpolated for score in found.scores["oracle"]] == [False, True] * 3 + [False]
     assert found.mean("oracle", "psnr_y") == math.inf
     assert found.mean("oracle", "ssim_rgb") == pytest.approx(1)
@@ -387,7 +387,7 @@ def test_flicker_is_seen(clip: Path) -> None:
     measurement = Measurement(upscaler=perfect(still), protocol=protocols.preset("matlab-double"), video=True)
     found = measurement.folder(clip).temporal["oracle"]
     assert found.change_error == pytest.approx(8 * 219 / 255, rel=1e-3)
-    assert found.sharpness_between is None
+    assert found.sharpness_interpolated is None
 
 
 def test_pictures_of_any_size_are_no_clip(clip: Path) -> None:
@@ -415,8 +415,29 @@ def test_lr_pictures_of_a_benchmark(clip: Path, tmp_path: Path) -> None:
         assert measurement.folder(clip, tmp_path / name).scores == own.scores
     with pytest.raises(ArgumentError, match="must be 16x12 at x4; got 16x48"):
         measurement.folder(clip, tmp_path / "large")
-    with pytest.raises(ArgumentError, match="holds 4 pictures, but"):
+    with pytest.raises(ArgumentError, match="holds 4 images, but"):
         Measurement(upscaler=Bicubic(4), protocol=protocol).folder(clip, tmp_path / "half")
+
+
+def test_frames_at_hand_are_measured_as_files_are(clip: Path) -> None:
+    measurement = Measurement(upscaler=Bicubic(4, 2), protocol=protocols.preset("space-time"), video=True)
+    from_files, at_hand = measurement.folder(clip), measurement.clip("waves", scene(7))
+    assert [score.frame for score in at_hand.scores["bicubic"]] == list("0123456")
+    assert at_hand.temporal == from_files.temporal
+    assert at_hand.mean("bicubic", "psnr_y") == from_files.mean("bicubic", "psnr_y")
+    assert len(measurement.clip("waves", scene(6)).scores["bicubic"]) == 5, "nothing follows the last one"
+    with pytest.raises(ArgumentError, match="at least 3"):
+        measurement.clip("waves", scene(2))
+
+
+def test_the_baseline_in_between_is_the_mean_of_its_neighbours() -> None:
+    lows = [np.full((4, 4, 3), value, dtype=np.uint8) for value in (10, 21)]
+    frames = [output.rgb for output in Bicubic(4, 2)(lows, protocols.preset("space-time"))]
+    assert [frame.shape for frame in frames] == [(16, 16, 3)] * 3
+    assert [float(frame.mean()) for frame in frames] == pytest.approx([10, 15.5, 21])
+    edge = np.repeat(np.uint8([0, 255]), 4)[None, :, None].repeat(8, 0).repeat(3, 2)  # bicubic overshoots here
+    middle = list(Bicubic(4, 2)([edge, edge[:, ::-1]], protocols.preset("space-time")))[1].rgb
+    assert middle.max() == pytest.approx(127.5, abs=1e-9)
 
 
 def test_the_centre_alone(clip: Path) -> None:
@@ -505,6 +526,7 @@ def test_flags_change_the_protocol(clip: Path, tmp_path: Path, capsys: pytest.Ca
     assert code == 0, err
     assert json.loads((tmp_path / "x.json").read_text())["protocol"] == {
         "resize": "pil",
+        "upscale": None,
         "ground_truth": "resize",
         "cumulative_modcrop": False,
         "border": "5",
@@ -641,7 +663,7 @@ def test_a_file_that_is_no_image(clip: Path, capsys: pytest.CaptureFixture[str])
     (clip / "004.png").write_text("no picture")
     code, _, err = run(capsys, clip, "--bicubic", "--scale", 2)
     assert code == 1
-    assert "004.png cannot be read as a picture" in err
+    assert "004.png cannot be read as an image" in err
 
 
 def test_without_pillow(clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

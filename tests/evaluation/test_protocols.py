@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from helpers import golden
+from helpers.images import imresize
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,6 @@ from vs_sr import windows
 from vs_sr.cli import evaluate as command
 from vs_sr.errors import ArgumentError
 from vs_sr.evaluation import protocols, resample, sampling, upscalers
-from vs_sr.evaluation.bicubic import imresize
 from vs_sr.evaluation.metrics import psnr, ssim, ssim_rgb
 from vs_sr.evaluation.protocols import Border, Protocol
 
@@ -40,7 +40,7 @@ def figures():
 @pytest.mark.parametrize("name", ["noise", "smooth"])
 @pytest.mark.parametrize("scale", SCALES)
 def test_rules_are_those_of_the_vectors(vectors, name, scale):
-    # imresize is held to the vectors by tests/evaluation/test_bicubic.py; it works to a factor, the rules to a size.
+    # imresize is held to the vectors by tests/evaluation/test_resample.py; it works to a factor, the rules to a size.
     image = vectors[f"{name}_u8"]
     image = image[: image.shape[0] // 12 * 12, : image.shape[1] // 12 * 12]
     size = tuple(round(length * SCALES[scale]) for length in image.shape[:2])

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 import torch
+from helpers.images import imresize
 
 from vs_sr.errors import VsSrError
-from vs_sr.evaluation.bicubic import imresize
 from vs_sr.training import shapes, textures
 from vs_sr.training.clips import HELD_OUT_SEED, Clips, load_clips, make_clip
 from vs_sr.training.demo import demo_scene

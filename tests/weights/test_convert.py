@@ -14,12 +14,13 @@ import pytest
 import torch
 from helpers import golden, support
 from helpers.image_models import ANSWERS, models
+from helpers.images import imresize, luma, psnr_y
 from helpers.schemes import SCHEMES
 from safetensors.torch import save_file
 
 from vs_sr.engine import recurrence
 from vs_sr.errors import ArgumentError, WeightsError
-from vs_sr.evaluation import bicubic, metrics
+from vs_sr.evaluation.metrics import psnr
 from vs_sr.spec import Variant
 from vs_sr.weights import checkpoint, convert, recognition
 
@@ -229,21 +230,21 @@ def set5(name: str, scale: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
 def vdsr_psnr(network: nn.Module, name: str, scale: int) -> float:
     """PSNR-Y by the uint8 protocol: MATLAB's bicubic to 8 bit both ways, the border of ``scale`` left out."""
     truth = set5(name, scale)
-    enlarged = bicubic.imresize(bicubic.imresize(truth, 1 / scale), scale)
-    luma = torch.from_numpy(metrics.luma(enlarged) / 255).float()[None, None]
+    enlarged = imresize(imresize(truth, 1 / scale), scale)
+    y = torch.from_numpy(luma(enlarged) / 255).float()[None, None]
     with torch.inference_mode():
-        out = network(luma)[0, 0].double().numpy() * 255
-    return metrics.psnr(out.clip(0, 255), metrics.luma(truth), border=scale)
+        out = network(y)[0, 0].double().numpy() * 255
+    return psnr(out.clip(0, 255), luma(truth), border=scale)
 
 
 def srgan_psnr(network: nn.Module, name: str, scale: int) -> float:
     """PSNR-Y of the picture in 8 bit, its LR made by MATLAB's bicubic, the border of ``scale`` left out."""
     truth = set5(name, scale)
-    small = np.ascontiguousarray(bicubic.imresize(truth, 1 / scale))
+    small = np.ascontiguousarray(imresize(truth, 1 / scale))
     with torch.inference_mode():
         out = network(torch.from_numpy(small).permute(2, 0, 1)[None] / 255)
     picture = (out[0].permute(1, 2, 0) * 255).round().byte().numpy()
-    return metrics.psnr_y(picture, truth, border=scale)
+    return psnr_y(picture, truth, border=scale)
 
 
 _SET5 = ("baby", "bird", "butterfly", "head", "woman")
@@ -252,8 +253,8 @@ _SET5 = ("baby", "bird", "butterfly", "head", "woman")
 def test_published_vdsr_beats_bicubic(tmp_path: Path) -> None:
     network = published("vdsr_twtygqyy_model_epoch_50", tmp_path)
     truth = set5("butterfly", 3)
-    enlarged = bicubic.imresize(bicubic.imresize(truth, 1 / 3), 3)
-    assert vdsr_psnr(network, "butterfly", 3) > metrics.psnr_y(enlarged, truth, border=3) + 5
+    enlarged = imresize(imresize(truth, 1 / 3), 3)
+    assert vdsr_psnr(network, "butterfly", 3) > psnr_y(enlarged, truth, border=3) + 5
 
 
 @pytest.mark.slow
@@ -267,8 +268,8 @@ def test_published_vdsr_reaches_its_figures(scale: int, expected: float, tmp_pat
 def test_published_srgan_runs(scale: int, tmp_path: Path) -> None:
     network = published(f"srgan_leftthomas_netG_epoch_{scale}_100_2018-01-17", tmp_path)
     truth = set5("butterfly", scale)
-    enlarged = bicubic.imresize(bicubic.imresize(truth, 1 / scale), scale)
-    assert srgan_psnr(network, "butterfly", scale) > metrics.psnr_y(enlarged, truth, border=scale)
+    enlarged = imresize(imresize(truth, 1 / scale), scale)
+    assert srgan_psnr(network, "butterfly", scale) > psnr_y(enlarged, truth, border=scale)
 
 
 @pytest.mark.slow

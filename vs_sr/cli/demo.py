@@ -15,9 +15,16 @@ from vs_sr.errors import VsSrError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
+
+    import numpy as np
+    import numpy.typing as npt
 
     from vs_sr.cli import _source
 
+    Image = npt.NDArray[np.uint8]
+
+_LABELS = ("bicubic, neighbors blended", "vs_sr ZoomingSlowMo")
 _SIZE = (192, 108)
 _FRAMES = 24
 _LEAST = 8
@@ -65,7 +72,7 @@ def _check(out: Path, *files: Path) -> None:
 
 
 def _make(clip: Path | None, out: Path, film: Path, image: Path) -> int:
-    from vs_sr.cli import _picture, _source, _video
+    from vs_sr.cli import _source, _video
 
     if clip is None:
         _generate(out / "input.mp4")
@@ -96,10 +103,40 @@ def _make(clip: Path | None, out: Path, film: Path, image: Path) -> int:
     middle = len(output) // 2 | 1
     height, width = output[0].shape[:2]
     neighbors = [source.image(middle // 2 + step, width // 4, height // 4) for step in (0, 1)]
-    _picture.side_by_side((neighbors[0], neighbors[1]), output[middle], image, sar)
+    _side_by_side(neighbors, output[middle], image, sar)
     rate = len(halves) / sum(halves)
     print(f"{len(output)} frames, {width}x{height}, {float(rate):.5g} fps: {film}, {image}")
     return 0
+
+
+def _side_by_side(neighbors: Sequence[Image], ours: Image, path: Path, sar: Fraction) -> None:
+    """Write a PNG of two panels.
+
+    Args:
+        neighbors: the input frames (H, W, 3) before and after; upscaled by bicubic and blended on the left.
+        ours: the frame between them, (4H, 4W, 3), on the right.
+        path: of the PNG.
+        sar: width of a pixel divided by its height; the panels have square ones.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    from vs_sr.evaluation import protocols
+    from vs_sr.evaluation.upscalers import Bicubic
+
+    protocol = protocols.preset("space-time")
+    blended = protocols.code_values(list(Bicubic(4, 2)(neighbors, protocol))[1].rgb, protocol)
+    height, width = ours.shape[:2]
+    width, height = (round(width * sar), height) if sar > 1 else (width, round(height / sar))
+    gap = 4
+    canvas = Image.new("RGB", (2 * width + gap, height), "white")
+    for left, panel, label in zip((0, width + gap), (blended, ours), _LABELS, strict=True):
+        canvas.paste(Image.fromarray(panel).resize((width, height), Image.Resampling.BICUBIC), (left, 0))
+        draw = ImageDraw.Draw(canvas)
+        font = ImageFont.load_default(max(10, height // 24))
+        box = draw.textbbox((left + 8, 8), label, font=font)
+        draw.rectangle((box[0] - 4, box[1] - 4, box[2] + 4, box[3] + 4), fill="black")
+        draw.text((left + 8, 8), label, font=font, fill="white")
+    canvas.save(path)
 
 
 def _generate(path: Path) -> None:
@@ -107,7 +144,7 @@ def _generate(path: Path) -> None:
     import numpy as np
 
     from vs_sr.cli import _video
-    from vs_sr.evaluation.vid4 import reduce_frames
+    from vs_sr.training.clips import reduce_frames
     from vs_sr.training.demo import demo_scene
 
     print("rendering a moving scene ...", file=sys.stderr)

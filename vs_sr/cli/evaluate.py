@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 
 # argparse wants the choices before anything heavy is imported; tests hold them to those of vs_sr.evaluation.
 RULES = ("matlab-double", "matlab-uint8", "matlab-once", "pil")
-PRESETS = ("matlab-uint8", "matlab-double", "vdsr", "pil", "edsr", "div2k", "a2n-article", "yjn870", "vid4")
+PRESETS = (
+    "matlab-uint8",
+    "matlab-double",
+    "vdsr",
+    "pil",
+    "edsr",
+    "div2k",
+    "a2n-article",
+    "yjn870",
+    "vid4",
+    "space-time",
+)
 LUMAS = ("matlab", "edsr", "a2n", "yjn870", "jpeg")
 
 _CLIPS = 4
@@ -145,12 +156,12 @@ def run(options: argparse.Namespace) -> int:
     if not options.folder:
         raise ArgumentError("give a folder of ground truth; --list-protocols says what protocols there are")
     from vs_sr.cli._progress import Progress
-    from vs_sr.evaluation import figure, measure, report
+    from vs_sr.evaluation import figure, measure, pillow, report
     from vs_sr.evaluation.measure import Measurement
 
     _check(options)
     if options.figure or options.plot:
-        figure.check()
+        pillow.require("--figure and --plot")
     folders = [inner for folder in options.folder for inner in measure.folders(folder)]
     if options.lr and len(options.lr) != len(folders):
         raise ArgumentError(f"--lr is given {len(options.lr)} times for {len(folders)} folders")
@@ -214,10 +225,10 @@ def _drift(options: argparse.Namespace) -> int:
     from vs_sr.arguments import Arguments
     from vs_sr.cli._progress import Progress
     from vs_sr.engine.pipeline import Pipeline
-    from vs_sr.evaluation import drift, figure, measure, protocols, report
+    from vs_sr.evaluation import drift, figure, measure, pillow, protocols, report
 
     if options.plot:
-        figure.check()
+        pillow.require("--figure and --plot")
     choices = [model.name for model in registry.models() if model.kind == "sequence"]
     model, variant, source = _found(options.model, options)
     if model.name not in choices:
@@ -228,16 +239,16 @@ def _drift(options: argparse.Namespace) -> int:
     wishes = Arguments(device_id=options.device_id, precision=options.precision, backend=options.backend)
     grid = windows.grid(model, model.window, window=options.window, multi=multi)
     pipeline = Pipeline(model=model, variant=variant, source=source, size=(1, 1), grid=grid, options=wishes)
-    scale, protocol = variant.scale, protocols.preset("vid4")
+    scale, protocol = variant.scale, protocols.preset(drift.PROTOCOL)
     folders = [
-        (folder.name, measure.ground_truth(measure.pictures(folder), scale, protocol, folder.name))
+        (folder.name, measure.ground_truth(map(measure.read, measure.images(folder)), scale, protocol, folder.name))
         for folder in options.folder
     ]
     sets: list[drift.Drift] = []
     with Progress() as progress:
         for title, found in (("generated", [drift.generated(number) for number in range(clips)]), ("footage", folders)):
             if found:
-                sets.append(drift.measure(title, found, pipeline, tell=progress))
+                sets.append(drift.measure(title, found, pipeline, progress))
     print(report.drift_table(sets))
     if options.csv:
         report.write_drift_csv(options.csv, sets)

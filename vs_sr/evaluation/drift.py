@@ -21,7 +21,7 @@ from vs_sr.engine.scheduler import Held, Recurrent, finish
 from vs_sr.engine.transfer import Download
 from vs_sr.errors import ArgumentError
 from vs_sr.evaluation import metrics, protocols
-from vs_sr.evaluation.bicubic import round_half_up
+from vs_sr.evaluation.resample import round_half_up
 from vs_sr.evaluation.sharing import Remembering
 from vs_sr.windows import Grid
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from vs_sr.engine.pipeline import Pipeline
     from vs_sr.engine.session import Session
-    from vs_sr.evaluation.measure import Tell
+    from vs_sr.evaluation.measure import Progress
 
     Float64 = npt.NDArray[np.float64]
     Frames = Sequence[npt.NDArray[np.uint8]]
@@ -44,6 +44,8 @@ FRAMES, SIZE = 120, 128
 FASTEST = 2.0
 """Their speed, in pixels per frame, where they are in the middle: over so many frames, layers that fly off sooner
 leave nothing to see."""
+
+PROTOCOL = "vid4"
 
 TOLERANCE = 0.02
 """dB. Less is no difference."""
@@ -256,8 +258,7 @@ def measure(
     name: str,
     clips: Sequence[tuple[str, Frames]],
     pipeline: Pipeline,
-    *,
-    tell: Tell | None = None,
+    progress: Progress | None = None,
 ) -> Drift:
     """Run clips in every mode, forwards and backwards.
 
@@ -266,7 +267,7 @@ def measure(
         clips: names and ground truth, (H, W, 3) uint8 of sizes that are multiples of the scale, one scene each.
         pipeline: of a model of kind "sequence" for RGB; its size is that of each clip, and of its grid the window
             and the factor count: every ``multi`` th frame is given.
-        tell: is told of progress.
+        progress: is called as windows are done.
 
     Raises:
         ArgumentError: a clip is too short or too small.
@@ -288,6 +289,7 @@ def measure(
     wanted = modes(min(grid.groups for grid in grids))
     psnr: dict[Mode, list[Float64]] = {mode: [] for mode in wanted}
     running: Session | None = None
+    luma = protocols.preset(PROTOCOL).luma
     for (clip, frames), grid in zip(runs, grids, strict=True):
         height, width = (side // variant.scale for side in frames[0].shape[:2])
         plan = Plan(
@@ -297,9 +299,9 @@ def measure(
         running = session.acquire(placed)  # the one before is let go only now: it is the same one
         scores: dict[Mode, list[float]] = {mode: [] for mode in wanted}
         for mode, image, done in _images(frames, placed, wanted, running):
-            scores[mode].append(metrics.psnr_y(image, frames[len(scores[mode])]))
-            if tell:
-                tell(clip, done, grid.groups * len(wanted))
+            scores[mode].append(metrics.psnr(luma(image), luma(frames[len(scores[mode])])))
+            if progress:
+                progress(clip, done, grid.groups * len(wanted))
         for mode in wanted:
             psnr[mode].append(np.array(scores[mode]))
     facts = {"precision": placed.precision, "device": placed.device}
@@ -313,7 +315,7 @@ def _images(
     With them, the windows that are done."""
     from vs_sr.runtime import torch
 
-    protocol, grid = protocols.preset("vid4"), pipeline.grid
+    protocol, grid = protocols.preset(PROTOCOL), pipeline.grid
     low = [protocols.reduce(frame, pipeline.variant.scale, protocol) for frame in frames[:: grid.multi]]
     given = [torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1), dtype=np.float32) / 255) for frame in low]
     held = Held(frozenset(range(len(given))), frozenset(), given.__getitem__)

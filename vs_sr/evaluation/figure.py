@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vs_sr.errors import ArgumentError, VsSrError
+from vs_sr.errors import ArgumentError
 from vs_sr.evaluation.measure import Clip
 
 if TYPE_CHECKING:
@@ -32,18 +32,6 @@ _PANEL, _LEGEND = (600, 340), 210
 """A plot of drift, and what stands at its right; in pixels."""
 
 
-def check() -> None:
-    """Refuse early where pictures cannot be drawn.
-
-    Raises:
-        VsSrError: Pillow is not installed.
-    """
-    try:
-        import PIL.Image  # noqa: F401
-    except ImportError:
-        raise VsSrError("--figure and --plot need pillow; install it with: pip install 'vs-sr[demo]'") from None
-
-
 def crops(clips: Sequence[Clip], path: Path) -> None:
     """Write a picture: a row per sample, with the same part of ground truth and of every upscaler's output.
 
@@ -53,7 +41,6 @@ def crops(clips: Sequence[Clip], path: Path) -> None:
         VsSrError: Pillow is not installed.
         ArgumentError: the file cannot be written.
     """
-    check()
     from PIL import Image, ImageDraw, ImageFont
 
     samples = [(clip, sample) for clip in clips for sample in clip.samples][:_ROWS]
@@ -89,7 +76,6 @@ def plot(clips: Sequence[Clip], path: Path) -> None:
         VsSrError: Pillow is not installed.
         ArgumentError: the file cannot be written.
     """
-    check()
     from PIL import Image, ImageDraw, ImageFont
 
     canvas = Image.new("RGB", (_PLOT[0], _PLOT[1] * len(clips)), "white")
@@ -108,7 +94,6 @@ def drift(drifts: Sequence[Drift], path: Path) -> None:
         VsSrError: Pillow is not installed.
         ArgumentError: the file cannot be written.
     """
-    check()
     from PIL import Image, ImageDraw, ImageFont
 
     (width, height), (left, above, right, below) = _PANEL, _MARGINS

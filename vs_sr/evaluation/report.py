@@ -55,7 +55,7 @@ def _temporal(values: Mapping[str, float | None], pulse: float | None) -> str:
     text = f"change error {values['change_error']:.3f}, sharpness {values['sharpness']:.3f}"
     if pulse is None:
         return text
-    return f"{text}, interpolated {values['sharpness_between']:.3f}, pulse {pulse:+.3f}"
+    return f"{text}, interpolated {values['sharpness_interpolated']:.3f}, pulse {pulse:+.3f}"
 
 
 def overall(clips: Sequence[Clip], label: str, figure: str) -> float:

@@ -94,13 +94,14 @@ class Bicubic:
 
     def __call__(self, frames: Sequence[Image], protocol: Protocol) -> Iterator[Output]:
         """T images (h, w, 3) of one clip, upscaled, with the interpolated ones where ``multi`` is 2."""
-        before: Image | None = None
+        before: npt.NDArray[np.float64] | None = None
         for frame in frames:
-            enlarged = protocols.enlarge(frame, self.scale, protocol)
+            upscaled = protocols.upscale(frame, self.scale, protocol)
+            after = upscaled.astype(np.float64).clip(0, 255)
             if before is not None and self.multi > 1:
-                yield Output((before.astype(np.float64) + enlarged.astype(np.float64)) / 2)
-            yield Output(enlarged)
-            before = enlarged
+                yield Output((before + after) / 2)
+            yield Output(upscaled)
+            before = after
 
 
 class Network:
@@ -181,7 +182,7 @@ class Network:
         factor = self.scale if self.variant.enlarged else 1
         if min(height, width) * factor < self.variant.min_size:
             raise ArgumentError(f"{self.label} needs {self.variant.min_size} pixels a side; got {width}x{height}")
-        given = [protocols.enlarge(frame, self.scale, protocol) for frame in frames] if factor > 1 else list(frames)
+        given = [protocols.upscale(frame, self.scale, protocol) for frame in frames] if factor > 1 else list(frames)
         planes = torch.stack([self._planes(image, protocol) for image in given])
         for index, image in enumerate(self._averaged(planes)):
             yield self._output(image, given[index] if self.variant.color == "y" else None, protocol)

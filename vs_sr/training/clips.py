@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vs_sr import system
-from vs_sr.evaluation.bicubic import round_half_up
-from vs_sr.evaluation.vid4 import reduce_frames
+from vs_sr import files
+from vs_sr.evaluation import protocols
+from vs_sr.evaluation.resample import round_half_up
 from vs_sr.training.motion import SPAN
 from vs_sr.training.scenes import make_scene
 
@@ -78,6 +78,12 @@ class Clips:
         return augment(lr), augment(hr)
 
 
+def reduce_frames(frames: Frames) -> Frames:
+    """Frames (T, H, W, 3) at a quarter of the size, by MATLAB's uint8 rule: the LR of the benchmarks."""
+    protocol = protocols.preset("space-time")
+    return np.stack([protocols.reduce(frame, SCALE, protocol) for frame in frames]).astype(np.uint8)
+
+
 def make_clip(seed: int, frames: int, size: int, span: float = SPAN) -> Frames:
     """The scene of ``seed`` as uint8 (frames, size, size, 3); ``span`` of its speeds as in ``make_scene``."""
     torch.set_num_threads(1)  # one process a core is faster than threads
@@ -118,8 +124,7 @@ def load_clips(
             seeds = range(seed, seed + count)
             made = pool.map(partial(make_pair, frames=frames, size=size, span=span), seeds, chunksize=4)
             hr, lr = (np.stack(side) for side in zip(*made, strict=True))
-        temporary = path.with_name(f"partial_{path.name}")
-        np.savez(temporary, hr=hr, lr=lr)
-        system.replace(temporary, path)
+        with files.replacing(path) as file:
+            np.savez(file, hr=hr, lr=lr)
     with np.load(path) as file:
         return Clips(file["hr"], file["lr"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from vs_sr.evaluation import pillow
 from vs_sr.training import textures
 from vs_sr.training.motion import Motion
 from vs_sr.training.scenes import SUPERSAMPLING, Layer, Scene, render
@@ -170,7 +171,7 @@ def _pavement(rng: np.random.Generator, height: int, width: int) -> Layer:
 
 def _poster(height: int) -> Layer:
     """A notice board with lettering from large to the limit of what survives the reduction."""
-    textures.require_pillow()
+    pillow.require("text in scenes")
     from PIL import Image, ImageDraw
 
     h, w = int(SUPERSAMPLING * height * 0.50), int(SUPERSAMPLING * height * 0.62)
@@ -233,7 +234,7 @@ def _brushed(rng: np.random.Generator, size: float, rgb: tuple[float, float, flo
 
 def _tram(size: float) -> Pixels:
     """A tram's side: windows, a stripe, a number."""
-    textures.require_pillow()
+    pillow.require("text in scenes")
     from PIL import Image, ImageDraw
 
     side = int(size * SUPERSAMPLING) + 5

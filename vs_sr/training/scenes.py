@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from vs_sr.evaluation.bicubic import resize_matrix
+from vs_sr.evaluation.resample import resize_matrix
 from vs_sr.training import textures
 from vs_sr.training.motion import SPAN, Motion, random_motion
 from vs_sr.training.shapes import coverage, random_shape

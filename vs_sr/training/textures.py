@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from vs_sr.errors import VsSrError
+from vs_sr.evaluation import pillow
 from vs_sr.training.shapes import coverage, random_shape
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def text_mask(rng: np.random.Generator, height: int, width: int, smallest: float
     Raises:
         VsSrError: Pillow is not installed.
     """
-    require_pillow()
+    pillow.require("text in scenes")
     from PIL import Image, ImageDraw
 
     page = Image.new("L", (width, height), 0)
@@ -158,22 +158,10 @@ def font(size: float) -> FreeTypeFont | ImageFont:
     Raises:
         VsSrError: Pillow is not installed.
     """
-    require_pillow()
+    pillow.require("text in scenes")
     from PIL import ImageFont
 
     return ImageFont.load_default(size)
-
-
-def require_pillow() -> None:
-    """Check that Pillow is there.
-
-    Raises:
-        VsSrError: it is not installed.
-    """
-    try:
-        import PIL  # noqa: F401
-    except ImportError as error:
-        raise VsSrError("text in scenes needs Pillow; install it with: pip install 'vs-sr[train]'") from error
 
 
 def random_image(rng: np.random.Generator, height: int, width: int) -> Pixels:
