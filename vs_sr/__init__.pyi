@@ -190,8 +190,8 @@ def SRCNN(clip: vs.VideoNode, **arguments: Unpack[_Image]) -> vs.VideoNode:
 
     Dong et al., "Learning a Deep Convolutional Network for Image SR", ECCV 2014.
 
-    ``scale``: the factor by which the clip is enlarged by bicubic first, 1 to 8, 2 by default; 1 is a clip that
-    is enlarged already.
+    ``scale``: the factor by which the clip is upscaled by bicubic first, 1 to 8, 2 by default; 1 is a clip that
+    is upscaled already.
     """
 
 def SRGAN(clip: vs.VideoNode, **arguments: Unpack[_Image]) -> vs.VideoNode:
@@ -211,8 +211,8 @@ def VDSR(clip: vs.VideoNode, **arguments: Unpack[_Image]) -> vs.VideoNode:
 
     Kim et al., "Accurate Image Super-Resolution Using Very Deep Networks", CVPR 2016.
 
-    ``scale``: the factor by which the clip is enlarged by bicubic first, 1 to 8, 2 by default; 1 is a clip that
-    is enlarged already.
+    ``scale``: the factor by which the clip is upscaled by bicubic first, 1 to 8, 2 by default; 1 is a clip that
+    is upscaled already.
     """
 
 def ZoomingSlowMo(clip: vs.VideoNode, **arguments: Unpack[_Sequence]) -> vs.VideoNode:

@@ -312,7 +312,7 @@ def _reduced(picture: Luma) -> Luma:
 
 
 def _camera(rng: np.random.Generator, photograph: Luma, frames: int, speed: float, zoom: float) -> Luma:
-    """A camera over a photograph, which is enlarged to the size of the sheets."""
+    """A camera over a photograph, which is upscaled to the size of the sheets."""
     image = Image.fromarray((255 * photograph).astype(np.uint8))
     size = SUPERSAMPLING * WIDTH * 3 // 2, SUPERSAMPLING * HEIGHT * 3 // 2
     gray = np.asarray(image.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)[..., None] / 255

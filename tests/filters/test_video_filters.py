@@ -374,7 +374,7 @@ def variant(name: str) -> Any:
 @pytest.mark.parametrize(("name", "multiple"), [("5 frames", 4), ("deblurring", 16), ("BasicVSR", 32)])
 def test_what_tiles_and_memory_are_planned_by(name: str, multiple: int) -> None:
     found = variant(name)
-    assert (found.multiple, found.halo, found.channels, found.min_size) == (multiple, None, 8, 1)
+    assert (found.multiple, found.receptive_field, found.channels, found.min_size) == (multiple, None, 8, 1)
 
 
 @pytest.mark.parametrize(

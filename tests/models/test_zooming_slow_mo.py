@@ -262,7 +262,7 @@ def test_batches_are_independent(tiny: ZoomingSlowMo) -> None:
     torch.testing.assert_close(recurrence.sequence(tiny, frames, 2), apart, atol=2e-6, rtol=0)
 
 
-def test_base_is_the_frame_enlarged_by_cubic_interpolation() -> None:
+def test_base_is_the_frame_upscaled_by_cubic_interpolation() -> None:
     upscaled = network.bicubic(torch.linspace(0, 1, 16).expand(1, 3, 16, 16))
     # away from the border a cubic kernel of a = -0.5 reproduces straight lines
     expected = (torch.arange(64) + 0.5) / 4 - 0.5

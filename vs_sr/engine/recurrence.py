@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from vs_sr.spec import Carried, SequenceNetwork, WindowNetwork
+    from vs_sr.spec import Carried, MultiFrameNetwork, SequenceNetwork
 
 
 def timesteps(network: SequenceNetwork, frames: Sequence[Tensor]) -> list[Any]:
@@ -100,6 +100,6 @@ def sequence(network: SequenceNetwork, frames: Tensor, multi: int) -> Tensor:
     return torch.stack([images[t] for t in outputs], 1)
 
 
-def multi_frame(network: WindowNetwork, frames: Tensor) -> Tensor:
+def multi_frame(network: MultiFrameNetwork, frames: Tensor) -> Tensor:
     """The middle one of (B, T, C, H, W) frames, (B, C, scale*H, scale*W)."""
     return network.reconstruct([network.encode(frame) for frame in frames.unbind(1)])

@@ -42,7 +42,7 @@ def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
     ups = [(1, 2**step) for step in range(count(shapes, r"tail\.0\.\d+\.weight"))]
     return Variant(
         scale=check_scale(metadata, scale),
-        halo=reach((1 + 2 * blocks + 1, 1), *ups, (1, scale)),
+        receptive_field=reach((1 + 2 * blocks + 1, 1), *ups, (1, scale)),
         channels=features,
         config={
             "scale": scale,

@@ -111,7 +111,7 @@ def vs_sr_models() -> Sequence[Model]:
             name="EDVR",
             summary="x4 (or deblurring) of a frame from a window of five or seven",
             paper='Wang et al., "EDVR", CVPR Workshops 2019',
-            kind="window",
+            kind="multi-frame",
             build=build,
             detect=detect,
             schemes=(

@@ -46,12 +46,12 @@ def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
         raise WeightsError(f"folds the image by {unshuffle} and upscales it by {math.prod(steps)}: not known")
     blocks = count(shapes, r"body\.\d+\.rdb1\.conv1\.weight")
     ups = [(1, math.prod(steps[: number + 1])) for number in range(len(steps))]
-    halo = reach((1 + 15 * blocks + 1, 1), *ups, (2, math.prod(steps)))
+    receptive_field = reach((1 + 15 * blocks + 1, 1), *ups, (2, math.prod(steps)))
     return Variant(
         scale=check_scale(metadata, scale),
         min_size=unshuffle,
         multiple=unshuffle,
-        halo=unshuffle * (halo + 1) - 1,
+        receptive_field=unshuffle * (receptive_field + 1) - 1,
         channels=features,
         config={
             "steps": steps,

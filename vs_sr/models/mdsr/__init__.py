@@ -38,7 +38,7 @@ def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
     ups = [(1, 2**step) for step in range(2 if scale == 4 else 1)]
     return Variant(
         scale=scale,
-        halo=reach((1 + 8 + 2 * blocks + 1, 1), *ups, (1, scale)),
+        receptive_field=reach((1 + 8 + 2 * blocks + 1, 1), *ups, (1, scale)),
         channels=features,
         config={
             "scale": scale,

@@ -49,10 +49,10 @@ def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
     if scale is None:
         raise WeightsError(f"upconv1.weight is of shape {shapes['upconv1.weight']}: not x2, x3 or x4")
     blocks = count(shapes, r"body\.\d+\.conv1\.weight")
-    halo = reach((2 + 2 * blocks, 1), *(((1, 2),) if scale == 4 else ()), (2, scale))
+    receptive_field = reach((2 + 2 * blocks, 1), *(((1, 2),) if scale == 4 else ()), (2, scale))
     return Variant(
         scale=check_scale(metadata, scale),
-        halo=halo,
+        receptive_field=receptive_field,
         channels=features,
         config={"norm": False, "scale": scale, "features": features, "blocks": blocks},
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vs_sr.arguments import ENLARGED
+from vs_sr.arguments import UPSCALED
 from vs_sr.hookspecs import hookimpl
 from vs_sr.models.naming import count, rules
 from vs_sr.spec import Model, Published, Scheme, Variant
@@ -34,8 +34,8 @@ def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
     return Variant(
         scale=1,
         color="y" if channels == 1 else "rgb",
-        enlarged=True,
-        halo=None if zero_mean else depth + 2,
+        upscaled=True,
+        receptive_field=None if zero_mean else depth + 2,
         channels=features,
         config={"zero_mean": zero_mean, "depth": depth, "features": features, "channels": channels},
     )
@@ -60,7 +60,7 @@ def vs_sr_models() -> Sequence[Model]:
             kind="image",
             build=build,
             detect=detect,
-            arguments={"scale": ENLARGED},
+            arguments={"scale": UPSCALED},
             schemes=(
                 Scheme(
                     name="pytorch-vdsr",
