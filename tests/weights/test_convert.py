@@ -85,7 +85,7 @@ def test_conversion_from_every_scheme(model: str, scheme: str, tmp_path: Path) -
     assert (again.model.name, again.variant) == (model, found.variant)
     copy = recognition.network(file, again).eval()
     x = image(model)
-    run = {"sequence": lambda net, x: recurrence.sequence(net, x, 1), "window": recurrence.multi_frame}.get(
+    run = {"sequence": lambda net, x: recurrence.sequence(net, x, 1), "multi-frame": recurrence.multi_frame}.get(
         models()[model].kind, lambda net, x: net(x)
     )
     with torch.inference_mode():
