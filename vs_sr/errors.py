@@ -23,8 +23,9 @@ def bounded(text: str) -> str:
 
 
 def described(error: BaseException) -> str:
-    """What an error of somebody else's code says, its type before it where it is not one of those below."""
-    return str(error) if isinstance(error, VsSrError) else f"{type(error).__name__}: {error}"
+    """What an error of somebody else's code says, on one line, its type before it unless it is one of those below."""
+    text = str(error) if isinstance(error, VsSrError) else f"{type(error).__name__}: {error}"
+    return bounded(" ".join(text.split()))
 
 
 class VsSrError(Exception):

@@ -14,12 +14,14 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from vs_sr import registry, settings
+from vs_sr.engine import recurrence
 from vs_sr.spec import Request, Variant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,7 +85,12 @@ def measure(case: Case) -> dict[str, Any]:
     variant = Variant(scale=case.scale, color=case.color, upscaled=case.scale == 1, config=case.config)
     network = model.build(variant).eval().requires_grad_(False)
     asked = {"device": "cpu", "precision": "fp32", "batch": 1, "sizes": (), "cache": settings.cache_folder()}
-    run = registry.backend("eager").open(Request(model=model, variant=variant, network=network, **asked)).network
+    opened = registry.backend("eager").open(Request(model=model, variant=variant, network=network, **asked)).network
+    run = {
+        "image": opened,
+        "window": partial(recurrence.multi_frame, opened),
+        "sequence": partial(recurrence.sequence, opened),
+    }[model.kind]
     factor = 4 if case.scale == 1 else 1
     size = (3 if case.color == "rgb" else 1, SIDE[1] * factor, SIDE[0] * factor)
     frames = torch.rand(1, *size) if model.kind == "image" else torch.rand(1, case.frames, *size)

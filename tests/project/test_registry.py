@@ -190,10 +190,11 @@ def test_backends_from_packages(tmp_path: Path) -> None:
     module = BACKEND.format(name="negative", given="")
     package(tmp_path, "turned", "[vs_sr.backends]\nnegative = turned\n", module)
     code = (
-        "import vapoursynth as vs, numpy as np\n"
+        "import sys, vapoursynth as vs, numpy as np\n"
         "clip = vs.core.std.BlankClip(width=16, height=8, format=vs.RGBS, length=1, color=[0.25, 0.5, 1])\n"
-        "for backend in 'negative', 'auto', 'eager':\n"
-        "    print([float(np.asarray(p)[3, 3]) for p in vs.core.vs_sr.Good(clip, backend=backend).get_frame(0)])"
+        "made = [vs.core.vs_sr.Good(clip, backend=backend) for backend in ('negative', 'auto', 'eager')]\n"
+        "assert 'torch' not in sys.modules, 'a backend is asked for: that is no reason to import torch'\n"
+        "for clip in made: print([float(np.asarray(p)[3, 3]) for p in clip.get_frame(0)])"
     )
     done = python(code, env=with_packages(tmp_path))
     assert done.stdout == 2 * "[0.75, 0.5, 0.0]\n" + "[0.25, 0.5, 1.0]\n", done.stderr
@@ -210,6 +211,10 @@ NOT_LOADED = {
     "rival": (BACKEND.format(name="eager", given=""), "backend 'eager' of rival is provided by vs_sr.backends.eager"),
     "other": (BACKEND.format(name="another", given=""), "backend 'another' of other is not among the entry points"),
     "typo": (BACKEND.format(name="typo", given="").replace("vs_sr_b", "vs_sr_B"), "unknown hook 'vs_sr_Backends'"),
+    "curious": (
+        BACKEND.format(name="curious", given="").replace("ds()", "ds(core)"),
+        "Argument(s) {'core'} are",
+    ),
     "empty": ("x = 1", "its hook vs_sr_backends gives none of that name"),
 }
 """Name and module of a backend, the code, and what is said."""
