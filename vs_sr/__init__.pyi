@@ -146,7 +146,7 @@ class _Sequence(_Video, total=False):
     """File that the carried state is written to, at checkpoints and at the end. Default: none."""
 
 def A2N(clip: vs.VideoNode, **arguments: Unpack[_Image]) -> vs.VideoNode:
-    """A2N: x2, x3 or x4; small, with attention weighted by the picture.
+    """A2N: x2, x3 or x4; small, with attention weighted by the image.
 
     Chen et al., "Attention in Attention Network for Image Super-Resolution", 2021.
 
@@ -190,12 +190,12 @@ def MDSR(clip: vs.VideoNode, **arguments: Unpack[_Image]) -> vs.VideoNode:
     """
 
 def SRCNN(clip: vs.VideoNode, **arguments: Unpack[_Image]) -> vs.VideoNode:
-    """SRCNN: sharpens an enlarged clip; three layers, luma only.
+    """SRCNN: sharpens an upscaled clip; three layers, luma only.
 
     Dong et al., "Learning a Deep Convolutional Network for Image SR", ECCV 2014.
 
-    ``scale``: the factor by which the clip is enlarged by bicubic first, 1 to 8, 2 by default; 1 is a clip that
-    is enlarged already.
+    ``scale``: the factor by which the clip is upscaled by bicubic first, 1 to 8, 2 by default; 1 is a clip that
+    is upscaled already.
     """
 
 def SRGAN(clip: vs.VideoNode, **arguments: Unpack[_Image]) -> vs.VideoNode:
@@ -211,12 +211,12 @@ def SRResNet(clip: vs.VideoNode, **arguments: Unpack[_Image]) -> vs.VideoNode:
     """
 
 def VDSR(clip: vs.VideoNode, **arguments: Unpack[_Image]) -> vs.VideoNode:
-    """VDSR: sharpens an enlarged clip; twenty layers, luma only.
+    """VDSR: sharpens an upscaled clip; twenty layers, luma only.
 
     Kim et al., "Accurate Image Super-Resolution Using Very Deep Networks", CVPR 2016.
 
-    ``scale``: the factor by which the clip is enlarged by bicubic first, 1 to 8, 2 by default; 1 is a clip that
-    is enlarged already.
+    ``scale``: the factor by which the clip is upscaled by bicubic first, 1 to 8, 2 by default; 1 is a clip that
+    is upscaled already.
     """
 
 def ZoomingSlowMo(clip: vs.VideoNode, **arguments: Unpack[_Sequence]) -> vs.VideoNode:
@@ -224,5 +224,5 @@ def ZoomingSlowMo(clip: vs.VideoNode, **arguments: Unpack[_Sequence]) -> vs.Vide
 
     Xiang et al., "Zooming Slow-Mo", CVPR 2020.
 
-    ``clip``: constant format and size, 8x8 at least; 4:2:0 needs even sizes, as always in VapourSynth.
+    ``clip``: constant format and size, at least 8x8; 4:2:0 needs even sizes, as always in VapourSynth.
     """

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
-type Kind = Literal["image", "sequence", "window"]
+type Kind = Literal["image", "sequence", "multi-frame"]
 """What a model takes and gives; see ``vs_sr.spec.Model``."""
 
 type Extension = Literal["model", "backend"]
@@ -32,7 +32,7 @@ BUILTIN = {
     "A2N": Builtin("vs_sr.models.a2n", "image"),
     "BasicVSR": Builtin("vs_sr.models.basicvsr", "sequence"),
     "EDSR": Builtin("vs_sr.models.edsr", "image"),
-    "EDVR": Builtin("vs_sr.models.edvr", "window"),
+    "EDVR": Builtin("vs_sr.models.edvr", "multi-frame"),
     "ESRGAN": Builtin("vs_sr.models.esrgan", "image"),
     "MDSR": Builtin("vs_sr.models.mdsr", "image"),
     "SRCNN": Builtin("vs_sr.models.srcnn", "image"),

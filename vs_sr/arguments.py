@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from vs_sr._names import Kind
 
 IMAGE: "tuple[Kind, ...]" = ("image",)
-"""Models that enlarge frames one by one."""
+"""Models that upscale frames one by one."""
 SEQUENCE: "tuple[Kind, ...]" = ("sequence",)
 """Models that run over a clip, forward and backward."""
-VIDEO: "tuple[Kind, ...]" = ("sequence", "window")
+VIDEO: "tuple[Kind, ...]" = ("sequence", "multi-frame")
 """Models that see several frames at a time."""
 ALL = IMAGE + VIDEO
 
 CLIP = "constant format and size; YUV, RGB or GRAY of 8 to 16 bit integer, half or float"
 """What ``clip`` has to be, the one argument that every filter needs."""
 
-ENLARGED = (
-    "the factor by which the clip is enlarged by bicubic first, 1 to 8, 2 by default; 1 is a clip that is enlarged "
+UPSCALED = (
+    "the factor by which the clip is upscaled by bicubic first, 1 to 8, 2 by default; 1 is a clip that is upscaled "
     "already"
 )
-"""What ``scale`` means for networks that take an enlarged clip."""
+"""What ``scale`` means for networks that take an upscaled clip."""
 
 
 def _argument(

@@ -34,8 +34,8 @@ _log = logging.getLogger("vs_sr")
 
 _TYPES = {"int": (int,), "float": (float, int), "data": (str,)}
 """VapourSynth's types of arguments, as Python has them."""
-_DEFAULT_ENLARGEMENT, _MAX_ENLARGEMENT = 2, 8
-"""Of models that take an enlarged clip: what people expect of a filter for super-resolution, and a limit."""
+_DEFAULT_UPSCALE, _MAX_UPSCALE = 2, 8
+"""Of models that take an upscaled clip: what people expect of a filter for super-resolution, and a limit."""
 
 
 def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
@@ -58,8 +58,8 @@ def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
     options = _states(_options(model, given))
     source, variant = _weights(model, options)
     input_format = frames.check_clip(clip, variant.min_size)
-    enlarge = _enlargement(options) if variant.enlarged else 1
-    size = (enlarge * clip.width, enlarge * clip.height)
+    upscale = _upscaling(options) if variant.upscaled else 1
+    size = (upscale * clip.width, upscale * clip.height)
     output_size = (variant.scale * size[0], variant.scale * size[1])
     output_format = _output_format(input_format, options, output_size)
     color.check_matrix("matrix_in", options.matrix_in, frames.family(input_format))
@@ -84,7 +84,7 @@ def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
         clip,
         bare,
         variant.color,
-        enlarge=enlarge,
+        upscale=upscale,
         matrix_in=options.matrix_in,
         range_in=options.range_in,
     )
@@ -249,13 +249,13 @@ def _pair(key: str, value: Any) -> tuple[int, int]:
     return numbers[0], numbers[-1]
 
 
-def _enlargement(options: Arguments) -> int:
-    """The factor by which a clip is enlarged before the network sees it."""
-    scale = _DEFAULT_ENLARGEMENT if options.scale is None else options.scale
-    if scale > _MAX_ENLARGEMENT:
+def _upscaling(options: Arguments) -> int:
+    """The factor by which a clip is upscaled before the network sees it."""
+    scale = _DEFAULT_UPSCALE if options.scale is None else options.scale
+    if scale > _MAX_UPSCALE:
         raise ArgumentError(
-            f"scale={scale} is out of range; 1 (the clip is enlarged already) to {_MAX_ENLARGEMENT} "
-            f"(default {_DEFAULT_ENLARGEMENT})"
+            f"scale={scale} is out of range; 1 (the clip is upscaled already) to {_MAX_UPSCALE} "
+            f"(default {_DEFAULT_UPSCALE})"
         )
     return scale
 
@@ -264,7 +264,7 @@ def _weights(model: Model, options: Arguments) -> tuple[Source | None, Variant]:
     if model.fixed is not None:
         if options.weights is not None:
             raise ArgumentError("weights cannot be given: this model has none")
-        if not model.fixed.enlarged and options.scale not in (None, model.fixed.scale):
+        if not model.fixed.upscaled and options.scale not in (None, model.fixed.scale):
             raise ArgumentError(f"scale={options.scale} is not possible; this model is x{model.fixed.scale}")
         return None, model.fixed
     name = options.weights or model.weights
@@ -280,8 +280,8 @@ def _weights(model: Model, options: Arguments) -> tuple[Source | None, Variant]:
             raise
         short = error.question.replace(str(source.path), source.path.name, 1)  # the command has the whole path
         raise WeightsError(f"{short}; {_how_to_tell(source, error)}") from None
-    # an enlargement beforehand is none of the file's business: filters that differ in it share a session
-    return (replace(source, answers=()) if variant.enlarged else source), variant
+    # an upscaling beforehand is none of the file's business: filters that differ in it share a session
+    return (replace(source, answers=()) if variant.upscaled else source), variant
 
 
 def _how_to_tell(source: Source, question: QuestionError) -> str:
@@ -317,7 +317,7 @@ def _tiles(pipeline: Pipeline) -> None:
     smallest = min(length for length in (*options.tilesize, max(pipeline.size)) if length)
     if smallest < variant.min_size:
         raise ArgumentError(f"tilesize={smallest} is too small; this network takes {variant.min_size} pixels at least")
-    overlap = tiles.overlaps(options.tilesize, options.overlap, variant.halo, variant.multiple)
+    overlap = tiles.overlaps(options.tilesize, options.overlap, variant.receptive_field, variant.multiple)
     tiles.cover(pipeline.size, options.tilesize, overlap, variant.multiple)
 
 

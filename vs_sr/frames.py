@@ -4,7 +4,7 @@ Formats are converted by ``core.resize``, with the tags of each frame (``vs_sr.c
 tagged as the clip's are, although they are none of that: so the tags travel.
 
 Luma networks are trained on (16 + 219 y) / 255 for y in 0..1. They get the luma of YUV as it is, and that of
-RGB by BT.601, which they are trained on; the chroma goes around the network and is enlarged by bicubic.
+RGB by BT.601, which they are trained on; the chroma goes around the network and is upscaled by bicubic.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _IMAGE = "_vs_sr_image"
 """Ours, on frames of an output whose image is still to be converted."""
 
 _CUBIC = {"filter_param_a": 0, "filter_param_b": 0.5}
-"""The kernel of MATLAB's bicubic, with which networks are trained that take an enlarged clip."""
+"""The kernel of MATLAB's bicubic, with which networks are trained that take an upscaled clip."""
 _TO_STUDIO, _FROM_STUDIO = "x 219 * 16 + 255 /", "x 255 * 16 - 219 /"
 """Luma in 0..1 to what luma networks take, and back."""
 
@@ -108,7 +108,7 @@ def to_network(
     bare: vs.VideoNode,
     planes: Color = "rgb",
     *,
-    enlarge: int = 1,
+    upscale: int = 1,
     matrix_in: int | None = None,
     range_in: int | None = None,
 ) -> vs.VideoNode:
@@ -119,12 +119,12 @@ def to_network(
         clip: of a format that :func:`check_format` allows, from :func:`finite`.
         bare: the same, from :func:`bare`.
         planes: RGBS, or luma as GRAYS.
-        enlarge: factor by which the clip is enlarged beforehand, by bicubic.
+        upscale: factor by which the clip is upscaled beforehand, by bicubic.
         matrix_in: overrides ``_Matrix``.
         range_in: overrides ``_Range``.
     """
     kind = family(clip.format)
-    width, height = enlarge * clip.width, enlarge * clip.height
+    width, height = upscale * clip.width, upscale * clip.height
     said: set[str] = set()
 
     def convert(n: int, properties: dict[str, Any]) -> vs.VideoNode:
@@ -149,7 +149,7 @@ def to_network(
             out = _luma(_as_yuv(bare, tags))
         else:
             out = _luma(bare).resize.Bicubic(format=vs.GRAYS, **replace(tags, family="GRAY").arguments("_in"))
-        if enlarge > 1:
+        if upscale > 1:
             out = out.resize.Bicubic(width, height, **_CUBIC)
         if planes == "y":
             out = out.std.Expr(_TO_STUDIO)
@@ -307,7 +307,7 @@ def _as_yuv(clip: vs.VideoNode, tags: color.Tags) -> vs.VideoNode:
 
 
 def _with_chroma(luma: vs.VideoNode, source: vs.VideoNode, tags: color.Tags) -> vs.VideoNode:
-    """``luma`` (GRAYS) with the chroma of ``source``, enlarged to its size, in floating point."""
+    """``luma`` (GRAYS) with the chroma of ``source``, upscaled to its size, in floating point."""
     format = cast("vs.VideoFormat", source.format)
     if format.color_family == vs.GRAY:
         return luma

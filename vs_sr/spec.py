@@ -45,26 +45,26 @@ class Variant:
     """One configuration of an architecture, as a weights file determines it."""
 
     scale: int
-    """Output width divided by input width; 1 where the clip is enlarged beforehand."""
+    """Output width divided by input width; 1 where the clip is upscaled beforehand."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of the network's constructor."""
     min_size: int = 1
     """Smallest input width and height in pixels."""
     color: Literal["rgb", "y"] = "rgb"
     """What the planes are: R, G and B in 0..1, or luma alone, (16 + 219 y) / 255 for y in 0..1."""
-    enlarged: bool = False
-    """Whether the network takes a clip that is enlarged already (bicubic); ``scale`` is then 1."""
+    upscaled: bool = False
+    """Whether the network takes a clip that is upscaled already (bicubic); ``scale`` is then 1."""
     multiple: int = 1
     """Tiles have to begin at multiples of it to give what the whole frame gives. Frames may have any size."""
-    halo: int | None = None
-    """How far an output pixel sees, in input pixels: tiles that overlap by that much show no seam. None: over
-    the whole frame (means taken over it, displacements without bound)."""
+    receptive_field: int | None = None
+    """Of an output pixel, its radius in input pixels: tiles that overlap by that much show no seam. None: the
+    whole frame (means taken over it, displacements without bound)."""
     channels: int = 64
     """Features that the network holds at once for every pixel: what its memory is estimated by."""
     window: int | None = None
-    """Models of kind "window": input frames for one output frame. None: not of that kind."""
+    """Models of kind "multi-frame": input frames for one output frame. None: not of that kind."""
     ends: Ends = "replicate"
-    """Models of kind "window": which frames stand for those in front of a scene's first and behind its last."""
+    """Models of kind "multi-frame": which frames stand for those before a scene's first and after its last."""
     metadata: Metadata = field(default_factory=dict)
     """What a file with the network's names has to say for ``detect`` to find this variant in it again."""
 
@@ -100,7 +100,7 @@ class Model:
 
     - kind "image": a callable, (B, 3, H, W) -> (B, 3, scale*H, scale*W), RGB in 0..1;
     - kind "sequence": :class:`SequenceNetwork`;
-    - kind "window": :class:`WindowNetwork`.
+    - kind "multi-frame": :class:`MultiFrameNetwork`.
 
     None has a loop over frames: that is the engine's. Networks of color "y" have one channel in place of three.
     """
@@ -111,7 +111,7 @@ class Model:
     """One line for listings: what it does."""
     paper: str
     """Authors, title, venue; empty where there is none."""
-    kind: Literal["image", "sequence", "window"]
+    kind: Literal["image", "sequence", "multi-frame"]
     build: Callable[[Variant], nn.Module]
     detect: Callable[[Shapes, Metadata], Variant | None] | None = None
     """The variant that a weights file holds; None: the file is of another architecture. Raises WeightsError
@@ -136,7 +136,7 @@ class Model:
     carry: bool = False
     """Sequence models: whether the forward state is carried from window to window unless asked otherwise."""
     segment: int = 0
-    """Default number of windows after which a carried state begins anew; 0: at cuts only."""
+    """Default number of windows after which a carried state begins again; 0: at cuts only."""
     lookahead: int = 0
     """Default number of frames behind a window that its backward direction sees."""
 
@@ -180,8 +180,8 @@ class SequenceNetwork(Protocol):
         """
 
 
-class WindowNetwork(Protocol):
-    """The parts of a network of kind "window"."""
+class MultiFrameNetwork(Protocol):
+    """The parts of a network of kind "multi-frame"."""
 
     def encode(self, frame: Tensor) -> Any:
         """What is made of each frame (B, 3, H, W) by itself: RGB in 0..1, float32, of any size."""
@@ -194,7 +194,7 @@ class WindowNetwork(Protocol):
 METHODS: Mapping[str, tuple[str, ...]] = {
     "image": ("__call__",),
     "sequence": ("encode", "between", "forward_step", "backward_step", "reconstruct"),
-    "window": ("encode", "reconstruct"),
+    "multi-frame": ("encode", "reconstruct"),
 }
 """What a network has, by its model's kind."""
 
@@ -231,7 +231,7 @@ class Runner:
 
     network: Any
     """With the methods of the model's kind: a callable (B, C, H, W) -> (B, C, scale*H, scale*W) for image models,
-    :class:`SequenceNetwork`, :class:`WindowNetwork`. Tensors go in and come out on the device: input images in
+    :class:`SequenceNetwork`, :class:`MultiFrameNetwork`. Tensors go in and come out on the device: input images in
     float32, images of results in float32 or the precision."""
     identity: str
     """Name and versions of all that decides the bits, the device apart: a state is continued by the same only."""

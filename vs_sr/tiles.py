@@ -49,7 +49,7 @@ class Span:
         return slice(self.start, self.stop)
 
     def result(self, scale: int) -> Result:
-        """The kept part of what a network makes that enlarges by ``scale``."""
+        """The kept part of what a network makes that upscales by ``scale``."""
         inner = slice(scale * (self.first - self.start), scale * (self.last - self.start))
         return Result(inner, slice(scale * self.first, scale * self.last))
 
@@ -123,16 +123,19 @@ def quarter(tile: int, multiple: int = 1) -> int:
     return tile // multiple * multiple // 4
 
 
-def default_overlap(tile: int, halo: int | None, multiple: int = 1) -> int:
+def default_overlap(tile: int, receptive_field: int | None, multiple: int = 1) -> int:
     """How far a network sees, or :data:`_MAX_OVERLAP` where that is further; a quarter of a tile at most."""
-    return min(_MAX_OVERLAP if halo is None else halo, _MAX_OVERLAP, quarter(tile, multiple))
+    return min(_MAX_OVERLAP if receptive_field is None else receptive_field, _MAX_OVERLAP, quarter(tile, multiple))
 
 
 def overlaps(
-    tile: tuple[int, int], given: tuple[int, int] | None, halo: int | None, multiple: int = 1
+    tile: tuple[int, int], given: tuple[int, int] | None, receptive_field: int | None, multiple: int = 1
 ) -> tuple[int, int]:
     """The overlap that is given, or the default for tiles of (width, height)."""
-    return given or (default_overlap(tile[0], halo, multiple), default_overlap(tile[1], halo, multiple))
+    return given or (
+        default_overlap(tile[0], receptive_field, multiple),
+        default_overlap(tile[1], receptive_field, multiple),
+    )
 
 
 def estimate(*, scale: int, channels: int, bytes_per_value: int, timesteps: int = 1) -> int:

@@ -155,7 +155,7 @@ def runs(grid: Grid, group: int, cuts: Collection[int]) -> list[Run]:
     """The runs that give a window's outputs.
 
     A cut i lies between the input frames i and i+1. Nothing passes it: the scenes on its sides are separate
-    runs, and the output in between repeats the enlarged frame i. So does the one after the clip's last frame.
+    runs, and the output in between repeats the upscaled frame i. So does the one after the clip's last frame.
     """
     owned, seen, outputs, density = grid.owned(group), grid.seen(group), grid.outputs(group), grid.density
     starts = [seen.start, *(i + 1 for i in seen[:-1] if i in cuts), seen.stop]

@@ -73,7 +73,7 @@ def _scene(rng: np.random.Generator, frames: int | None = None) -> Luma:
 def _sheet(rng: np.random.Generator) -> npt.NDArray[np.float32]:
     """An opaque picture, half as large again as the frame in both directions."""
     height, width = SUPERSAMPLING * HEIGHT * 3 // 2, SUPERSAMPLING * WIDTH * 3 // 2
-    picture = textures.random_picture(rng, height, width)
+    picture = textures.random_image(rng, height, width)
     return np.concatenate([picture, np.ones((height, width, 1), np.float32)], axis=2)
 
 
@@ -237,7 +237,7 @@ def objects(rng: np.random.Generator) -> Clip:
         radius = HEIGHT * float(rng.uniform(0.3, 0.6)) * SUPERSAMPLING
         side = int(2 * radius) + 5
         mask = coverage(random_shape(rng), side, side, ((side - 1) / 2,) * 2, radius, 0.0)
-        rgba = np.concatenate([textures.random_picture(rng, side, side), mask[..., None]], axis=2)
+        rgba = np.concatenate([textures.random_image(rng, side, side), mask[..., None]], axis=2)
         speed = WIDTH * rng.uniform(0.05, 0.15) * rng.choice([-1, 1])
         layers.append(Layer(rgba, Motion(y=float(rng.uniform(-20, 20)), velocity=(float(speed), 0.0))))
     return _clip(_moved(_sheet(rng), 20, Motion(velocity=(float(rng.normal(0, 1)), 0.0)), *layers))
@@ -312,7 +312,7 @@ def _reduced(picture: Luma) -> Luma:
 
 
 def _camera(rng: np.random.Generator, photograph: Luma, frames: int, speed: float, zoom: float) -> Luma:
-    """A camera over a photograph, which is enlarged to the size of the sheets."""
+    """A camera over a photograph, which is upscaled to the size of the sheets."""
     image = Image.fromarray((255 * photograph).astype(np.uint8))
     size = SUPERSAMPLING * WIDTH * 3 // 2, SUPERSAMPLING * HEIGHT * 3 // 2
     gray = np.asarray(image.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)[..., None] / 255

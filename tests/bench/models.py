@@ -27,7 +27,7 @@ from vs_sr.spec import Request, Variant
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "benchmarks" / "models.json"
 SIDE = (128, 96)
-"""Width and height of the input; of the enlarged one, four times that, for networks that want it enlarged."""
+"""Width and height of the input; of the upscaled one, four times that, for networks that want it upscaled."""
 RUNS, SECONDS = 3, 1.0
 """Timed calls: so many at least, and so many seconds."""
 
@@ -82,7 +82,7 @@ CASES = (
 def measure(case: Case) -> dict[str, Any]:
     """The row of a case: median seconds per megapixel of output, and the network's size."""
     model = registry.model(case.model)
-    variant = Variant(scale=case.scale, color=case.color, enlarged=case.scale == 1, config=case.config)
+    variant = Variant(scale=case.scale, color=case.color, upscaled=case.scale == 1, config=case.config)
     network = model.build(variant).eval().requires_grad_(False)
     asked = {"device": "cpu", "precision": "fp32", "batch": 1, "sizes": (), "cache": settings.cache_folder()}
     opened = registry.backend("eager").open(Request(model=model, variant=variant, network=network, **asked)).network

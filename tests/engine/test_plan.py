@@ -26,7 +26,7 @@ CPU = Arguments(device_id=-1)
 def wished(options: Arguments = CPU) -> Pipeline:
     """A network that sees 8 pixels far, on frames of 640x360."""
     grid = Grid(frames=9, window=3, multi=1, density=2)
-    return replace(pipeline(grid, (640, 360), scale=2, halo=8), device="", options=options)
+    return replace(pipeline(grid, (640, 360), scale=2, receptive_field=8), device="", options=options)
 
 
 @pytest.fixture(autouse=True)

@@ -324,7 +324,7 @@ def test_smaller_tiles_for_one_request_start_the_others_again() -> None:
 
     clip = Clip(frames=61, carry=True)
     network = Small()
-    made = Recurrent(pipeline(grid(clip), (256, 1), halo=0), every=3, memory=1 << 20)
+    made = Recurrent(pipeline(grid(clip), (256, 1), receptive_field=0), every=3, memory=1 << 20)
     requests = Requests(clip, made, network)
     requests.width = 256
     assert requests.ask(17) is None  # on its way back

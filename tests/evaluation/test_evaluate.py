@@ -183,7 +183,7 @@ def outputs(network: Network, frames: list[np.ndarray]) -> list[np.ndarray]:
     return [output.rgb for output in network(frames, PROTOCOL)]
 
 
-@pytest.mark.parametrize(("network", "kind"), [(Grow(), "image"), (Middle(), "window")])
+@pytest.mark.parametrize(("network", "kind"), [(Grow(), "image"), (Middle(), "multi-frame")])
 def test_pictures_reach_the_network_as_they_are(network: nn.Module, kind: str) -> None:
     frames = scene(4, 12, 16)
     np.testing.assert_allclose(outputs(fake(network, kind, ends="replicate"), frames), grown(frames), atol=1e-4)
@@ -220,8 +220,8 @@ def test_ensemble_takes_the_mean_over_mirrored_pictures() -> None:
 def test_shared_frames_come_from_one_window(keep: str, tail: str, positions: list[int]) -> None:
     frames = scene(6, 8, 8)
     found = outputs(fake(Walk(), "sequence", multi=2, keep=keep, tail=tail), frames)
-    enlarged = grown(frames)
-    expected = [enlarged[i // 2] if i % 2 == 0 else (enlarged[i // 2] + enlarged[i // 2 + 1]) / 2 for i in range(11)]
+    upscaled = grown(frames)
+    expected = [upscaled[i // 2] if i % 2 == 0 else (upscaled[i // 2] + upscaled[i // 2 + 1]) / 2 for i in range(11)]
     marks = [float((a - b).mean()) / 0.255 for a, b in zip(found, expected, strict=False)]
     np.testing.assert_allclose(marks, positions, atol=1e-3)
 
@@ -265,17 +265,17 @@ def test_networks_on_y_change_luma_and_leave_chroma(y: str) -> None:
             assert x.shape[1] == 1
             return x + 5 / 255
 
-    variant = Variant(scale=1, color="y", enlarged=True)
+    variant = Variant(scale=1, color="y", upscaled=True)
     model = fake(Brighter(), "image").model
     network = Network(model, variant, None, scale=3)
     protocol = replace(protocols.preset("matlab-double"), y=y)  # type: ignore[arg-type]
     frame = scene(1, 8, 12)[0] // 2 + 40
     (output,) = network([frame], protocol)
-    enlarged = protocols.upscale(frame, 3, protocol)
+    upscaled = protocols.upscale(frame, 3, protocol)
     assert output.y is not None
-    np.testing.assert_allclose(output.y, protocol.luma(enlarged) + 5, atol=1e-4)
+    np.testing.assert_allclose(output.y, protocol.luma(upscaled) + 5, atol=1e-4)
     np.testing.assert_allclose(protocol.luma(output.rgb), output.y, atol=1e-6)
-    gained = output.rgb - enlarged
+    gained = output.rgb - upscaled
     np.testing.assert_allclose(gained, gained[..., :1].repeat(3, 2), atol=1e-9)
 
 
@@ -306,19 +306,19 @@ def test_the_bits_are_those_of_the_filter(name: str, ways: dict[str, Any]) -> No
     model, variant, source = upscalers.find(name, file)
     multi = ways.get("multi", model.multi[0])
     network = Network(
-        model, variant, source, scale=2 if variant.enlarged else variant.scale, multi=multi,
+        model, variant, source, scale=2 if variant.upscaled else variant.scale, multi=multi,
         options=Arguments(device_id=-1, tilesize=ways.get("tilesize")), running=Running(window=ways.get("window")),
     )  # fmt: skip
-    if variant.enlarged:  # the filter is given what the protocol upscales
+    if variant.upscaled:  # the filter is given what the protocol upscales
         given, measured = [protocols.upscale(frame, 2, PROTOCOL) for frame in frames], network(frames, PROTOCOL)
         taken = [PROTOCOL.luma(frame)[..., None] / 255 for frame in given]
     else:
         taken, measured = [frame / np.float32(255) for frame in frames], network(frames, PROTOCOL)
     more: dict[str, Any] = {"sc": False} if model.kind != "image" else {}
     more |= {key: list(value) if key == "tilesize" else value for key, value in ways.items()}
-    clip = floats(taken, studio=variant.enlarged)
+    clip = floats(taken, studio=variant.upscaled)
     filtered = getattr(vs.core.vs_sr, name)(
-        clip, weights=file, device_id=-1, **({"scale": 1} if variant.enlarged else {}), **more
+        clip, weights=file, device_id=-1, **({"scale": 1} if variant.upscaled else {}), **more
     )
     found = list(measured)
     assert len(found) == multi * (len(frames) - 1) + 1
@@ -493,7 +493,7 @@ def test_the_command_on_a_clip(clip: Path, tmp_path: Path, capsys: pytest.Captur
         assert ["motion", label] in [line[:2] for line in lines]
     assert measure.read(files["figure.png"]).shape[2] == 3
     figure = measure.read(files["figure.png"])
-    assert figure.shape[1] > 3 * 64 * 6  # ground truth, network, bicubic, enlarged six times
+    assert figure.shape[1] > 3 * 64 * 6  # ground truth, network, bicubic, upscaled six times
     assert np.any(np.all(figure == scene(7)[3][20, 30], axis=2))  # the ground truth of the frame in the middle
     assert measure.read(files["plot.png"]).shape == (320, 900, 3)
 

@@ -137,7 +137,7 @@ def test_tags_may_change_from_frame_to_frame() -> None:
     assert found == [(1, 0)] * 4 + [(6, 1)] * 4
 
 
-def test_alpha_is_enlarged_too() -> None:
+def test_alpha_is_upscaled_too() -> None:
     clip = moving(2, format=vs.RGB24)
     alpha = core.std.BlankClip(width=32, height=24, format=vs.GRAY8, length=2, color=200)
     out = slow(clip.std.ClipToProp(alpha, prop="_Alpha"))

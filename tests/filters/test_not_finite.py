@@ -123,7 +123,7 @@ class Overflowing(torch.nn.Module):
 
 
 def register(name: str, build: Callable[[Any], torch.nn.Module]) -> None:
-    fixed = vs_sr.Variant(scale=1, halo=1)
+    fixed = vs_sr.Variant(scale=1, receptive_field=1)
     vs_sr.register(vs_sr.Model(name=name, summary="", paper="", kind="image", build=build, fixed=fixed))
 
 

@@ -107,7 +107,7 @@ def test_a_way_to_continue_scenes_that_there_is_not() -> None:
         restore(moving(2), ends="mirror")
     text = str(caught.value)
     assert text.startswith("EDVR: ")
-    assert "ends=mirror: the frames that stand for those in front of a scene's first" in text
+    assert "ends=mirror: the frames that stand for those before a scene's first" in text
     assert text.endswith("choices: replicate, reflection, reflection_circle, circle")
 
 
@@ -374,7 +374,7 @@ def variant(name: str) -> Any:
 @pytest.mark.parametrize(("name", "multiple"), [("5 frames", 4), ("deblurring", 16), ("BasicVSR", 32)])
 def test_what_tiles_and_memory_are_planned_by(name: str, multiple: int) -> None:
     found = variant(name)
-    assert (found.multiple, found.halo, found.channels, found.min_size) == (multiple, None, 8, 1)
+    assert (found.multiple, found.receptive_field, found.channels, found.min_size) == (multiple, None, 8, 1)
 
 
 @pytest.mark.parametrize(

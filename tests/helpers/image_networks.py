@@ -34,7 +34,7 @@ CONFIGS: Mapping[str, tuple[dict[str, Any], dict[str, str]]] = {
 """Model to its network's arguments (all x2), and to what its file's metadata has to say."""
 
 LUMA = ("SRCNN", "VDSR")
-"""Those that take an enlarged clip, and luma alone."""
+"""Those that take an upscaled clip, and luma alone."""
 
 
 @functools.cache
@@ -135,9 +135,9 @@ def by_hand(name: str, clip: vs.VideoNode, scale: int = 2) -> vs.VideoNode:
         luma = yuv.std.ShufflePlanes(0, vs.GRAY).resize.Bicubic(format=vs.GRAYS)
         luma = luma.resize.Bicubic(**size, **cubic).std.Expr("x 219 * 16 + 255 /")
         made = torch.cat([net(frame[None]) for frame in planes(luma)])
-        enlarged = clip_of(made, luma).std.Expr("x 255 * 16 - 219 /")
+        upscaled = clip_of(made, luma).std.Expr("x 255 * 16 - 219 /")
         if is_gray:
-            return enlarged
+            return upscaled
         chroma = yuv.resize.Bicubic(**size, format=vs.YUV444PS if is_rgb else flat, **cubic)
-        whole = vs.core.std.ShufflePlanes([enlarged, chroma, chroma], [0, 1, 2], vs.YUV)
+        whole = vs.core.std.ShufflePlanes([upscaled, chroma, chroma], [0, 1, 2], vs.YUV)
         return whole.resize.Bicubic(format=vs.RGBS, matrix_in=6) if is_rgb else whole

@@ -14,7 +14,7 @@ from vs_sr.windows import Grid
 
 def pipeline(grid: Grid, size: tuple[int, int] = (2, 1), **variant: Any) -> Pipeline:
     """A pipeline of a toy on the CPU, whose images keep their size."""
-    kind = "sequence" if grid.window > 1 else "window"
+    kind = "sequence" if grid.window > 1 else "multi-frame"
     return Pipeline(
         model=Model(name="Recurrence", summary="", paper="", kind=kind, build=lambda _: Recurrence(), multi=(DENSITY,)),
         variant=Variant(**{"scale": 1, **variant}),

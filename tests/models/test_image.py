@@ -101,7 +101,7 @@ def test_networks_that_only_training_uses(name: str) -> None:
     assert vector.error(out) <= vector.tolerance
 
 
-def test_batch_normalisation_after_a_bias_is_the_same_as_a_shifted_mean() -> None:
+def test_batch_normalization_after_a_bias_is_the_same_as_a_shifted_mean() -> None:
     """What the two naming schemes of ESRGAN's discriminator differ in."""
     vector = golden.image_index()["esrgan_vgg128_d_old_he"]
     state = VGGDiscriminator.rename(vector.state)
@@ -278,23 +278,23 @@ def test_a_planted_fault_in_training_networks_is_seen(
     ],
 )
 def test_an_output_pixel_sees_no_farther_than_halo(name: str) -> None:
-    """The gradient of an output pixel is zero beyond ``halo``, and nowhere else for certain."""
+    """The gradient of an output pixel is zero beyond ``receptive_field``, and nowhere else for certain."""
     vector = golden.image_index()[name]
     found = recognised(vector, vector.state)
-    network, halo = _shallow(found.model.name, found.variant)
-    size = 2 * halo + 7
+    network, receptive_field = _shallow(found.model.name, found.variant)
+    size = 2 * receptive_field + 7
     channels = 1 if found.variant.color == "y" else 3
-    x = golden.draw01("halo", (1, channels, 3, size)).requires_grad_()
+    x = golden.draw01("receptive_field", (1, channels, 3, size)).requires_grad_()
     centre = size // 2
     for sub in sorted({0, found.variant.scale - 1}):
         (gradient,) = torch.autograd.grad(network(x)[..., found.variant.scale * centre + sub].sum(), x)
         seen = gradient.abs().amax((0, 1, 2)).nonzero().flatten() - centre
-        assert seen.abs().max() <= halo
-    assert halo - 1 <= seen.abs().max()
+        assert seen.abs().max() <= receptive_field
+    assert receptive_field - 1 <= seen.abs().max()
 
 
 def _shallow(name: str, variant: Variant) -> tuple[nn.Module, int]:
-    """The network with one block, and the halo that its model states for that."""
+    """The network with one block, and the receptive field that its model states for that."""
     blocks = {key: 1 for key in ("blocks", "depth") if key in variant.config}
     network = models()[name].build(Variant(scale=variant.scale, config={**variant.config, **blocks})).eval()
     detect = models()[name].detect
@@ -302,8 +302,8 @@ def _shallow(name: str, variant: Variant) -> tuple[nn.Module, int]:
     shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     again = detect(shapes, {"scale": str(variant.scale), "res_scale": "1", "range": "1"})
     assert again is not None
-    assert again.halo is not None
-    return network, again.halo
+    assert again.receptive_field is not None
+    return network, again.receptive_field
 
 
 @pytest.mark.parametrize(("unshuffle", "scale"), [(2, 2), (4, 1)])

@@ -262,11 +262,11 @@ def test_batches_are_independent(tiny: ZoomingSlowMo) -> None:
     torch.testing.assert_close(recurrence.sequence(tiny, frames, 2), apart, atol=2e-6, rtol=0)
 
 
-def test_base_is_the_frame_enlarged_by_cubic_interpolation() -> None:
-    enlarged = network.bicubic(torch.linspace(0, 1, 16).expand(1, 3, 16, 16))
+def test_base_is_the_frame_upscaled_by_cubic_interpolation() -> None:
+    upscaled = network.bicubic(torch.linspace(0, 1, 16).expand(1, 3, 16, 16))
     # away from the border a cubic kernel of a = -0.5 reproduces straight lines
     expected = (torch.arange(64) + 0.5) / 4 - 0.5
-    torch.testing.assert_close(enlarged[0, 0, 20, 8:-8], expected[8:-8] / 15, atol=1e-5, rtol=0)
+    torch.testing.assert_close(upscaled[0, 0, 20, 8:-8], expected[8:-8] / 15, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_an_unknown_base_is_an_error() -> None:
 
 
 def test_half_precision_keeps_the_base_exact(tiny: ZoomingSlowMo) -> None:
-    """The picture itself must not be rounded to the network's precision."""
+    """The image itself must not be rounded to the network's precision."""
     net = ZoomingSlowMo(channels=16, groups=2, front_blocks=1, back_blocks=1, hr_channels=8, base="bicubic")
     net.load_state_dict(tiny.state_dict())
     net.conv_last.weight.data.zero_()

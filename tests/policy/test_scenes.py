@@ -103,7 +103,7 @@ def test_shading_of_an_edge_is_its_coverage():
     assert mask.sum() == pytest.approx((2 * 20.25) ** 2, rel=0.002)
 
 
-@pytest.mark.parametrize("maker", [textures.stripes_picture, textures.lattice_picture, textures.noise_picture])
+@pytest.mark.parametrize("maker", [textures.stripes_image, textures.lattice_image, textures.noise_image])
 def test_pictures_have_little_power_near_nyquist(maker):
     # What lies beyond half the sheet's Nyquist frequency is lost in the reduction; more would alias.
     picture = maker(np.random.default_rng(5), 128, 128).mean(axis=2)

@@ -109,10 +109,11 @@ def test_a_tile_that_keeps_nothing(tile: int, overlap: int, multiple: int, least
 
 
 @pytest.mark.parametrize(
-    ("tile", "halo", "overlap"), [(256, 10, 10), (256, 350, 32), (256, None, 32), (64, 20, 16), (64, 3, 3), (0, 9, 0)]
+    ("tile", "receptive_field", "overlap"),
+    [(256, 10, 10), (256, 350, 32), (256, None, 32), (64, 20, 16), (64, 3, 3), (0, 9, 0)],
 )
-def test_overlap_where_none_is_asked_for(tile: int, halo: int | None, overlap: int) -> None:
-    assert tiles.default_overlap(tile, halo) == overlap
+def test_overlap_where_none_is_asked_for(tile: int, receptive_field: int | None, overlap: int) -> None:
+    assert tiles.default_overlap(tile, receptive_field) == overlap
 
 
 @given(st.integers(64, 500), st.sampled_from([1, 2, 4, 16, 32]), st.integers(1, 2000))

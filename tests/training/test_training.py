@@ -278,14 +278,14 @@ def cell(difference):
 @pytest.mark.parametrize("seed", range(3))
 def test_shipped_weights_draw_no_grid_on_smooth_ground(shipped, seed):
     # Where nothing hides it, a grid is seen from about half a level on.
-    ramp = textures.gradient_picture(np.random.default_rng(seed), 96, 96)
+    ramp = textures.gradient_image(np.random.default_rng(seed), 96, 96)
     film = np.repeat(round_half_up(255 * ramp)[None], 5, axis=0)
     difference = luma(upscaled(shipped, film)) - luma(film)
     assert np.ptp(cell(difference[:, 16:-16, 16:-16])) < 0.25
 
 
-def test_shipped_weights_keep_colours_and_add_no_grid_to_detail(shipped):
-    # Pictures have means of their own at the 16 positions: bicubic on the same scenes says how large.
+def test_shipped_weights_keep_colors_and_add_no_grid_to_detail(shipped):
+    # Images have means of their own at the 16 positions: bicubic on the same scenes says how large.
     ours, bicubic = [], []
     for index in range(8):
         clip = make_clip(HELD_OUT_SEED + 200 + index, 5, 96)

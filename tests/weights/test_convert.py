@@ -43,7 +43,7 @@ _TINY: Mapping[str, tuple[dict[str, Any], dict[str, str]]] = {
     "EDVR": ({"channels": 8, "groups": 2, "front_blocks": 1, "back_blocks": 1, "hr_channels": 4}, {}),
     "BasicVSR": ({"channels": 8, "blocks": 1, "hr_channels": 4}, {}),
 }
-_OTHER_FORM = ("zero-mean residual", "pytorch-SRResNet (instance normalisation)")
+_OTHER_FORM = ("zero-mean residual", "pytorch-SRResNet (instance normalization)")
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +85,7 @@ def test_conversion_from_every_scheme(model: str, scheme: str, tmp_path: Path) -
     assert (again.model.name, again.variant) == (model, found.variant)
     copy = recognition.network(file, again).eval()
     x = image(model)
-    run = {"sequence": lambda net, x: recurrence.sequence(net, x, 1), "window": recurrence.multi_frame}.get(
+    run = {"sequence": lambda net, x: recurrence.sequence(net, x, 1), "multi-frame": recurrence.multi_frame}.get(
         models()[model].kind, lambda net, x: net(x)
     )
     with torch.inference_mode():
@@ -175,9 +175,9 @@ def test_description(tmp_path: Path) -> None:
             "file      in.pth: PyTorch, 4 tensors, 360 numbers",
             "types     float32",
             "inside    state_dict",
-            "network   VDSR: sharpens an enlarged clip; twenty layers, luma only",
+            "network   VDSR: sharpens an upscaled clip; twenty layers, luma only",
             "names     pytorch-vdsr, behind 'module.'",
-            "scale     1, for a clip enlarged beforehand",
+            "scale     1, for a clip upscaled beforehand",
             "takes     luma",
             "config    zero_mean=False, depth=2, features=4, channels=1",
         ]
@@ -230,8 +230,8 @@ def set5(name: str, scale: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
 def vdsr_psnr(network: nn.Module, name: str, scale: int) -> float:
     """PSNR-Y by the uint8 protocol: MATLAB's bicubic to 8 bit both ways, the border of ``scale`` left out."""
     truth = set5(name, scale)
-    enlarged = imresize(imresize(truth, 1 / scale), scale)
-    y = torch.from_numpy(luma(enlarged) / 255).float()[None, None]
+    upscaled = imresize(imresize(truth, 1 / scale), scale)
+    y = torch.from_numpy(luma(upscaled) / 255).float()[None, None]
     with torch.inference_mode():
         out = network(y)[0, 0].double().numpy() * 255
     return psnr(out.clip(0, 255), luma(truth), border=scale)
@@ -253,8 +253,8 @@ _SET5 = ("baby", "bird", "butterfly", "head", "woman")
 def test_published_vdsr_beats_bicubic(tmp_path: Path) -> None:
     network = published("vdsr_twtygqyy_model_epoch_50", tmp_path)
     truth = set5("butterfly", 3)
-    enlarged = imresize(imresize(truth, 1 / 3), 3)
-    assert vdsr_psnr(network, "butterfly", 3) > psnr_y(enlarged, truth, border=3) + 5
+    upscaled = imresize(imresize(truth, 1 / 3), 3)
+    assert vdsr_psnr(network, "butterfly", 3) > psnr_y(upscaled, truth, border=3) + 5
 
 
 @pytest.mark.slow
@@ -268,8 +268,8 @@ def test_published_vdsr_reaches_its_figures(scale: int, expected: float, tmp_pat
 def test_published_srgan_runs(scale: int, tmp_path: Path) -> None:
     network = published(f"srgan_leftthomas_netG_epoch_{scale}_100_2018-01-17", tmp_path)
     truth = set5("butterfly", scale)
-    enlarged = imresize(imresize(truth, 1 / scale), scale)
-    assert srgan_psnr(network, "butterfly", scale) > psnr_y(enlarged, truth, border=scale)
+    upscaled = imresize(imresize(truth, 1 / scale), scale)
+    assert srgan_psnr(network, "butterfly", scale) > psnr_y(upscaled, truth, border=scale)
 
 
 @pytest.mark.slow

@@ -296,7 +296,7 @@ def _upscalers(options: argparse.Namespace, found: Found | None, video: bool) ->
             raise ArgumentError(f"--multi {multi}: bicubic does 1 and 2")
         return upscalers.Bicubic(_scale(options), multi), None
     model, variant, source = found
-    scale = _scale(options) if variant.enlarged else options.scale or variant.scale
+    scale = _scale(options) if variant.upscaled else options.scale or variant.scale
     network = upscalers.Network(
         model,
         variant,

@@ -54,6 +54,6 @@ def run(options: argparse.Namespace) -> int:
     except QuestionError as error:
         choices = " or ".join(f"--set {answer}" for answer in error.answers)
         raise WeightsError(f"{error.question}; say which with {choices}") from None
-    scale = "for an enlarged clip" if found.variant.enlarged else f"x{found.variant.scale}"
+    scale = "for an upscaled clip" if found.variant.upscaled else f"x{found.variant.scale}"
     print(f"{options.target}: {found.model.name}, {scale}; core.vs_sr.{found.model.name}(clip, weights=...)")
     return 0

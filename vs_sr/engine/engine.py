@@ -113,7 +113,7 @@ class Engine:
     def _scheduler(self, pipeline: Pipeline, running: Session) -> Scheduler:
         if pipeline.model.kind == "image":
             return Single(pipeline)
-        if pipeline.model.kind == "window":
+        if pipeline.model.kind == "multi-frame":
             return Sliding(pipeline)
         options = pipeline.options
         if options.state_out is not None or self._given is not None:

@@ -55,7 +55,7 @@ class Pipeline:
     def divisible(self) -> bool:
         """Whether tiles may be taken unasked: not where an image model sees the whole frame, and each would change
         its output."""
-        return self.variant.halo is not None or self.model.kind != "image"
+        return self.variant.receptive_field is not None or self.model.kind != "image"
 
     @property
     def timesteps(self) -> int:
@@ -63,7 +63,7 @@ class Pipeline:
         match self.model.kind:
             case "image":
                 return 1
-            case "window":
+            case "multi-frame":
                 return self.variant.window or 1
             case _:
                 return (self.grid.window - 1 + self.grid.lookahead) * self.grid.density + 1
@@ -71,7 +71,7 @@ class Pipeline:
     def tiles(self) -> tuple[Tile, ...]:
         """The tiles of a frame, at least one."""
         multiple = self.variant.multiple
-        overlap = tiles.overlaps(self.tile, self.overlap, self.variant.halo, multiple)
+        overlap = tiles.overlaps(self.tile, self.overlap, self.variant.receptive_field, multiple)
         return tiles.cover(self.size, self.tile, overlap, multiple) or (tiles.whole(self.size),)
 
     def tile_sizes(self) -> tuple[tuple[int, int], ...]:

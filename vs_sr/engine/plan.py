@@ -80,7 +80,7 @@ class Plan:
         shares.features.take(self, features * options.num_streams)
         count, how = len(made.tiles()), "whole"
         if count > 1:
-            field = variant.halo
+            field = variant.receptive_field
             sees = "the whole frame: tiles change its output" if field is None else f"{field} pixels around each"
             how = f"in {count} tiles of {width}x{height} (the network sees {sees})"
         log_once(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from vs_sr.spec import Carried, SequenceNetwork, WindowNetwork
+    from vs_sr.spec import Carried, MultiFrameNetwork, SequenceNetwork
 
 
 def timesteps(network: SequenceNetwork, frames: Sequence[Tensor]) -> list[Any]:
@@ -49,13 +49,7 @@ def run(
         Timestep to image (B, C, scale*H, scale*W), and the state; None where that is zero or not wanted.
     """
     own = len(timesteps) if own is None else own
-    future: list[Tensor] = []  # hidden states of the backward direction, the first timestep's last
-    if outputs:
-        after: Carried | None = None
-        for t in reversed(range(len(timesteps))):
-            after = network.backward_step(timesteps[t], after)
-            if t < own:
-                future.append(after[0])
+    future = _backward(network, timesteps, own) if outputs else []
     images: dict[int, Tensor] = {}
     left = state if border == 0 else None
     for t in range(own):
@@ -67,6 +61,17 @@ def run(
         if t + 1 == border:
             left = state
     return images, left
+
+
+def _backward(network: SequenceNetwork, timesteps: Sequence[Any], own: int) -> list[Tensor]:
+    """Hidden states of the backward direction after the first ``own`` timesteps, the last one's first."""
+    found: list[Tensor] = []
+    state: Carried | None = None
+    for t in reversed(range(len(timesteps))):
+        state = network.backward_step(timesteps[t], state)
+        if t < own:
+            found.append(state[0])
+    return found
 
 
 def sequence(network: SequenceNetwork, frames: Tensor, multi: int) -> Tensor:
@@ -95,6 +100,6 @@ def sequence(network: SequenceNetwork, frames: Tensor, multi: int) -> Tensor:
     return torch.stack([images[t] for t in outputs], 1)
 
 
-def multi_frame(network: WindowNetwork, frames: Tensor) -> Tensor:
+def multi_frame(network: MultiFrameNetwork, frames: Tensor) -> Tensor:
     """The middle one of (B, T, C, H, W) frames, (B, C, scale*H, scale*W)."""
     return network.reconstruct([network.encode(frame) for frame in frames.unbind(1)])

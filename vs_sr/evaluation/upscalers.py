@@ -137,7 +137,7 @@ class Network:
         """
         if multi not in model.multi:
             raise ArgumentError(f"{model.name} cannot do multi={multi}; choices: {', '.join(map(str, model.multi))}")
-        if not variant.enlarged and scale != variant.scale:
+        if not variant.upscaled and scale != variant.scale:
             raise ArgumentError(f"these weights are for x{variant.scale}, not x{scale}; leave the scale out")
         self.model, self.variant, self.source = model, variant, source
         self.scale, self.multi = scale, multi
@@ -179,7 +179,7 @@ class Network:
         from vs_sr.runtime import torch
 
         height, width = frames[0].shape[:2]
-        factor = self.scale if self.variant.enlarged else 1
+        factor = self.scale if self.variant.upscaled else 1
         if min(height, width) * factor < self.variant.min_size:
             raise ArgumentError(f"{self.label} needs {self.variant.min_size} pixels a side; got {width}x{height}")
         given = [protocols.upscale(frame, self.scale, protocol) for frame in frames] if factor > 1 else list(frames)

@@ -31,7 +31,7 @@ def lrelu(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.1, inplace=True)
 
 
-def dense(x: Tensor) -> Tensor:
+def channels_last(x: Tensor) -> Tensor:
     """``x`` without gaps in memory, channels last: of a part of the channels, torch works number by number."""
     return x.contiguous(memory_format=torch.channels_last)
 
@@ -115,7 +115,7 @@ class DeformableConv(nn.Module):
 
     def forward(self, x: Tensor, offset_feature: Tensor) -> Tensor:
         z = self.get_submodule(self.name)(offset_feature)
-        offset, mask = z[:, : self.offsets], torch.sigmoid(dense(z[:, self.offsets :]))
+        offset, mask = z[:, : self.offsets], torch.sigmoid(channels_last(z[:, self.offsets :]))
         return deform_conv2d(x, offset, mask, self.weight, self.bias, padding=1)
 
 

@@ -59,7 +59,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("--span", type=float, default=SPAN)  # of speeds; at 2.3 few scenes are so slow that alignment learns nothing
     add("--patch", type=int, default=24)  # LR pixels: 96 x 96 HR, more than the fastest motion
     add("--frames", type=int, default=12)  # LR frames a step: 6 examples of 2, 4 of 3 or 3 of 4
-    # optimisation
+    # optimization
     add("--single-iterations", type=int)  # first part: no alignment, no recurrence, a tenth the work; 1600, or 0
     add("--iterations", type=int, default=700)  # second part: the whole network
     add("--single-lr", type=float, default=1e-3)  # first part, after the warm-up
@@ -70,7 +70,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("--clip-norm", type=float, default=0.5)  # a rare large gradient through the offsets ends runs otherwise
     add("--ema", type=float, default=0.995)  # averages about the last 200 steps
     add("--charbonnier", type=float, default=1e-3)  # sqrt(d^2 + eps^2): L2 below a quarter of a level, L1 above
-    add("--between", type=float, default=1.0)  # weight of frames in between against given ones, which are easier
+    add("--between", type=float, default=1.0)  # weight of interpolated frames against input-time ones, which are easier
     add("--pulse", type=float, default=0.0)  # weight of unsteady sharpness: any mean error leaves moving detail soft
     add("--seed", type=int, default=1)
     # housekeeping
@@ -108,9 +108,9 @@ def build(args: argparse.Namespace) -> ZoomingSlowMo:
 
 
 def start_simple(net: ZoomingSlowMo) -> None:
-    """Initialise ``net`` as a single-image network that looks no further, plus small random weights.
+    """Initialize ``net`` as a single-image network that looks no further, plus small random weights.
 
-    A frame in between starts as the mean of its neighbours' features, alignment as the identity, and the
+    An interpolated frame starts as the mean of its neighbors' features, alignment as the identity, and the
     recurrence hands its input through. So what the first, cheap part of the training learns without
     alignment and recurrence is worth something from the first step of the second.
     """
@@ -134,7 +134,7 @@ def start_simple(net: ZoomingSlowMo) -> None:
             # twice the identity, since the mask starts at a half
             near_identity(align.get_parameter(f"L1_dcnpack_{side}.weight"), (2.0,))
             near_identity(align.get_parameter(f"L1_fea_conv_{side}.weight"), (1.0, 0.0))
-    near_identity(net.fusion.weight, (0.5, 0.5))  # the neighbours' mean
+    near_identity(net.fusion.weight, (0.5, 0.5))  # the neighbors' mean
     for pcd in (lstm.pcd_h, lstm.pcd_c):
         near_identity(pcd.fusion.weight, (0.0, 1.0))  # the state, not the frame
     # tanh is nearly linear at a quarter of the features' size; conv_1x1 undoes the quarter and the gates.
@@ -172,10 +172,10 @@ def single_image(net: ZoomingSlowMo, frames: torch.Tensor) -> torch.Tensor:
 
 def bicubic_and_blend(frames: torch.Tensor) -> torch.Tensor:
     """The base that the network's output is added to: (B, T, 3, h, w) -> (B, 2T-1, 3, 4h, 4w)."""
-    pictures = [frames[:, 0]]
+    images = [frames[:, 0]]
     for before, after in pairwise(frames.unbind(1)):
-        pictures += [(before + after) / 2, after]
-    return torch.stack([bicubic(picture) for picture in pictures], 1)
+        images += [(before + after) / 2, after]
+    return torch.stack([bicubic(image) for image in images], 1)
 
 
 def learning_rate(step: int, args: argparse.Namespace) -> float:
@@ -203,9 +203,9 @@ def charbonnier(output: torch.Tensor, target: torch.Tensor, eps: float, between:
 def pulse(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """How differently from the target's the sharpness of (B, S, 3, H, W) changes from frame to frame.
 
-    Where the network cannot know where detail went, the least mean error is soft; given frames stay sharp, and
+    Where the network cannot know where detail went, the least mean error is soft; input-time frames stay sharp, and
     the film pulses. Sharpness is taken as the mean step of luma in squares of 16 pixels: it does not mind that
-    detail is a pixel off, so frames in between need not be soft, and given frames may give a little.
+    detail is a pixel off, so interpolated frames need not be soft, and input-time frames may give a little.
     """
     change, wanted = (contrast(film.float()).diff(dim=1) for film in (output, target))
     return (change - wanted).abs().mean()

@@ -116,7 +116,7 @@ def describe(path: str | Path, answers: Metadata | None = None, *, models: Itera
         variant = found.variant
         copy = " (the averaged copy)" if found.averaged else ""
         prefix = f", behind {found.prefix!r}{copy}" if found.prefix else ""
-        scale = "1, for a clip enlarged beforehand" if variant.enlarged else str(variant.scale)
+        scale = "1, for a clip upscaled beforehand" if variant.upscaled else str(variant.scale)
         lines += [
             ("network", f"{found.model.name}: {found.model.summary}"),
             ("names", f"{found.scheme.name}{prefix}"),

@@ -1,4 +1,4 @@
-"""Models of kind "window": a frame restored from itself and a fixed number of neighbours."""
+"""Models of kind "multi-frame": a frame restored from itself and a fixed number of neighbours."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from vs_sr.engine.pipeline import Pipeline
     from vs_sr.engine.scheduler.base import Work
-    from vs_sr.spec import WindowNetwork
+    from vs_sr.spec import MultiFrameNetwork
     from vs_sr.tiles import Tile
 
 
@@ -30,7 +30,7 @@ class Sliding(Scheduler):
     def _reset(self) -> None:
         self._encoded.clear()
 
-    def _render(self, network: WindowNetwork, group: int, held: Held) -> Work[Made]:
+    def _render(self, network: MultiFrameNetwork, group: int, held: Held) -> Work[Made]:
         while missing := sorted(set(window := self._window(group, held)) - held.numbers):
             held = yield Need(missing)  # with them, a cut may turn up, and make the window narrower
         parts = [self._part(network, tile, window, held) for tile in self.tiles]
@@ -52,7 +52,7 @@ class Sliding(Scheduler):
         stop = min((i + 1 for i in cuts if i >= frame), default=self.grid.frames)
         return range(start, stop)
 
-    def _part(self, network: WindowNetwork, tile: Tile, window: list[int], held: Held) -> Tensor:
+    def _part(self, network: MultiFrameNetwork, tile: Tile, window: list[int], held: Held) -> Tensor:
         for number in window:
             if (tile, number) not in self._encoded:
                 self._encoded[tile, number] = network.encode(upload(held.image(number), tile, self.pipeline.device))

@@ -1,4 +1,4 @@
-"""A2N: blocks that weigh an attention branch against a plain one, picture by picture.
+"""A2N: blocks that weigh an attention branch against a plain one, image by image.
 
 Chen et al., "Attention in Attention Network for Image Super-Resolution", 2021.
 """
@@ -68,7 +68,7 @@ def vs_sr_models() -> Sequence[Model]:
     return [
         Model(
             name="A2N",
-            summary="x2, x3 or x4; small, with attention weighted by the picture",
+            summary="x2, x3 or x4; small, with attention weighted by the image",
             paper='Chen et al., "Attention in Attention Network for Image Super-Resolution", 2021',
             kind="image",
             build=build,

@@ -1,7 +1,7 @@
 """The network of Zooming Slow-Mo (Xiang et al., CVPR 2020): space-time super-resolution in one stage.
 
 T low-resolution frames go in, 2T-1 frames of four times the size come out: per-frame features, features of
-the frames between them synthesised by deformable alignment (section 3.1), a bidirectional deformable ConvLSTM
+the frames between them synthesized by deformable alignment (section 3.1), a bidirectional deformable ConvLSTM
 over the whole sequence (section 3.2), and a reconstruction per frame (section 3.3). Every part is a method that
 can be called timestep by timestep, with states that go in and come out. Parameter names are those of the
 published checkpoints.
@@ -22,8 +22,8 @@ from vs_sr.models.layers import (
     ResidualBlock,
     align,
     as_weights,
+    channels_last,
     conv3,
-    dense,
     lrelu,
     upsampled,
 )
@@ -99,7 +99,7 @@ class ConvLSTMCell(nn.Module):
         self.conv = conv3(2 * channels, 4 * channels)
 
     def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        i, f, o, g = (dense(part) for part in self.conv(torch.cat([x, h], 1)).chunk(4, 1))
+        i, f, o, g = (channels_last(part) for part in self.conv(torch.cat([x, h], 1)).chunk(4, 1))
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c
 
