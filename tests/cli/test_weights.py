@@ -68,7 +68,7 @@ def test_answers_have_a_key_and_a_value(answer: str, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as caught:
         cli.main(["weights", "show", "x.pth", "--set", answer])
     assert caught.value.code == 2
-    assert f"{answer!r} is not of the form key=value" in capsys.readouterr().err
+    assert f"{answer!r} is not of the form KEY=VALUE" in capsys.readouterr().err
 
 
 def test_failures_are_messages(tmp_path: Path, checkpoint: Path) -> None:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from vs_sr.errors import ArgumentError, QuestionError, WeightsError
+from vs_sr.cli import _hints
+from vs_sr.errors import ArgumentError
 from vs_sr.windows import ENDS
 
 if TYPE_CHECKING:
@@ -22,29 +23,13 @@ if TYPE_CHECKING:
 
     type Found = tuple[Model, Variant, Source | None]
 
-# argparse wants the choices before anything heavy is imported; tests hold them to those of vs_sr.evaluation.
-RULES = ("matlab-double", "matlab-uint8", "matlab-once", "pil")
-PRESETS = (
-    "matlab-uint8",
-    "matlab-double",
-    "vdsr",
-    "pil",
-    "edsr",
-    "div2k",
-    "a2n-article",
-    "yjn870",
-    "vid4",
-    "space-time",
-)
-LUMAS = ("matlab", "edsr", "a2n", "yjn870", "jpeg")
-
 _CLIPS = 4
 """Generated clips: a few minutes' work for two CPU cores."""
 _OF_DRIFT = {
     "folder",
     "model",
     "weights",
-    "answers",
+    "hints",
     "device_id",
     "precision",
     "backend",
@@ -72,14 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a model of `vs-sr models`; default: the weights' own; without weights ZoomingSlowMo",
     )
     what.add_argument("--weights", metavar="W", help="a shipped name or a file; default: the model's own")
-    what.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="answers",
-        metavar="KEY=VALUE",
-        help="what no tensor tells of the weights (scale=2, range=255, ...); may be given several times",
-    )
+    _hints.add_argument(what)
     what.add_argument("--bicubic", action="store_true", help="measure bicubic alone")
     what.add_argument("--no-baseline", action="store_true", help="do not measure bicubic beside the network")
     what.add_argument("--scale", type=int, help="factor; needed for bicubic and for networks on upscaled images")
@@ -89,14 +67,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--lr", action="append", type=Path, default=[], metavar="FOLDER", help="LR images, if given")
 
     how = parser.add_argument_group("protocol", "--protocol sets all of these; the others change one of them")
-    how.add_argument("--protocol", choices=PRESETS, help="default: vid4 for clips, else matlab-uint8")
-    how.add_argument("--resize", choices=RULES, help="how LR is made and upscaled")
+    how.add_argument(
+        "--protocol", metavar="NAME", help="one of --list-protocols; default: vid4 for clips, else matlab-uint8"
+    )
+    how.add_argument("--resize", metavar="RULE", help="how LR is made and upscaled; see --list-protocols")
     how.add_argument("--ground-truth", choices=("crop", "resize"), help="how it comes to a multiple of the scale")
     how.add_argument("--cumulative-modcrop", action=argparse.BooleanOptionalAction, help="multiples of 2, 3, ... scale")
     how.add_argument("--border", metavar="N", help="pixels left out on each side: a number, scale, or scale+N")
     how.add_argument("--ssim-border", metavar="N", help="the same for SSIM alone")
     how.add_argument("--ssim-padding", choices=("valid", "zero"), help="zero: as pytorch_ssim")
-    how.add_argument("--y", choices=LUMAS, help="the constants of Y")
+    how.add_argument("--y", metavar="NAME", help="the constants of Y; see --list-protocols")
     how.add_argument("--round-y", action=argparse.BooleanOptionalAction, help="round Y to integers before PSNR")
     how.add_argument("--output", choices=("round", "truncate", "none"), help="how RGB becomes code values")
     how.add_argument(
@@ -198,10 +178,10 @@ def _check(options: argparse.Namespace) -> None:
     """Refuse before anything is computed what would fail at the end."""
     if options.scale is not None and not 1 <= options.scale <= 16:
         raise ArgumentError(f"--scale {options.scale} is out of range; 1 to 16")
-    for name, least in (("window", 0), ("shared", 0), ("chop", 0)):
+    for name in ("window", "shared", "chop"):
         value = getattr(options, name)
-        if value is not None and value < least:
-            raise ArgumentError(f"--{name} {value} is out of range; {least} or more")
+        if value is not None and value < 0:
+            raise ArgumentError(f"--{name} {value} is out of range; 0 or more")
     for name in ("csv", "json", "figure", "plot"):
         path = getattr(options, name)
         if path is not None and not path.absolute().parent.is_dir():
@@ -337,27 +317,14 @@ def _ordinal(multi: int) -> str:
 def _found(name: str | None, options: argparse.Namespace) -> Found:
     from vs_sr.evaluation import upscalers
 
-    try:
-        return upscalers.find(name, options.weights, _answers(options.answers))
-    except QuestionError as error:
-        choices = " or ".join(f"--set {answer}" for answer in error.answers)
-        raise WeightsError(f"{error.question}; say which with {choices}") from None
+    with _hints.named():
+        return upscalers.find(name, options.weights, dict(options.hints))
 
 
 def _scale(options: argparse.Namespace) -> int:
     if options.scale is None:
         raise ArgumentError("--scale is needed: nothing else says the factor of upscaling")
     return cast("int", options.scale)
-
-
-def _answers(told: list[str]) -> dict[str, str]:
-    answers = {}
-    for each in told:
-        key, equals, value = each.partition("=")
-        if not (key and equals and value):
-            raise ArgumentError(f"--set {each!r} must be KEY=VALUE, such as scale=2")
-        answers[key] = value
-    return answers
 
 
 def _protocol(options: argparse.Namespace, video: bool) -> Protocol:
