@@ -239,7 +239,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "half": (lambda folder: written(folder / "x.mp4", film(folder / "y.mp4").read_bytes()[:700]), "cannot be read"),
     "sound alone": (lambda folder: audio(folder / "x.m4a"), "holds no video"),
     "no frames": (lambda folder: film(folder / "x.mkv", 0), "cannot be read as a video"),
-    "tiny": (lambda folder: film(folder / "x.mkv", size=(6, 40)), "is 6x40; the model takes 8x8 pixels at least"),
+    "tiny": (lambda folder: film(folder / "x.mkv", size=(6, 40)), "is 6x40; the model takes at least 8x8 pixels"),
     "fields": (lambda folder: interlaced(folder / "x.mkv"), "is interlaced; deinterlace it first"),
 }
 

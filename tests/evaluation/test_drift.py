@@ -100,7 +100,7 @@ def test_modes_are_those_that_differ() -> None:
 
 
 def row(psnr: float, near: float | None = None, far: float | None = None, **how: Any) -> Row:
-    same = {"given": psnr, "between": psnr, "last_quarter": psnr, "gain": 0.0, "cost": 2.0}
+    same = {"input_time": psnr, "interpolated": psnr, "last_quarter": psnr, "gain": 0.0, "cost": 2.0}
     return Row(mode=Mode(**how), psnr_y=psnr, near=near, far=far, **same)
 
 
@@ -142,7 +142,7 @@ def made_up(gain: Callable[[Age], float], **how: Any) -> Drift:
 def test_the_table() -> None:
     drifts = made_up(lambda age: 0.3 - 0.01 * age.windows if age.windows else 0.0, carry=True, lookahead=1)
     plain, ahead, carried = drifts.rows
-    assert (plain.psnr_y, plain.given, plain.between) == pytest.approx(((0.9 + 3.6) / 2,) * 3)
+    assert (plain.psnr_y, plain.input_time, plain.interpolated) == pytest.approx(((0.9 + 3.6) / 2,) * 3)
     assert plain.last_quarter == pytest.approx((np.mean([1.5, 1.6, 1.7, 1.8]) + np.mean(np.arange(55, 73)) / 10) / 2)
     assert (plain.gain, ahead.gain) == pytest.approx((0, 0.5))
     assert (plain.near, plain.falls, ahead.near, ahead.falls) == (None, False, None, False)
@@ -171,10 +171,10 @@ def test_the_curve() -> None:
     curve = drifts.curve(Mode(carry=True))
     assert [point.frames for point in curve] == list(range(37))
     assert [point.gain for point in curve] == pytest.approx([n / 100 for n in range(37)])
-    assert curve[5].given == pytest.approx(1.0 + 0.05)
-    assert curve[5].between == pytest.approx(1.1 + 0.05)
+    assert curve[5].input_time == pytest.approx(1.0 + 0.05)
+    assert curve[5].interpolated == pytest.approx(1.1 + 0.05)
     assert curve[5].psnr_y == pytest.approx(1.05 + 0.05)
-    assert np.isnan(curve[36].between), "the last frame has no frame behind it"
+    assert np.isnan(curve[36].interpolated), "the last frame has no frame behind it"
     assert [point.frames for point in drifts.curve(Mode())] == [0, 1, 2, 3]
 
 

@@ -244,23 +244,18 @@ def test_windows_that_are_none():
 
 @given(height=st.integers(26, 90), width=st.integers(26, 90), limit=st.sampled_from([10, 1500, 100_000]))
 def test_quarters_make_the_whole_again(height, width, limit):
-    whole = np.arange(height * width).reshape(height, width)
+    torch = pytest.importorskip("torch")
+    whole = torch.arange(height * width).view(1, height, width)
     runs = []
 
-    def run(rows, columns):
-        runs.append((rows, columns))
-        return whole[rows, columns]
-
-    def join(parts, size):
-        middle, side = size[0] // 2, size[1] // 2
-        top = np.hstack([parts[0][:middle, :side], parts[1][:middle, side - size[1] :]])
-        return np.vstack(
-            [top, np.hstack([parts[2][middle - size[0] :, :side], parts[3][middle - size[0] :, side - size[1] :]])]
-        )
+    def run(part):
+        runs.append(part)
+        return part.repeat_interleave(2, -1).repeat_interleave(2, -2)
 
     if limit == 10:
         with pytest.raises(ArgumentError, match="cannot be cut"):
-            sampling.chopped((height, width), 10, limit, run, join)
+            sampling.chopped(whole, 10, limit, 2, run)
         return
-    np.testing.assert_array_equal(sampling.chopped((height, width), 10, limit, run, join), whole)
+    assert torch.equal(sampling.chopped(whole, 10, limit, 2, run), run(whole))
     assert len(runs) >= 4
+    assert all(part.shape[-2] * part.shape[-1] < limit for part in runs[:-1])

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _LABELS = ("bicubic, neighbors blended", "vs_sr ZoomingSlowMo")
 _SIZE = (192, 108)
 _FRAMES = 24
-_LEAST = 8
+_SMALLEST = 8
 """Pixels a side."""
 _MINUTES = 3.0
 """A clip of the user's own is shrunk until rendering it is expected to take no longer than this."""
@@ -80,8 +80,8 @@ def _make(clip: Path | None, out: Path, film: Path, image: Path) -> int:
         raise VsSrError(f"{clip} is what the demo writes; use another --out")
     source = _source.open_file(clip or out / "input.mp4")
     width, height = source.clip.width, source.clip.height
-    if min(width, height) < _LEAST:
-        raise VsSrError(f"{clip} is {width}x{height}; the model takes {_LEAST}x{_LEAST} pixels at least")
+    if min(width, height) < _SMALLEST:
+        raise VsSrError(f"{clip} is {width}x{height}; the model takes at least {_SMALLEST}x{_SMALLEST} pixels")
     arguments = {"source": str(source.path), "frames": str(len(source.durations))}
     if clip is not None:
         width, height = _affordable(source)
