@@ -268,7 +268,7 @@ def test_results_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFi
     for given, out, message in (
         (clip, file, "nothing can be written to the folder"),
         (clip, file / "below", "nothing can be written to the folder"),
-        (clip, tmp_path / "taken", "slowmo.mp4 is a folder, where a file is to be written"),
+        (clip, tmp_path / "taken", "slowmo.mp4 is a folder, not a file; use another --out"),
         (own, tmp_path / "own", "is what the demo writes; use another --out"),
     ):
         code, _, err = demonstrate(given, out, capsys)

@@ -564,7 +564,10 @@ def test_the_list_of_protocols(capsys: pytest.CaptureFixture[str]) -> None:
         ("CLIP --bicubic --scale 2 --border x", "border 'x' is not known"),
         ("CLIP --bicubic --scale 2 --crop 1,2", "--crop '1,2' must be X,Y,WIDTH,HEIGHT"),
         ("CLIP --bicubic --scale 2 --crop 0,0,100,9", "crop 0,0,100,9 is not inside 000.png of 64x48"),
-        ("CLIP --bicubic --scale 2 --csv nowhere/x.csv", "--csv: there is no folder"),
+        (
+            "CLIP --bicubic --scale 2 --csv nowhere/x.csv",
+            "--csv: nowhere/x.csv cannot be written: there is no such folder",
+        ),
         ("CLIP --bicubic --scale 2 --multi 3", "bicubic does 1 and 2"),
         ("CLIP --model ZoomingSlowMo --scale 2", "for x4, not x2"),
         ("CLIP --protocol matlab", "there is no protocol 'matlab'; choices: matlab-uint8, "),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from vs_sr import files
 from vs_sr.cli import _hints
 from vs_sr.errors import ArgumentError
 from vs_sr.windows import ENDS
@@ -15,6 +15,7 @@ from vs_sr.windows import ENDS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vs_sr.arguments import Arguments
     from vs_sr.evaluation.measure import Clip
     from vs_sr.evaluation.protocols import Protocol
     from vs_sr.evaluation.upscalers import Upscaler
@@ -25,20 +26,11 @@ if TYPE_CHECKING:
 
 _CLIPS = 4
 """Generated clips: a few minutes' work for two CPU cores."""
-_OF_DRIFT = {
-    "folder",
-    "model",
-    "weights",
-    "hints",
-    "device_id",
-    "precision",
-    "backend",
-    "multi",
-    "window",
-    "drift",
-    "clips",
-}
-_OF_DRIFT |= {"csv", "json", "plot"}
+_OF_DRIFT = (
+    *("folder", "model", "weights", "hints", "device_id", "precision", "backend", "multi", "window"),
+    *("drift", "clips", "csv", "json", "plot"),
+)
+"""What has a meaning there."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -136,12 +128,10 @@ def run(options: argparse.Namespace) -> int:
     if not options.folder:
         raise ArgumentError("give a folder of ground truth; --list-protocols says what protocols there are")
     from vs_sr.cli._progress import Progress
-    from vs_sr.evaluation import figure, measure, pillow, report
+    from vs_sr.evaluation import figure, measure, report
     from vs_sr.evaluation.measure import Measurement
 
     _check(options)
-    if options.figure or options.plot:
-        pillow.require("--figure and --plot")
     folders = [inner for folder in options.folder for inner in measure.folders(folder)]
     if options.lr and len(options.lr) != len(folders):
         raise ArgumentError(f"--lr is given {len(options.lr)} times for {len(folders)} folders")
@@ -176,6 +166,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse before anything is computed what would fail at the end."""
+    from vs_sr.evaluation import pillow
+
     if options.scale is not None and not 1 <= options.scale <= 16:
         raise ArgumentError(f"--scale {options.scale} is out of range; 1 to 16")
     for name in ("window", "shared", "chop"):
@@ -184,8 +176,13 @@ def _check(options: argparse.Namespace) -> None:
             raise ArgumentError(f"--{name} {value} is out of range; 0 or more")
     for name in ("csv", "json", "figure", "plot"):
         path = getattr(options, name)
-        if path is not None and not path.absolute().parent.is_dir():
-            raise ArgumentError(f"--{name}: there is no folder {path.absolute().parent}")
+        try:
+            if path is not None:
+                files.check_target(path)
+        except ArgumentError as error:
+            raise ArgumentError(f"--{name}: {path} {error}") from None
+    if options.figure or options.plot:
+        pillow.require("--figure and --plot")
 
 
 def _drift(options: argparse.Namespace) -> int:
@@ -202,13 +199,11 @@ def _drift(options: argparse.Namespace) -> int:
         raise ArgumentError(f"--window {options.window} is out of range; 2 to 64 with --drift")
     _check(options)
     from vs_sr import registry, windows
-    from vs_sr.arguments import Arguments
     from vs_sr.cli._progress import Progress
     from vs_sr.engine.pipeline import Pipeline
-    from vs_sr.evaluation import drift, figure, measure, pillow, protocols, report
+    from vs_sr.evaluation import drift, figure, measure, protocols, report
+    from vs_sr.weights import store
 
-    if options.plot:
-        pillow.require("--figure and --plot")
     choices = [model.name for model in registry.models() if model.kind == "sequence"]
     model, variant, source = _found(options.model, options)
     if model.name not in choices:
@@ -216,9 +211,8 @@ def _drift(options: argparse.Namespace) -> int:
     multi = options.multi or model.multi[0]
     if multi not in model.multi:
         raise ArgumentError(f"{model.name} cannot do --multi {multi}; choices: {', '.join(map(str, model.multi))}")
-    wishes = Arguments(device_id=options.device_id, precision=options.precision, backend=options.backend)
     grid = windows.grid(model, model.window, window=options.window, multi=multi)
-    pipeline = Pipeline(model=model, variant=variant, source=source, size=(1, 1), grid=grid, options=wishes)
+    pipeline = Pipeline(model=model, variant=variant, source=source, size=(1, 1), grid=grid, options=_wishes(options))
     scale, protocol = variant.scale, protocols.preset(drift.PROTOCOL)
     folders = [
         (folder.name, measure.ground_truth(map(measure.read, measure.images(folder)), scale, protocol, folder.name))
@@ -235,8 +229,7 @@ def _drift(options: argparse.Namespace) -> int:
     if options.json:
         facts = {"upscaler": model.name, **sets[0].facts}
         if source is not None:
-            digest = hashlib.sha256(source.path.read_bytes()).hexdigest()
-            facts |= {"weights": source.path.name, "sha256": digest}
+            facts |= {"weights": source.path.name, "sha256": store.digest(source)}
         report.write_json(options.json, report.drift_record(sets, facts))
     if options.plot:
         figure.drift(sets, options.plot)
@@ -265,7 +258,6 @@ def _video(options: argparse.Namespace, folders: Sequence[Path], found: Found | 
 
 def _upscalers(options: argparse.Namespace, found: Found | None, video: bool) -> tuple[Upscaler, Upscaler | None]:
     """What is measured, and bicubic beside it."""
-    from vs_sr.arguments import Arguments
     from vs_sr.evaluation import upscalers
 
     if found is None:
@@ -283,7 +275,7 @@ def _upscalers(options: argparse.Namespace, found: Found | None, video: bool) ->
         source,
         scale=scale,
         multi=options.multi or (model.multi[0] if video else 1),
-        options=Arguments(device_id=options.device_id, precision=options.precision, backend=options.backend),
+        options=_wishes(options),
         running=upscalers.Running(
             window=options.window,
             shared=options.shared,
@@ -296,6 +288,12 @@ def _upscalers(options: argparse.Namespace, found: Found | None, video: bool) ->
         ),
     )
     return network, None if options.no_baseline else upscalers.Bicubic(scale, network.multi)
+
+
+def _wishes(options: argparse.Namespace) -> Arguments:
+    from vs_sr.arguments import Arguments
+
+    return Arguments(device_id=options.device_id, precision=options.precision, backend=options.backend)
 
 
 def _heading(upscaler: Upscaler, video: bool, protocol: str) -> str:

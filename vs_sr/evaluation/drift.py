@@ -21,7 +21,6 @@ from vs_sr.engine.scheduler import Held, Recurrent, finish
 from vs_sr.engine.transfer import Download
 from vs_sr.errors import ArgumentError
 from vs_sr.evaluation import metrics, protocols
-from vs_sr.evaluation.resample import round_half_up
 from vs_sr.evaluation.sharing import Remembering
 from vs_sr.windows import Grid
 
@@ -90,12 +89,12 @@ class Age(NamedTuple):
     """The same in windows."""
 
 
-def ages(grid: Grid, cuts: frozenset[int] = frozenset()) -> list[Age]:
-    """The age of the forward state at every output frame."""
+def ages(grid: Grid) -> list[Age]:
+    """The age of the forward state at every output frame of a scene."""
     found = {}
     frame = window = 0
     for group in range(grid.groups):
-        for run in windows.runs(grid, group, cuts):
+        for run in windows.runs(grid, group, ()):
             if run.fresh:
                 frame, window = run.inputs[0], group
             for output, _ in run.outputs:
@@ -247,12 +246,11 @@ def generated(number: int) -> tuple[str, Frames]:
     Raises:
         VsSrError: Pillow is not installed.
     """
-    from vs_sr.training.clips import HELD_OUT_SEED
+    from vs_sr.training.clips import HELD_OUT_SEED, as_frames
     from vs_sr.training.scenes import make_scene
 
     seed = HELD_OUT_SEED + number
-    scene = make_scene(seed, frames=FRAMES, height=SIZE, width=SIZE, fastest=FASTEST)
-    return f"scene {seed}", list(round_half_up(255 * scene.transpose(0, 2, 3, 1)))
+    return f"scene {seed}", list(as_frames(make_scene(seed, frames=FRAMES, height=SIZE, width=SIZE, fastest=FASTEST)))
 
 
 def measure(
