@@ -23,6 +23,8 @@ _HOMES = {
     "PluginError": "vs_sr.errors",
     "Published": "vs_sr.spec",
     "QuestionError": "vs_sr.errors",
+    "Request": "vs_sr.spec",
+    "Runner": "vs_sr.spec",
     "State": "vs_sr.engine.scheduler.state",
     "Variant": "vs_sr.spec",
     "VsSrError": "vs_sr.errors",

@@ -22,6 +22,12 @@ def bounded(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
 
 
+def described(error: BaseException) -> str:
+    """What an error of somebody else's code says, on one line, its type before it unless it is one of those below."""
+    text = str(error) if isinstance(error, VsSrError) else f"{type(error).__name__}: {error}"
+    return bounded(" ".join(text.split()))
+
+
 class VsSrError(Exception):
     """Base of every error that vs_sr raises on purpose."""
 

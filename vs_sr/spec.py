@@ -96,15 +96,13 @@ class Published:
 class Model:
     """An architecture that becomes the filter ``core.vs_sr.<name>``.
 
-    ``build(variant)`` returns a network of random weights, no larger than its file, whose ``forward`` is, with RGB in
-    0..1:
+    ``build(variant)`` returns a network of random weights, no larger than its file:
 
-    - kind "image": (B, 3, H, W) -> (B, 3, scale*H, scale*W);
-    - kind "sequence": (B, T, 3, H, W), multi -> (B, multi*(T-1)+1, 3, scale*H, scale*W), in time order;
-    - kind "window": (B, variant.window, 3, H, W) -> (B, 3, scale*H, scale*W), the frame in the middle.
+    - kind "image": a callable, (B, 3, H, W) -> (B, 3, scale*H, scale*W), RGB in 0..1;
+    - kind "sequence": :class:`SequenceNetwork`;
+    - kind "window": :class:`WindowNetwork`.
 
-    Networks of color "y" have one channel in place of three. Networks of the last two kinds have the methods of
-    :class:`SequenceNetwork` and :class:`WindowNetwork` as well, by which the filters run them.
+    None has a loop over frames: that is the engine's. Networks of color "y" have one channel in place of three.
     """
 
     name: str
@@ -144,39 +142,39 @@ class Model:
 
     @property
     def density(self) -> int:
-        """Positions of a sequence for each input frame but the last."""
+        """Timesteps of a sequence for each input frame but the last."""
         return max(self.multi)
 
 
 type Carried = tuple[Tensor, ...]
-"""What a direction of a recurrence hands from one position to the next; the hidden state first."""
+"""What a direction of a recurrence hands from one timestep to the next; the hidden state first."""
 
 
 class SequenceNetwork(Protocol):
     """The parts of a network of kind "sequence", for clips of any length.
 
-    T frames are ``density*(T-1)+1`` positions in time order. Two recurrences step over them, one from either
-    end; a picture is reconstructed from a position and the hidden states of both. What the methods hand on is
-    the network's own business: a position is a tuple, of tensors and whatever else, that is not written to.
+    T frames are ``density*(T-1)+1`` timesteps in time order. Two recurrences step over them, one from either
+    end; an image is reconstructed from a timestep and the hidden states of both. What the methods hand on is
+    the network's own business: a timestep is a tuple, of tensors and whatever else, that is not written to.
     """
 
     def encode(self, frame: Tensor) -> Any:
-        """The position of an input frame (B, 3, H, W): RGB in 0..1, float32, of any size."""
+        """The timestep of an input frame (B, 3, H, W): RGB in 0..1, float32, of any size."""
 
     def between(self, before: Any, after: Any) -> Sequence[Any]:
-        """The ``density``-1 positions between those of two neighbouring input frames."""
+        """The ``density``-1 timesteps between those of two neighboring input frames."""
 
-    def forward_step(self, position: Any, state: Carried | None) -> Carried:
-        """The state after a position, from the state before it; None: at the beginning of a scene."""
+    def forward_step(self, timestep: Any, state: Carried | None) -> Carried:
+        """The state after a timestep, from the state before it; None: at the beginning of a scene."""
 
-    def backward_step(self, position: Any, state: Carried | None) -> Carried:
+    def backward_step(self, timestep: Any, state: Carried | None) -> Carried:
         """The same for the direction from the end to the beginning."""
 
-    def reconstruct(self, position: Any, past: Tensor, future: Tensor) -> Tensor:
-        """The picture (B, 3, scale*H, scale*W) at a position, in the type of the input frame.
+    def reconstruct(self, timestep: Any, past: Tensor, future: Tensor) -> Tensor:
+        """The image (B, 3, scale*H, scale*W) at a timestep, in the type of the input frame.
 
         Args:
-            position: its own.
+            timestep: its own.
             past: hidden state of the forward direction after it.
             future: hidden state of the backward direction after it.
         """
@@ -189,7 +187,7 @@ class WindowNetwork(Protocol):
         """What is made of each frame (B, 3, H, W) by itself: RGB in 0..1, float32, of any size."""
 
     def reconstruct(self, window: Sequence[Any]) -> Tensor:
-        """The picture (B, 3, scale*H, scale*W) of the middle frame, from :meth:`encode` of ``Variant.window``
+        """The image (B, 3, scale*H, scale*W) of the middle frame, from :meth:`encode` of ``Variant.window``
         frames."""
 
 

@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from vs_sr import ops
+from vs_sr.engine import recurrence
 from vs_sr.models import layers
 from vs_sr.models.layers import DeformableConv
 from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo
@@ -164,7 +165,7 @@ def networks(bench: Bench, height: int, width: int) -> None:
             given = frames.to(dtype)
 
             def work(network: nn.Module = network, given: Tensor = given) -> None:
-                network(given)
+                recurrence.sequence(network, given, 2)
 
             vars(layers)["deform_conv2d"] = operator
             try:

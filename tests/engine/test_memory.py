@@ -128,13 +128,11 @@ def test_memory_stays_flat(order: str, length: int, capsys: pytest.CaptureFixtur
     grown(order, length, capsys)
 
 
-LONG = """
+TOYS = """
 import sys
 import torch, vapoursynth as vs
 import vs_sr
 core = vs.core
-core.num_threads, core.max_cache_size = 2, 32
-kind, format, width, height, length = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 
 def larger(x):
     return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
@@ -148,17 +146,27 @@ class Sequence(torch.nn.Module):
         return frame
     def between(self, before, after):
         return [(before + after) / 2]
-    def forward_step(self, position, state):
-        return (position if state is None else (state[0] + position) / 2,)
+    def forward_step(self, timestep, state):
+        return (timestep if state is None else (state[0] + timestep) / 2,)
     backward_step = forward_step
-    def reconstruct(self, position, past, future):
+    def reconstruct(self, timestep, past, future):
         return larger((past + future) / 2)
 
+def register(name, kind):
+    sequence = kind == "sequence"
+    variant = vs_sr.Variant(scale=2, channels=3, color="y" if kind == "luma" else "rgb")
+    more = dict(multi=(2, 1), window=4) if sequence else {}
+    vs_sr.register(vs_sr.Model(name=name, summary="", paper="", kind="sequence" if sequence else "image",
+                               build=lambda variant: Sequence() if sequence else Image(), fixed=variant, **more))
+"""
+
+LONG = (
+    TOYS
+    + """
+core.num_threads, core.max_cache_size = 2, 32
+kind, format, width, height, length = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 sequence = kind == "sequence"
-variant = vs_sr.Variant(scale=2, channels=3, color="y" if kind == "luma" else "rgb")
-more = dict(multi=(2, 1), window=4) if sequence else {}
-vs_sr.register(vs_sr.Model(name="Film", summary="", paper="", kind="sequence" if sequence else "image",
-                           build=lambda variant: Sequence() if sequence else Image(), fixed=variant, **more))
+register("Film", kind)
 clip = core.std.BlankClip(width=width, height=height, format=getattr(vs, format), keep=True,
                           length=length // 2 if sequence else length)
 clip = core.vs_sr.Film(clip, device_id=-1, **(dict(carry=1, state_memory=1) if sequence else {}))
@@ -170,6 +178,70 @@ for n, frame in enumerate(clip.frames(close=True)):
 import resource
 print(*(mark * resource.getpagesize() for mark in marks))
 """
+)
+
+READERS = (
+    TOYS
+    + """
+import resource, threading
+from vs_sr import machine
+from vs_sr.engine import budget
+limit = int(sys.argv[1]) << 20
+machine.memory = lambda: limit
+core.num_threads, core.max_cache_size = 4, 32
+register("Still", "image")
+register("Film", "sequence")
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+def clip(length):
+    return core.std.BlankClip(width=480, height=270, format=vs.YUV420P8, length=length, keep=True)
+
+core.vs_sr.Film(clip(2), device_id=-1).get_frame(0)  # torch and its threads are not in the plan
+before = most = resident()
+films = [core.vs_sr.Film(clip(240), device_id=-1, carry=1), core.vs_sr.Still(clip(240), device_id=-1)]
+errors = []
+
+def read(film, start):
+    global most
+    try:
+        for n in range(start, start + 48):
+            film.get_frame(n).close()
+            most = max(most, resident())
+    except vs.Error as error:
+        errors.append(error)
+
+readers = [threading.Thread(target=read, args=(film, start)) for film in films for start in (0, 60, 120, 180)]
+for reader in readers:
+    reader.start()
+for reader in readers:
+    reader.join()
+assert not errors, errors
+shares = budget.of("cpu")
+pools = shares.features, shares.kept, shares.checkpoints
+assert sum(pool.taken for pool in pools) <= limit and all(pool.left >= 0 for pool in pools)
+print(most - before, core.max_cache_size << 20, *(pool.taken for pool in pools))
+"""
+)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system counts memory elsewhere")
+def test_two_filters_and_four_readers_stay_inside_their_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a machine of 1 GiB, as the system counts what is held: with glibc's allocator giving back what is freed. By
+    itself it keeps a part of it for each of twelve threads, here up to four times as much."""
+    env = environment(OMP_NUM_THREADS="1", MALLOC_MMAP_THRESHOLD_="65536")
+    done = python(READERS, "1024", env=env, timeout=300)
+    assert done.returncode == 0, done.stderr
+    most, caches, features, kept, checkpoints = (int(word) >> 20 for word in done.stdout.split())
+    planned = features + kept + checkpoints + caches
+    with capsys.disabled():
+        print(
+            f"\ntwo filters, eight readers: {most} MiB at the most; planned {planned} MiB (features {features}, groups "
+            f"{kept}, checkpoints {checkpoints}, VapourSynth's caches {caches})"
+        )
+    assert planned // 4 < most <= planned
 
 
 @pytest.mark.slow

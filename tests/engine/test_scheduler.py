@@ -126,8 +126,8 @@ def test_every_order_gives_the_same(clip: Clip, order: random.Random, width: int
 class Overflowing(Recurrence):
     """A cell state that no image shows, and that leaves its range."""
 
-    def forward_step(self, position: Any, state: Any) -> Any:
-        (hidden,) = super().forward_step(position, state)
+    def forward_step(self, timestep: Any, state: Any) -> Any:
+        (hidden,) = super().forward_step(timestep, state)
         return hidden, torch.full_like(hidden, float("inf"))
 
 
@@ -147,7 +147,7 @@ def test_in_order_everything_is_computed_once(carry: bool) -> None:
         check(clip, requests.fetch(group))
     assert sorted(network.calls["encode"]) == list(range(31))
     assert len(network.calls["between"]) == 30
-    assert len(network.calls["forward"]) == 61, "each position of the sequence is integrated once"
+    assert len(network.calls["forward"]) == 61, "each timestep of the sequence is integrated once"
     assert len(network.calls["reconstruct"]) == 61, "the last frame is repeated, not computed again"
     assert requests.most == 0, "no frames beside the windows' own"
 
@@ -317,10 +317,10 @@ def test_smaller_tiles_for_one_request_start_the_others_again() -> None:
     """Memory runs out while others wait for frames: their states are of the old tiles."""
 
     class Small(Recurrence):
-        def reconstruct(self, position: Any, past: torch.Tensor, future: torch.Tensor) -> torch.Tensor:
-            if position.picture.shape[-1] > 128:
+        def reconstruct(self, timestep: Any, past: torch.Tensor, future: torch.Tensor) -> torch.Tensor:
+            if timestep.image.shape[-1] > 128:
                 raise OutOfMemoryError("no room")
-            return super().reconstruct(position, past, future)
+            return super().reconstruct(timestep, past, future)
 
     clip = Clip(frames=61, carry=True)
     network = Small()

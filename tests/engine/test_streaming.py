@@ -16,7 +16,7 @@ from helpers.clips import digest, moving, slow
 from helpers.counting import made, run, triple
 from helpers.matrix import in_turn
 from helpers.memory import limited
-from helpers.recurrence import Clip, Position
+from helpers.recurrence import Clip, Timestep
 
 from vs_sr import messages
 
@@ -116,7 +116,7 @@ def test_a_feature_computed_at_another_batch_size_is_seen(monkeypatch: pytest.Mo
     def encode(self: Any, network: Any, frame: int, image: Any) -> Any:
         if frame not in self._encoded and frame % 3 == 1:
             images = stream.upload(image(frame), self._tile, self._device).repeat(2, 1, 1, 1)
-            self._encoded[frame] = Position(*(part[:1] for part in network.encode(images)))
+            self._encoded[frame] = Timestep(*(part[:1] for part in network.encode(images)))
         return original(self, network, frame, image)
 
     assert fetch(run(clip), "in order") == {n: clip.expected(n) for n in range(40)}
@@ -199,11 +199,11 @@ def test_out_of_memory_costs_no_frame(
     expected = [np.asarray(frame[1]).copy() for frame in whole.frames()]
     original, calls = ZoomingSlowMo.reconstruct, []
 
-    def reconstruct(self: Any, position: Any, past: torch.Tensor, future: torch.Tensor) -> torch.Tensor:
-        calls.append(position.picture.shape)
-        if len(calls) > 9 and position.picture[0, 0].numel() > 100 * 16:
+    def reconstruct(self: Any, timestep: Any, past: torch.Tensor, future: torch.Tensor) -> torch.Tensor:
+        calls.append(timestep.image.shape)
+        if len(calls) > 9 and timestep.image[0, 0].numel() > 100 * 16:
             raise torch.OutOfMemoryError("tried to allocate 40 GiB")
-        return original(self, position, past, future)
+        return original(self, timestep, past, future)
 
     monkeypatch.setattr(ZoomingSlowMo, "reconstruct", reconstruct)
     caplog.set_level("WARNING", "vs_sr")

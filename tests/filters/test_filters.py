@@ -12,6 +12,7 @@ from helpers import networks
 from helpers.clips import FORMATS, cut_at, digest, moving, pixels, planes, slow
 
 import vs_sr
+from vs_sr.engine import recurrence
 
 if TYPE_CHECKING:
     pass
@@ -31,7 +32,7 @@ def test_float_rgb_equals_the_network_run_by_hand(length: int) -> None:
     expected = []
     for start in range(0, length - 1, 3):
         window = frames[start : start + 4]
-        out = net(window[None])[0]
+        out = recurrence.sequence(net, window[None], 2)[0]
         expected += list(out[:-1] if start + 4 < length else out)
     expected.append(expected[-1])
     found = planes(slow(clip))
@@ -196,7 +197,7 @@ def test_a_clip_of_one_frame() -> None:
     clip = moving(1)
     out = slow(clip)
     assert out.num_frames == 2
-    expected = networks.tiny()(planes(clip).repeat(2, 1, 1, 1)[None])[0, 0]
+    expected = recurrence.sequence(networks.tiny(), planes(clip).repeat(2, 1, 1, 1)[None], 2)[0, 0]
     torch.testing.assert_close(planes(out), expected.repeat(2, 1, 1, 1), atol=0, rtol=0)
 
 
@@ -241,7 +242,7 @@ def test_filters_can_be_chained_and_share_their_session() -> None:
     twice = slow(slow(clip), multi=1)
     assert (twice.width, twice.num_frames) == (128, 6)
     inner = planes(slow(clip))
-    expected = networks.tiny()(inner[None, :4], multi=1)[0, :3]
+    expected = recurrence.sequence(networks.tiny(), inner[None, :4], 1)[0, :3]
     torch.testing.assert_close(planes(twice)[:3], expected, atol=0, rtol=0)
 
 

@@ -177,9 +177,11 @@ def test_a_state_that_is_not_finite_goes_nowhere() -> None:
     clip = spoiled(moving(7, 32, 32, vs.RGBS), 3e38, 1, 0, 1, 2)
     for first in (0, 4, 6):
         made = call("BasicVSR")(clip, window=3, carry=1)
-        with pytest.raises(vs.Error, match="frame [01]: " if first == 0 else "the state before frame 2 of the clip: "):
+        with pytest.raises(
+            vs.Error, match="frame [01]: " if first == 0 else "the state before frame [46] of the clip: "
+        ):
             made.get_frame(first)
-        with pytest.raises(vs.Error, match=r"^BasicVSR: the state before frame 2 of the clip: the network gives NaN"):
+        with pytest.raises(vs.Error, match=r"^BasicVSR: the state before frame 4 of the clip: the network gives NaN"):
             made.get_frame(5)
     made = call("BasicVSR")(clip, window=3, carry=1, segment=2)
     assert np.isfinite(np.asarray(made.get_frame(6)[0])).all(), "the next segment begins at zero"

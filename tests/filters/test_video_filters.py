@@ -18,6 +18,7 @@ from helpers.memory import limited
 
 import vs_sr
 from vs_sr import cli, messages, registry
+from vs_sr.engine import recurrence
 from vs_sr.engine.scheduler.sliding import Sliding
 from vs_sr.evaluation import protocols, upscalers
 from vs_sr.models.basicvsr.network import BasicVSR
@@ -63,12 +64,12 @@ def test_the_networks_see_all_of_their_frames() -> None:
     for name in EDVRS:
         net: Any = networks.network(name)
         window = frames[: net.frames]
-        made = net(window[None])[0]
+        made = recurrence.multi_frame(net, window[None])[0]
         for n in range(net.frames):
             other = window.clone()
             other[n] = 0.5
-            assert (net(other[None])[0] - made).abs().max() > 1e-3, (name, n)
-        assert (net(window.flip(0)[None])[0] - made).abs().max() > 1e-3
+            assert (recurrence.multi_frame(net, other[None])[0] - made).abs().max() > 1e-3, (name, n)
+        assert (recurrence.multi_frame(net, window.flip(0)[None])[0] - made).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -167,14 +168,14 @@ def test_basicvsr_in_one_window_equals_the_network_run_by_hand(length: int) -> N
     found = planes(basic(clip))
     assert found.shape == (length, 3, 80, 144)
     with torch.inference_mode():
-        same(found, net(frames[None])[0])
+        same(found, recurrence.sequence(net, frames[None], 1)[0])
     same(networks.basicvsr_by_hand(frames), found)
 
 
 def test_a_clip_of_one_frame_is_that_frame_twice() -> None:
     clip = moving(1, 36, 20)
     net: Any = networks.network("BasicVSR")
-    expected = net(planes(clip).repeat(2, 1, 1, 1)[None])[0, :1]
+    expected = recurrence.sequence(net, planes(clip).repeat(2, 1, 1, 1)[None], 1)[0, :1]
     same(planes(basic(clip)), expected)
 
 

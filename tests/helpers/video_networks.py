@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from vs_sr import registry
+from vs_sr.engine import recurrence
 from vs_sr.spec import Variant
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def edvr_by_hand(name: str, frames: Tensor, ends: str, cuts: Collection[int] = (
         for scene in scenes(len(frames), cuts):
             for n in range(len(scene)):
                 numbers = [scene[at] for at in around(n, len(scene), net.frames, ends)]
-                made.append(net(frames[numbers][None])[0])
+                made.append(recurrence.multi_frame(net, frames[numbers][None])[0])
     return torch.stack(made)
 
 

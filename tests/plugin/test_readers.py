@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import vapoursynth as vs
+from helpers.memory import limited
 from helpers.support import numbered, vspipe
 from helpers.toys import frame_of, toy
-
-from vs_sr import _bridge
-from vs_sr.engine import budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +102,7 @@ def test_what_is_kept_follows_from_the_size_of_a_group(monkeypatch: pytest.Monke
     made = {}
     for room in (3, 8):
         size = 6 * 2 * 16 * 8
-        monkeypatch.setattr(_bridge, "_budget", budget.Budget(budget.SHARE * 2 * room * size))
+        limited(monkeypatch, 4 * 2 * room * size)
         calls = Calls(3, 2, 0)
         clip = toy(numbered(60), calls)
         for n in range(6):

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from vs_sr.hookspecs import hookimpl
 from vs_sr.spec import Backend, Request, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
 
 def open(request: Request) -> Runner:
     """The network itself, moved to the device."""
-    network = request.network.to(request.device, _DTYPES[request.precision])
+    from vs_sr.runtime import torch
+
+    dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[request.precision]
+    network = request.network.to(request.device, dtype)
     network = network.to(memory_format=torch.channels_last)  # quicker everywhere
     return Runner(network=network, identity=f"eager, torch {torch.__version__}")
 

@@ -63,10 +63,10 @@ class Budget:
         return max(0, self.features.left) * 4 // 5 // parts
 
     def groups(self, size: int, owner: object) -> int:
-        """How many groups of ``size`` bytes a filter keeps: as many as half of what is left has room for. It decides
-        what is computed twice, and no bits."""
-        count = min(MOST, max(FEWEST, self.kept.left // 2 // max(1, size)))
-        self.kept.take(owner, count * size)
+        """How many groups of ``size`` bytes a filter keeps: as many as half of what is left has room for, beside one in
+        the making. It decides what is computed twice, and no bits."""
+        count = min(MOST, max(FEWEST, self.kept.left // 2 // max(1, size) - 1))
+        self.kept.take(owner, (count + 1) * size)
         return count
 
     def states(self, wish: int | None, owner: object) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from vs_sr import registry
-from vs_sr.errors import DeviceError
+from vs_sr.errors import DeviceError, described
+from vs_sr.messages import log_once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vs_sr.spec import Backend, Model, Precision, Variant
 
 
@@ -30,26 +30,31 @@ def candidates(
     """
     if wish != "auto":
         backend = registry.backend(wish)
-        for reason in _obstacles(backend, model, variant, device, precision):
-            raise DeviceError(f'backend={wish!r} cannot be used: {reason}; backend="auto" takes one that can')
+        if reason := obstacle(backend, model, variant, device, precision):
+            raise unusable(backend, reason)
         return [backend], {}
+    for problem in registry.problems("backend"):
+        log_once(problem, logging.WARNING)
     found: list[Backend] = []
     refused: dict[str, str] = {}
     for backend in sorted(registry.backends(), key=lambda backend: (-backend.priority, backend.name)):
-        obstacle = next(_obstacles(backend, model, variant, device, precision), None)
-        if obstacle is None:
-            found.append(backend)
+        if reason := obstacle(backend, model, variant, device, precision):
+            refused[backend.name] = reason
         else:
-            refused[backend.name] = obstacle
+            found.append(backend)
     return found, refused
 
 
-def _obstacles(backend: Backend, model: Model, variant: Variant, device: str, precision: Precision) -> Iterator[str]:
-    """Why a backend cannot run a model; nothing where it can. A question that fails is an obstacle, too."""
+def obstacle(backend: Backend, model: Model, variant: Variant, device: str, precision: Precision) -> str | None:
+    """Why a backend cannot run a model; None: it can. A question that fails is an obstacle, too."""
     try:
         if reason := backend.obstacle(device):
-            yield reason
-        elif not backend.supports(model, variant, precision):
-            yield f"it does not run {model.name} in {precision}"
+            return str(reason)
+        return None if backend.supports(model, variant, precision) else f"it does not run {model.name} in {precision}"
     except Exception as error:
-        yield f"{type(error).__name__}: {error}"
+        return described(error)
+
+
+def unusable(backend: Backend, reason: str) -> DeviceError:
+    """The error for those who have asked for a backend by its name."""
+    return DeviceError(f'backend={backend.name!r} cannot be used: {reason}; backend="auto" takes one that can')

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from vs_sr.spec import Carried, SequenceNetwork
+    from vs_sr.spec import Carried, SequenceNetwork, WindowNetwork
 
 
 def timesteps(network: SequenceNetwork, frames: Sequence[Tensor]) -> list[Any]:
@@ -67,3 +67,34 @@ def run(
         if t + 1 == border:
             left = state
     return images, left
+
+
+def sequence(network: SequenceNetwork, frames: Tensor, multi: int) -> Tensor:
+    """Run a whole sequence of one scene, for training as well.
+
+    Args:
+        network: of a sequence model.
+        frames: (B, T, C, H, W) in time order, float32 of any size.
+        multi: frame-rate factor, one that the network's timesteps can give.
+
+    Returns:
+        (B, multi*(T-1)+1, C, scale*H, scale*W).
+
+    Raises:
+        ValueError: another ``multi``, or a frame alone where some are to be interpolated.
+    """
+    from vs_sr.runtime import torch
+
+    found = timesteps(network, frames.unbind(1))
+    gaps = frames.shape[1] - 1
+    density, rest = divmod(len(found) - 1, gaps) if gaps else (multi, multi - 1)
+    if rest or multi < 1 or density % multi:
+        raise ValueError(f"{frames.shape[1]} frames have {len(found)} timesteps, of which multi={multi} cannot be made")
+    outputs = range(0, len(found), density // multi)
+    images, _ = run(network, found, outputs=outputs)
+    return torch.stack([images[t] for t in outputs], 1)
+
+
+def multi_frame(network: WindowNetwork, frames: Tensor) -> Tensor:
+    """The middle one of (B, T, C, H, W) frames, (B, C, scale*H, scale*W)."""
+    return network.reconstruct([network.encode(frame) for frame in frames.unbind(1)])

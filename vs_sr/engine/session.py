@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from vs_sr import settings
 from vs_sr.engine import choice
-from vs_sr.errors import DeviceError, PluginError
+from vs_sr.errors import DeviceError, PluginError, described
 from vs_sr.messages import log_once
 from vs_sr.spec import METHODS, Request, Runner
 from vs_sr.weights import store
@@ -126,7 +126,6 @@ class Session:
         Raises:
             WeightsError: the weights are damaged or do not fit.
             DeviceError: no backend can.
-            PluginError: what the backend gives is no runner for the model.
         """
         key = self.key
         found, refused = choice.candidates(key.backend, key.model, key.variant, key.device, key.precision)
@@ -135,10 +134,10 @@ class Session:
             try:
                 runner = self._open_with(backend, network)
             except Exception as error:
-                if backend is found[-1]:
-                    raise
-                reason = refused[backend.name] = f"{type(error).__name__}: {error}"
-                log_once(f"backend {backend.name} fails, another one is taken: {reason}", logging.WARNING)
+                reason = refused[backend.name] = described(error)
+                if key.backend != "auto":
+                    raise choice.unusable(backend, reason) from error
+                log_once(f"backend {backend.name} cannot be opened, another one is taken: {reason}", logging.WARNING)
                 continue
             others = "".join(f"; not {name}: {reason}" for name, reason in refused.items())
             log_once(f"{key.model.name} is run by the backend {backend.name} ({runner.identity}){others}")
@@ -167,13 +166,10 @@ class Session:
         )
         runner = backend.open(request)
         if not isinstance(runner, Runner):
-            raise PluginError(f"backend {backend.name!r} gives a {type(runner).__name__} in place of a Runner")
+            raise PluginError(f"it gives a {type(runner).__name__} in place of a Runner")
         missing = [name for name in METHODS[key.model.kind] if not callable(getattr(runner.network, name, None))]
         if missing:
-            raise PluginError(
-                f"backend {backend.name!r} gives a network without {', '.join(missing)}, which models of kind "
-                f"{key.model.kind!r} need (vs_sr.spec)"
-            )
+            raise PluginError(f"its network lacks {', '.join(missing)}, which models of kind {key.model.kind!r} need")
         return runner
 
 

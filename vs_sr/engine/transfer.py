@@ -23,8 +23,10 @@ class Made:
 
     images: Mapping[int, Tensor]
     """Output frame to its image (C, H, W). An output that repeats another has the same tensor."""
-    states: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
-    """What else has to be finite, by what it is called in an error."""
+    before: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
+    """States that the images are made from, which have to be finite, too, by what they are called in an error."""
+    after: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
+    """States that the next group is made from."""
 
 
 class Download:
@@ -43,8 +45,9 @@ class Download:
             distinct.setdefault(id(made.images[output]), output)
         images = [made.images[output] for output in distinct.values()]
         self._order = [list(distinct).index(id(made.images[output])) for output in outputs]
-        checked = {f"frame {output}": (image,) for output, image in zip(distinct.values(), images, strict=True)}
-        self._finite = [(name, finite(part)) for name, parts in (checked | dict(made.states)).items() for part in parts]
+        named = {f"frame {output}": (image,) for output, image in zip(distinct.values(), images, strict=True)}
+        checked = [*made.before.items(), *named.items(), *made.after.items()]
+        self._finite = [(name, finite(part)) for name, parts in checked for part in parts]
         self._done = None
         if images[0].device.type == "cpu":
             self._images = [image.float() for image in images]

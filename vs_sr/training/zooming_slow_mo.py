@@ -27,6 +27,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from vs_sr.arguments import Arguments
+from vs_sr.engine.recurrence import sequence
 from vs_sr.evaluation.measure import Clip, Measurement
 from vs_sr.evaluation.protocols import LUMAS, preset
 from vs_sr.evaluation.upscalers import Bicubic, Network, find
@@ -317,7 +318,7 @@ def train(args: argparse.Namespace) -> Path:
             group["lr"] = learning_rate(step, args)
 
         with torch.autocast(args.device.split(":")[0], torch.bfloat16):
-            output = single_image(net, lr.to(args.device)) if single else net(lr.to(args.device))
+            output = single_image(net, lr.to(args.device)) if single else sequence(net, lr.to(args.device), 2)
         error = charbonnier(output, hr.to(args.device), args.charbonnier, args.between)
         loss = error + args.pulse * pulse(output, hr.to(args.device)) if args.pulse else error
         optimizer.zero_grad(set_to_none=True)

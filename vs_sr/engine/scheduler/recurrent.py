@@ -100,8 +100,11 @@ class Recurrent(Scheduler):
             if key not in whole:
                 whole[key] = self._assemble(parts)
             images[output] = whole[key]
-        checked = {self._border(group - 1): before, border: after}
-        return Made(images, {f"the state before frame {n} of the clip": self._here(at) for n, at in checked.items()})
+        return Made(
+            images,
+            before={f"the state before frame {border - self.grid.step} of the clip": self._here(before)},
+            after={f"the state before frame {border} of the clip": self._here(after)},
+        )
 
     def _border(self, window: int) -> int:
         """The first frame of the window after one."""

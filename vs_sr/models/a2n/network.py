@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vs_sr.models.layers import as_weights, conv3, enlarge
+from vs_sr.models.layers import as_weights, conv3, upscale
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,4 +115,4 @@ class A2N(nn.Module):
             features = self.get_submodule(f"upconv{number}")(larger)
             features = _lrelu(self.get_submodule(f"att{number}")(features))
             features = _lrelu(self.get_submodule(f"HRconv{number}")(features))
-        return self.conv_last(features).to(x.dtype) / self.value_range + enlarge(x, self.scale)
+        return self.conv_last(features).to(x.dtype) / self.value_range + upscale(x, self.scale)

@@ -1,6 +1,6 @@
 """The networks known as SRResNet (Ledig et al., CVPR 2017, section 2.1.1).
 
-``MSRResNet`` is the modified form of the ESRGAN authors, without normalisation; ``SRResNetIN`` is close to
+``MSRResNet`` is the modified form of the ESRGAN authors, without normalization; ``SRResNetIN`` is close to
 the paper, with instance normalisation in place of batch normalisation.
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 from torch.nn import functional as F
 
-from vs_sr.models.layers import ResidualBlock, as_weights, conv3, enlarge, lrelu
+from vs_sr.models.layers import ResidualBlock, as_weights, conv3, lrelu, upscale
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +44,7 @@ class MSRResNet(nn.Module):
             larger = F.pixel_shuffle(self.get_submodule(f"upconv{number}")(features), step)
             features = lrelu(larger)
         out = self.conv_last(lrelu(self.conv_hr(features)))
-        return out.to(x.dtype) + enlarge(x, self.scale)
+        return out.to(x.dtype) + upscale(x, self.scale)
 
 
 class _NormBlock(nn.Module):
