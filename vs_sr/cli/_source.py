@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vs_sr.cli import _video
 from vs_sr.errors import VsSrError
@@ -94,16 +94,10 @@ def open_file(path: Path, seconds: int = 1) -> Source:
     color = dict(info.color)
     if clip.format.color_family == vs.RGB:  # converted for the encoder
         color |= {"colorspace": vs.MATRIX_BT709, "color_range": 1}
-    number, by = (int(props.get(key, 0)) for key in ("_SARNum", "_SARDen"))
+    sar = _ratio(props, "_SAR") or Fraction(1)
     if info.turned:  # the source filter turns frames, but not the shape of their pixels
-        number, by = by, number
-    return Source(
-        path=path,
-        clip=clip,
-        durations=durations,
-        sar=Fraction(number, by) if number > 0 and by > 0 else Fraction(1),
-        color=color,
-    )
+        sar = 1 / sar
+    return Source(path=path, clip=clip, durations=durations, sar=sar, color=color)
 
 
 def _durations(clip: vs.VideoNode, seconds: int) -> tuple[Fraction, ...]:
@@ -112,6 +106,11 @@ def _durations(clip: vs.VideoNode, seconds: int) -> tuple[Fraction, ...]:
     found: list[Fraction] = []
     while len(found) < min(clip.num_frames, _LIMIT) and sum(found) < seconds:
         props = clip.get_frame(len(found)).props
-        number, by = (int(props.get(key, 0)) for key in ("_DurationNum", "_DurationDen"))
-        found.append(Fraction(number, by) if number > 0 and by > 0 else found[-1] if found else usual)
+        found.append(_ratio(props, "_Duration") or (found[-1] if found else usual))
     return tuple(found)
+
+
+def _ratio(props: Mapping[str, Any], name: str) -> Fraction | None:
+    """A frame's property in two parts; None where it is absent, or not above zero."""
+    number, by = (int(props.get(f"{name}{part}", 0)) for part in ("Num", "Den"))
+    return Fraction(number, by) if number > 0 and by > 0 else None
