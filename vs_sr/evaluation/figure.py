@@ -35,7 +35,7 @@ _PANEL, _LEGEND = (600, 340), 210
 def crops(clips: Sequence[Clip], path: Path) -> None:
     """Write an image: a row per sample, with the same part of ground truth and of every upscaler's output.
 
-    Small parts are zoomed by whole pixels.
+    Small parts are upscaled by whole pixels.
 
     Raises:
         VsSrError: Pillow is not installed.
