@@ -1,4 +1,4 @@
-"""``--set KEY=VALUE``: what a weights file leaves open, said on the command line."""
+"""``--set KEY=VALUE``: hints for ambiguous weights, on the command line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from vs_sr.errors import QuestionError, WeightsError
+from vs_sr.errors import AmbiguousError, WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ def add_argument(parser: argparse._ActionsContainer) -> None:
         action="append",
         type=_pair,
         default=[],
-        help="what no tensor tells (scale=2, range=255, ...); may be given several times",
+        help="a hint where the tensors are ambiguous (scale=2, range=255, ...); may be given several times",
     )
 
 
@@ -41,6 +41,6 @@ def named() -> Iterator[None]:
     """
     try:
         yield
-    except QuestionError as error:
-        choices = " or ".join(f"--set {answer}" for answer in error.answers)
-        raise WeightsError(f"{error.question}; say which with {choices}") from None
+    except AmbiguousError as error:
+        choices = " or ".join(f"--set {hint}" for hint in error.hints)
+        raise WeightsError(f"{error.ambiguity}; say which with {choices}") from None

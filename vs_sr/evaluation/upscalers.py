@@ -284,14 +284,14 @@ Upscaler = Bicubic | Network
 
 
 def find(
-    name: str | None, weights: str | None, answers: Mapping[str, str] | None = None
+    name: str | None, weights: str | None, hints: Mapping[str, str] | None = None
 ) -> tuple[Model, Variant, store.Source | None]:
     """The model and its weights, of which either may be left out, or both: then the model that has weights with it.
 
     Args:
         name: of the model; None: as the weights are recognised.
         weights: a name from the index or a path; None: the model's default.
-        answers: what no tensor tells (``scale``, ``range``, ...).
+        hints: what the tensors leave open (``scale``, ``range``, ...).
 
     Raises:
         ArgumentError: no such model, or one without weights.
@@ -320,7 +320,7 @@ def find(
                 raise ArgumentError(
                     f"weights {weights!r} are neither a name nor a file; names: {names} ({error})"
                 ) from None
-            model = recognition.recognise(checkpoint.read(source.path), answers, registry.models()).model
-    if answers:
-        source = replace(source, answers=tuple(answers.items()))
+            model = recognition.recognise(checkpoint.read(source.path), hints, registry.models()).model
+    if hints:
+        source = replace(source, hints=tuple(hints.items()))
     return model, store.recognise(model, source).variant, source
