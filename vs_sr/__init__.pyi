@@ -8,11 +8,11 @@ from typing import Literal, TypedDict, Unpack
 import vapoursynth as vs
 
 from vs_sr.engine.scheduler.state import State as State
+from vs_sr.errors import AmbiguousError as AmbiguousError
 from vs_sr.errors import ArgumentError as ArgumentError
 from vs_sr.errors import DeviceError as DeviceError
 from vs_sr.errors import FrameError as FrameError
 from vs_sr.errors import PluginError as PluginError
-from vs_sr.errors import QuestionError as QuestionError
 from vs_sr.errors import VsSrError as VsSrError
 from vs_sr.errors import WeightsError as WeightsError
 from vs_sr.functions import register as register
@@ -27,6 +27,7 @@ from vs_sr.spec import Variant as Variant
 __version__: str
 __all__ = [  # noqa: RUF022 - plain order
     "A2N",
+    "AmbiguousError",
     "ArgumentError",
     "Backend",
     "BasicVSR",
@@ -39,7 +40,6 @@ __all__ = [  # noqa: RUF022 - plain order
     "Model",
     "PluginError",
     "Published",
-    "QuestionError",
     "Request",
     "Runner",
     "SRCNN",

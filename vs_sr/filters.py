@@ -19,7 +19,7 @@ from vs_sr.engine.engine import Engine
 from vs_sr.engine.pipeline import Pipeline
 from vs_sr.engine.plan import Plan
 from vs_sr.engine.scheduler import Kept, compare
-from vs_sr.errors import ArgumentError, QuestionError, WeightsError
+from vs_sr.errors import AmbiguousError, ArgumentError, WeightsError
 from vs_sr.renderer import Renderer
 from vs_sr.weights import store
 
@@ -272,28 +272,28 @@ def _weights(model: Model, options: Arguments) -> tuple[Source | None, Variant]:
         raise ArgumentError(_where_to_get(model))
     source = store.locate(name, model)
     if options.scale is not None:
-        source = replace(source, answers=(("scale", str(options.scale)),))
+        source = replace(source, hints=(("scale", str(options.scale)),))
     try:
         variant = store.recognise(model, source).variant
-    except QuestionError as error:
+    except AmbiguousError as error:
         if error.key == "scale":  # an argument of the filter, unlike the others
             raise
-        short = error.question.replace(str(source.path), source.path.name, 1)  # the command has the whole path
-        raise WeightsError(f"{short}; {_how_to_tell(source, error)}") from None
+        short = error.ambiguity.replace(str(source.path), source.path.name, 1)  # the command has the whole path
+        raise WeightsError(f"{short}; {_how_to_hint(source, error)}") from None
     # an upscaling beforehand is none of the file's business: filters that differ in it share a session
-    return (replace(source, answers=()) if variant.upscaled else source), variant
+    return (replace(source, hints=()) if variant.upscaled else source), variant
 
 
-def _how_to_tell(source: Source, question: QuestionError) -> str:
-    """The command that writes the answer to a question into a copy of the file."""
+def _how_to_hint(source: Source, error: AmbiguousError) -> str:
+    """The command that writes a hint into a copy of the file."""
     target = source.path.with_suffix(".safetensors")
     if target == source.path:
-        target = target.with_stem(f"{target.stem}_told")
-    known = [f"{key}={value}" for key, value in source.answers]
+        target = target.with_stem(f"{target.stem}_hinted")
+    known = [f"{key}={value}" for key, value in source.hints]
     command = shlex.join(["vs-sr", "weights", "convert", str(source.path), str(target)])
-    told = " ".join(f"--set {answer}" for answer in (*known, question.answers[0]))
-    others = "".join(f" (or {answer})" for answer in question.answers[1:])
-    return f"say which in a copy of the file, made by `{command} {told}`{others}"
+    hints = " ".join(f"--set {hint}" for hint in (*known, error.hints[0]))
+    others = "".join(f" (or {hint})" for hint in error.hints[1:])
+    return f"say which in a copy of the file, made by `{command} {hints}`{others}"
 
 
 def _where_to_get(model: Model) -> str:

@@ -34,7 +34,7 @@ class Scheme:
     """From a file's names to the network's, for the tensors that the network has a place for; the others are
     not used. None: the network's names are the file's."""
     facts: Metadata = field(default_factory=dict)
-    """What is known of all files of the scheme, told to ``detect`` where file and user do not say."""
+    """What is known of all files of the scheme, given to ``detect`` where file and user do not say."""
     values: tuple[str, ...] = ()
     """Small tensors whose numbers ``detect`` needs: it finds them in its metadata under the tensor's name in
     the file, separated by spaces, where the file has them."""
@@ -79,8 +79,8 @@ class Published:
     """Who publishes it: "owner/name"."""
     place: str = ""
     """Where there: a folder, "linked in its README", ..."""
-    answers: Metadata = field(default_factory=dict)
-    """What has to be told about it (``Model.asks``)."""
+    hints: Metadata = field(default_factory=dict)
+    """The hints that it needs (``Model.hints``)."""
 
     def __str__(self) -> str:
         where = f" ({self.place})" if self.place else ""
@@ -88,8 +88,8 @@ class Published:
 
     def conversion(self, target: str) -> str:
         """The command that turns the file into ``target``."""
-        told = "".join(f" --set {key}={value}" for key, value in self.answers.items())
-        return f"vs-sr weights convert {self.file} {target}{told}"
+        hints = "".join(f" --set {key}={value}" for key, value in self.hints.items())
+        return f"vs-sr weights convert {self.file} {target}{hints}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +121,8 @@ class Model:
     arguments: Mapping[str, str] = field(default_factory=dict)
     """What an argument of the filter means here, where that is not what ``vs_sr/arguments.py`` says: its name, and
     a sentence without the full stop that tells its default, too. ``scale`` is the one that differs most."""
-    asks: Mapping[str, str] = field(default_factory=dict)
-    """What ``detect`` may have to be told, because no tensor tells it: the metadata's key, and a sentence."""
+    hints: Mapping[str, str] = field(default_factory=dict)
+    """What ``detect`` may need because the tensors are ambiguous: the metadata's key, and a sentence."""
     weights: str | None = None
     """Name of the default weights in the index; None: the user has to give some."""
     published: Published | None = None

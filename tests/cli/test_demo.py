@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import time
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import av
 import numpy as np
@@ -17,7 +18,7 @@ from helpers.images import imresize, psnr_y
 from helpers.support import BIN, environment
 from PIL import Image
 
-from vs_sr import cli
+from vs_sr import cli, files
 from vs_sr.cli import _source, _video, demo
 from vs_sr.training.demo import demo_scene
 
@@ -238,7 +239,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "half": (lambda folder: written(folder / "x.mp4", film(folder / "y.mp4").read_bytes()[:700]), "cannot be read"),
     "sound alone": (lambda folder: audio(folder / "x.m4a"), "holds no video"),
     "no frames": (lambda folder: film(folder / "x.mkv", 0), "cannot be read as a video"),
-    "tiny": (lambda folder: film(folder / "x.mkv", size=(6, 40)), "is 6x40; the model takes 8x8 pixels at least"),
+    "tiny": (lambda folder: film(folder / "x.mkv", size=(6, 40)), "is 6x40; the model takes at least 8x8 pixels"),
     "fields": (lambda folder: interlaced(folder / "x.mkv"), "is interlaced; deinterlace it first"),
 }
 
@@ -267,7 +268,7 @@ def test_results_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFi
     for given, out, message in (
         (clip, file, "nothing can be written to the folder"),
         (clip, file / "below", "nothing can be written to the folder"),
-        (clip, tmp_path / "taken", "slowmo.mp4 is a folder, where a file is to be written"),
+        (clip, tmp_path / "taken", "slowmo.mp4 is a folder, not a file; use another --out"),
         (own, tmp_path / "own", "is what the demo writes; use another --out"),
     ):
         code, _, err = demonstrate(given, out, capsys)
@@ -280,7 +281,10 @@ def test_results_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_full_disk_is_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(_video.partial_file, "__enter__", lambda _: Path("/dev/full"))
+    def full(path: Path) -> AbstractContextManager[BinaryIO]:
+        return open("/dev/full", "wb", buffering=0)  # type: ignore[return-value]
+
+    monkeypatch.setattr(files, "replacing", full)
     code, _, err = demonstrate(film(tmp_path / "x.mp4"), tmp_path / "demo", capsys)
     assert code == 1
     assert "slowmo.mp4 cannot be written: No space left on device" in err.splitlines()[-1]

@@ -434,9 +434,9 @@ def test_without_weights_the_error_says_where_to_get_some(name: str) -> None:
     assert published.file in text
     assert f"of the repository {published.repository}" in text
     target = f"{name.lower()}.safetensors"
-    told = "".join(f" --set {key}={value}" for key, value in published.answers.items())
-    assert f"`vs-sr weights convert {published.file} {target}{told}`, and give weights='{target}'" in text
-    assert set(published.answers) <= set(registry.model(name).asks)
+    hints = "".join(f" --set {key}={value}" for key, value in published.hints.items())
+    assert f"`vs-sr weights convert {published.file} {target}{hints}`, and give weights='{target}'" in text
+    assert set(published.hints) <= set(registry.model(name).hints)
 
 
 @pytest.mark.parametrize(("held", "used"), [("VDSR", "SRCNN"), ("A2N", "ESRGAN"), ("ESRGAN", "EDSR"), ("EDSR", "MDSR")])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from helpers import golden, loading
-from helpers.image_models import ANSWERS, models
+from helpers.image_models import HINTS, models
 from helpers.mutants import assert_seen, mutate
 
 from vs_sr.models import features
@@ -51,7 +51,7 @@ def marked(names: list[str]) -> list[Any]:
 def recognised(vector: golden.ImageVector, state: Mapping[str, Tensor]) -> Recognition:
     return recognition.detect(
         {key: tuple(tensor.shape) for key, tensor in state.items()},
-        answers=ANSWERS.get(vector.network),
+        hints=HINTS.get(vector.network),
         models=models().values(),
         values=lambda key: state[key].flatten().tolist(),
     )

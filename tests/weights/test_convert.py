@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import golden, support
-from helpers.image_models import ANSWERS, models
+from helpers.image_models import HINTS, models
 from helpers.images import imresize, luma, psnr_y
 from helpers.schemes import SCHEMES
 from safetensors.torch import save_file
@@ -72,7 +72,7 @@ def image(model: str) -> Tensor:
     [(model, scheme) for model, schemes in SCHEMES.items() for scheme in schemes if scheme not in _OTHER_FORM],
 )
 def test_conversion_from_every_scheme(model: str, scheme: str, tmp_path: Path) -> None:
-    """The converted file is recognised without being told anything, and gives the same picture bit for bit."""
+    """The converted file is recognised without a hint, and gives the same picture bit for bit."""
     network = tiny(model)
     state = network.state_dict()
     named = dict(zip(SCHEMES[model][scheme](list(state)), state.values(), strict=True))
@@ -123,21 +123,26 @@ def test_metadata_of_a_safetensors_source_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "answers", "error", "message"),
+    ("target", "hints", "error", "message"),
     [
         ("out.pth", {}, ArgumentError, r"must end in \.safetensors; got 'out.pth'"),
         ("in.safetensors", {}, ArgumentError, "the same file"),
-        ("out.safetensors", {"flavour": "x"}, ArgumentError, "flavour: VDSR asks for architecture, scale"),
+        (
+            "out.safetensors",
+            {"flavour": "x"},
+            ArgumentError,
+            "flavour is no hint for VDSR; choices: ",
+        ),
         ("missing/out.safetensors", {}, ArgumentError, "cannot be written: there is no such folder"),
         ("out.safetensors", {"architecture": "EDSR"}, WeightsError, "none of the known networks"),
     ],
 )
 def test_what_cannot_be_converted(
-    target: str, answers: dict[str, str], error: type[Exception], message: str, tmp_path: Path
+    target: str, hints: dict[str, str], error: type[Exception], message: str, tmp_path: Path
 ) -> None:
     save_file(tiny("VDSR").state_dict(), tmp_path / "in.safetensors")
     with pytest.raises(error, match=message):
-        convert.convert(tmp_path / "in.safetensors", tmp_path / target, answers, models=ALL)
+        convert.convert(tmp_path / "in.safetensors", tmp_path / target, hints, models=ALL)
     assert [path.name for path in tmp_path.iterdir()] == ["in.safetensors"]
 
 
@@ -281,5 +286,5 @@ def test_published_srgan_reaches_its_figures(scale: int, expected: float, tmp_pa
 
 def test_answers_of_the_vectors_are_asked_for() -> None:
     """What the tests tell is what the models say they may ask."""
-    asked = {key for model in ALL for key in model.asks}
-    assert {key for answers in ANSWERS.values() for key in answers} <= asked
+    known = {key for model in ALL for key in model.hints}
+    assert {key for hints in HINTS.values() for key in hints} <= known

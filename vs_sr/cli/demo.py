@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +10,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vs_sr.errors import VsSrError
+from vs_sr import files
+from vs_sr.errors import ArgumentError, VsSrError
 
 if TYPE_CHECKING:
     import argparse
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _LABELS = ("bicubic, neighbors blended", "vs_sr ZoomingSlowMo")
 _SIZE = (192, 108)
 _FRAMES = 24
-_LEAST = 8
+_SMALLEST = 8
 """Pixels a side."""
 _MINUTES = 3.0
 """A clip of the user's own is shrunk until rendering it is expected to take no longer than this."""
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         raise VsSrError(f"{error.filename or out} cannot be written: {error.strerror or error}") from None
 
 
-def _check(out: Path, *files: Path) -> None:
+def _check(out: Path, *results: Path) -> None:
     """Refuse at once what would fail after minutes of work.
 
     Raises:
@@ -63,12 +63,13 @@ def _check(out: Path, *files: Path) -> None:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out).close()
     except OSError as error:
         raise VsSrError(f"nothing can be written to the folder {out}: {error.strerror}; use another --out") from None
-    for file in files:
-        if file.is_dir():
-            raise VsSrError(f"{file} is a folder, where a file is to be written; use another --out")
+    for path in results:
+        try:
+            files.check_target(path)
+        except ArgumentError as error:
+            raise VsSrError(f"{path} {error}; use another --out") from None
 
 
 def _make(clip: Path | None, out: Path, film: Path, image: Path) -> int:
@@ -80,8 +81,8 @@ def _make(clip: Path | None, out: Path, film: Path, image: Path) -> int:
         raise VsSrError(f"{clip} is what the demo writes; use another --out")
     source = _source.open_file(clip or out / "input.mp4")
     width, height = source.clip.width, source.clip.height
-    if min(width, height) < _LEAST:
-        raise VsSrError(f"{clip} is {width}x{height}; the model takes {_LEAST}x{_LEAST} pixels at least")
+    if min(width, height) < _SMALLEST:
+        raise VsSrError(f"{clip} is {width}x{height}; the model takes at least {_SMALLEST}x{_SMALLEST} pixels")
     arguments = {"source": str(source.path), "frames": str(len(source.durations))}
     if clip is not None:
         width, height = _affordable(source)
@@ -141,17 +142,14 @@ def _side_by_side(neighbors: Sequence[Image], ours: Image, path: Path, sar: Frac
 
 def _generate(path: Path) -> None:
     """Render a moving scene at the size of the result, and reduce and encode it as the input."""
-    import numpy as np
-
     from vs_sr.cli import _video
-    from vs_sr.training.clips import reduce_frames
+    from vs_sr.training.clips import as_frames, reduce_frames
     from vs_sr.training.demo import demo_scene
 
     print("rendering a moving scene ...", file=sys.stderr)
     width, height = _SIZE
     scene = demo_scene(_FRAMES, 4 * height, 4 * width)
-    pixels = np.rint(np.asarray(scene).transpose(0, 2, 3, 1) * 255).clip(0, 255).astype(np.uint8)
-    _video.write(path, list(reduce_frames(pixels)), Fraction(24))
+    _video.write(path, list(reduce_frames(as_frames(scene))), Fraction(24))
 
 
 def _script() -> Path:

@@ -1,7 +1,7 @@
 """How a sequence model fares as its forward state grows older: PSNR-Y against frames since the last reset.
 
 Every mode, windows or a carried state, with and without lookahead, runs through the scheduler of the filters. Each
-clip is run forwards and backwards, so that its pictures come early and late alike: what differs between distances
+clip is run forwards and backwards, so that its frames come early and late alike: what differs between distances
 from the reset is the state, not what happens to be shown there.
 """
 
@@ -21,7 +21,6 @@ from vs_sr.engine.scheduler import Held, Recurrent, finish
 from vs_sr.engine.transfer import Download
 from vs_sr.errors import ArgumentError
 from vs_sr.evaluation import metrics, protocols
-from vs_sr.evaluation.resample import round_half_up
 from vs_sr.evaluation.sharing import Remembering
 from vs_sr.windows import Grid
 
@@ -84,18 +83,18 @@ class Age(NamedTuple):
     """Of the forward state at an output."""
 
     frames: int
-    """Input frames that it has seen before this one since it was zero; an output in between goes with the frame in
-    front of it."""
+    """Input frames that it has seen before this one since it was zero; an interpolated output goes with the
+    frame before it."""
     windows: int
     """The same in windows."""
 
 
-def ages(grid: Grid, cuts: frozenset[int] = frozenset()) -> list[Age]:
-    """The age of the forward state at every output frame."""
+def ages(grid: Grid) -> list[Age]:
+    """The age of the forward state at every output frame of a scene."""
     found = {}
     frame = window = 0
     for group in range(grid.groups):
-        for run in windows.runs(grid, group, cuts):
+        for run in windows.runs(grid, group, ()):
             if run.fresh:
                 frame, window = run.inputs[0], group
             for output, _ in run.outputs:
@@ -104,7 +103,7 @@ def ages(grid: Grid, cuts: frozenset[int] = frozenset()) -> list[Age]:
 
 
 def cost(grid: Grid) -> float:
-    """Positions that the two directions step over in order, per output frame that is not a repetition."""
+    """Timesteps that the two directions step over in order, per output frame that is not a repetition."""
     steps = 0
     for group in range(grid.groups):
         for run in windows.runs(grid, group, ()):
@@ -123,10 +122,10 @@ class Row:
 
     mode: Mode
     psnr_y: float
-    given: float
-    """At the times of input frames."""
-    between: float
-    """At the times in between; nan without any."""
+    input_time: float
+    """Of input-time frames."""
+    interpolated: float
+    """Of interpolated frames; nan without any."""
     last_quarter: float
     """Over the last quarter of the outputs."""
     gain: float
@@ -150,8 +149,8 @@ class Point(NamedTuple):
 
     frames: int
     psnr_y: float
-    given: float
-    between: float
+    input_time: float
+    interpolated: float
     gain: float
     """Above windows without lookahead, on the same outputs."""
 
@@ -181,8 +180,8 @@ class Drift:
         return Row(
             mode=mode,
             psnr_y=whole,
-            given=self._mean(mode, slice(None, None, multi)),
-            between=float(np.mean([self._between(each) for each in self.psnr[mode]])) if multi > 1 else float("nan"),
+            input_time=self._mean(mode, slice(None, None, multi)),
+            interpolated=mean([self._interpolated(each) for each in self.psnr[mode]] if multi > 1 else []),
             last_quarter=float(np.mean([each[-max(1, len(each) // 4) :].mean() for each in self.psnr[mode]])),
             gain=whole - plain,
             near=near,
@@ -193,7 +192,7 @@ class Drift:
     def _mean(self, mode: Mode, part: slice) -> float:
         return float(np.mean([each[part].mean() for each in self.psnr[mode]]))
 
-    def _between(self, values: Float64) -> float:
+    def _interpolated(self, values: Float64) -> float:
         return float(values[np.arange(len(values)) % self.grids[0].multi != 0].mean())
 
     def _halves(self, mode: Mode) -> tuple[float | None, float | None]:
@@ -214,22 +213,23 @@ class Drift:
         found: dict[int, list[tuple[bool, float, float]]] = {}
         for grid, mine, plain in zip(self.grids, self.psnr[mode], self.psnr[Mode()], strict=True):
             for output, age in enumerate(ages(mode.on(grid))[: len(mine)]):
-                between = output % grid.multi != 0
-                found.setdefault(age.frames, []).append((between, mine[output], mine[output] - plain[output]))
-
-        def mean(values: list[float]) -> float:
-            return float(np.mean(values)) if values else float("nan")
-
+                interpolated = output % grid.multi != 0
+                found.setdefault(age.frames, []).append((interpolated, mine[output], mine[output] - plain[output]))
         return [
             Point(
                 frames=frames,
                 psnr_y=mean([psnr for _, psnr, _ in there]),
-                given=mean([psnr for between, psnr, _ in there if not between]),
-                between=mean([psnr for between, psnr, _ in there if between]),
+                input_time=mean([psnr for interpolated, psnr, _ in there if not interpolated]),
+                interpolated=mean([psnr for interpolated, psnr, _ in there if interpolated]),
                 gain=mean([gain for _, _, gain in there]),
             )
             for frames, there in sorted(found.items())
         ]
+
+
+def mean(values: Sequence[float]) -> float:
+    """nan where there are none."""
+    return float(np.mean(values)) if values else float("nan")
 
 
 def advise(rows: Sequence[Row]) -> Row:
@@ -246,12 +246,11 @@ def generated(number: int) -> tuple[str, Frames]:
     Raises:
         VsSrError: Pillow is not installed.
     """
-    from vs_sr.training.clips import HELD_OUT_SEED
+    from vs_sr.training.clips import HELD_OUT_SEED, as_frames
     from vs_sr.training.scenes import make_scene
 
     seed = HELD_OUT_SEED + number
-    scene = make_scene(seed, frames=FRAMES, height=SIZE, width=SIZE, fastest=FASTEST)
-    return f"scene {seed}", list(round_half_up(255 * scene.transpose(0, 2, 3, 1)))
+    return f"scene {seed}", list(as_frames(make_scene(seed, frames=FRAMES, height=SIZE, width=SIZE, fastest=FASTEST)))
 
 
 def measure(
@@ -283,8 +282,8 @@ def measure(
     for (clip, frames), grid in zip(runs, grids, strict=True):
         if grid.frames < 2:
             raise ArgumentError(f"{clip.rpartition(',')[0]} is too short: at least two of its frames must be given")
-        least, (height, width) = variant.min_size, frames[0].shape[:2]
-        if min(height, width) < least * variant.scale:
+        height, width = frames[0].shape[:2]
+        if min(height, width) < variant.min_size * variant.scale:
             raise ArgumentError(f"{clip.rpartition(',')[0]} of {width}x{height} is too small for the model")
     wanted = modes(min(grid.groups for grid in grids))
     psnr: dict[Mode, list[Float64]] = {mode: [] for mode in wanted}

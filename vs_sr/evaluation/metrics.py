@@ -47,7 +47,7 @@ def psnr(a: Image, b: Image, *, border: int = 0) -> float:
 
 
 def sharpness(plane: Image) -> float:
-    """Mean length of the gradient of a plane (H, W), by differences of neighbours, in the plane's units.
+    """Mean length of the gradient of a plane (H, W), by differences of neighbors, in the plane's units.
 
     Raises:
         ValueError: no plane, or fewer than two pixels in a direction.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from vs_sr.errors import ArgumentError
-from vs_sr.evaluation.resample import Rule, resample
+from vs_sr.evaluation.resample import RULES, Rule, resample
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -112,6 +112,16 @@ class Protocol:
     """How RGB output becomes code values; the Y of networks that give Y stays as it is."""
     round_y: bool = False
     """Round both Ys to integers, as MATLAB's rgb2ycbcr does on uint8: -0.03 to -0.08 dB."""
+
+    def __post_init__(self) -> None:
+        """Refuse names that nothing has.
+
+        Raises:
+            ArgumentError: there is no such rule or luma.
+        """
+        for what, name, choices in (("resampling rule", self.resize, RULES), ("Y", self.y, LUMAS)):
+            if name not in choices:
+                raise ArgumentError(f"there is no {what} {name!r}; choices: {', '.join(choices)}")
 
     @property
     def luma(self) -> Luma:

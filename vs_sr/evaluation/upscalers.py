@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 type Ensemble = Literal["none", "flips", "all"]
 
-ENSEMBLES: tuple[Ensemble, ...] = get_args(Ensemble.__value__)
 """Self-ensemble: no; the mean over the mirrored images (four, EDVR's); transposed ones too (eight, EDSR's)."""
 
 DEFAULT = "ZoomingSlowMo"
@@ -79,7 +78,7 @@ class Running:
 
 
 class Bicubic:
-    """The baseline: bicubic by the protocol's rule, an interpolated frame as the mean of its two neighbours."""
+    """The baseline: bicubic by the protocol's rule, an interpolated frame as the mean of its two neighbors."""
 
     label = "bicubic"
 
@@ -234,9 +233,11 @@ class Network:
         size = self.model.window if running.window is None else running.window
         if running.chop is not None:
             for frame in frames:
-                yield self._chopped(frame, running.chop)
+                yield sampling.chopped(
+                    frame, running.chop, _CHOP_LIMIT, self.variant.scale, lambda part: self._run(part[None])[0]
+                )
         elif running.mirrored:
-            both = self._run(torch.cat([frames, frames.flip(0)])[None])[0]
+            both = self._run(torch.cat([frames, frames.flip(0)]))
             yield from (both[: len(frames)] + both[len(frames) :].flip(0)) / 2
         elif self.model.kind == "sequence" and size and (running.apart or size == 1):
             yield from self._apart(frames, sampling.spans(len(frames), size, running.shared, running.tail))
@@ -245,42 +246,20 @@ class Network:
 
     def _apart(self, frames: Tensor, spans: Sequence[range]) -> Iterator[Tensor]:
         """Windows that are clips of their own."""
-        done = 0  # outputs given so far
+        done = 0  # outputs so far
         for number, span in enumerate(spans):
-            made = self._run(frames[span.start : span.stop][None], self.multi)[0]
+            made = self._run(frames[span.start : span.stop], self.multi)
             start, stop = self.multi * span.start, self.multi * (span.stop - 1) + 1
             if self.running.keep == "later" and number + 1 < len(spans):
                 stop = self.multi * spans[number + 1].start
             yield from made[done - start : stop - start]
             done = max(done, stop)
 
-    def _chopped(self, frame: Tensor, shave: int) -> Tensor:
-        """(C, h, w) -> (C, H, W) in four overlapping quarters."""
+    def _run(self, clip: Tensor, multi: int = 1) -> Tensor:
+        """(T, C, h, w) -> (multi*(T-1)+1, C, H, W), in one window."""
         from vs_sr.runtime import torch
 
-        factor = self.variant.scale
-
-        def join(quarters: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-            """The quarters without what goes beyond the middle."""
-            middle, side = factor * (size[0] // 2), factor * (size[1] // 2)
-            below, right = factor * size[0] - middle, factor * size[1] - side
-            top = torch.cat([quarters[0][..., :middle, :side], quarters[1][..., :middle, -right:]], -1)
-            bottom = torch.cat([quarters[2][..., -below:, :side], quarters[3][..., -below:, -right:]], -1)
-            return torch.cat([top, bottom], -2)
-
-        return sampling.chopped(
-            (frame.shape[-2], frame.shape[-1]),
-            shave,
-            _CHOP_LIMIT,
-            lambda rows, columns: self._run(frame[None, None, :, rows, columns])[0, 0],
-            join,
-        )
-
-    def _run(self, clips: Tensor, multi: int = 1) -> Tensor:
-        """(B, T, C, h, w) -> (B, multi*(T-1)+1, C, H, W), each clip in one window."""
-        from vs_sr.runtime import torch
-
-        return torch.stack([torch.stack(list(self._filtered(clip, len(clip), multi))) for clip in clips])
+        return torch.stack(list(self._filtered(clip, len(clip), multi)))
 
     def _filtered(self, frames: Tensor, window: int, multi: int | None = None) -> Iterator[Tensor]:
         """What the filter makes of a clip (T, C, h, w) of one scene, (C, H, W) each; the last one is not repeated."""
@@ -305,14 +284,14 @@ Upscaler = Bicubic | Network
 
 
 def find(
-    name: str | None, weights: str | None, answers: Mapping[str, str] | None = None
+    name: str | None, weights: str | None, hints: Mapping[str, str] | None = None
 ) -> tuple[Model, Variant, store.Source | None]:
     """The model and its weights, of which either may be left out, or both: then the model that has weights with it.
 
     Args:
         name: of the model; None: as the weights are recognised.
         weights: a name from the index or a path; None: the model's default.
-        answers: what no tensor tells (``scale``, ``range``, ...).
+        hints: what the tensors leave open (``scale``, ``range``, ...).
 
     Raises:
         ArgumentError: no such model, or one without weights.
@@ -341,7 +320,7 @@ def find(
                 raise ArgumentError(
                     f"weights {weights!r} are neither a name nor a file; names: {names} ({error})"
                 ) from None
-            model = recognition.recognise(checkpoint.read(source.path), answers, registry.models()).model
-    if answers:
-        source = replace(source, answers=tuple(answers.items()))
+            model = recognition.recognise(checkpoint.read(source.path), hints, registry.models()).model
+    if hints:
+        source = replace(source, hints=tuple(hints.items()))
     return model, store.recognise(model, source).variant, source

@@ -20,7 +20,7 @@ from vs_sr import files
 from vs_sr.evaluation import protocols
 from vs_sr.evaluation.resample import round_half_up
 from vs_sr.training.motion import SPAN
-from vs_sr.training.scenes import make_scene
+from vs_sr.training.scenes import Scene, make_scene
 
 Frames = npt.NDArray[np.uint8]
 
@@ -78,6 +78,11 @@ class Clips:
         return augment(lr), augment(hr)
 
 
+def as_frames(scene: Scene) -> Frames:
+    """A scene (T, 3, H, W) in 0..1 as a film has it: (T, H, W, 3) uint8."""
+    return round_half_up(255 * scene.transpose(0, 2, 3, 1))
+
+
 def reduce_frames(frames: Frames) -> Frames:
     """Frames (T, H, W, 3) at a quarter of the size, by MATLAB's uint8 rule: the LR of the benchmarks."""
     protocol = protocols.preset("space-time")
@@ -87,8 +92,7 @@ def reduce_frames(frames: Frames) -> Frames:
 def make_clip(seed: int, frames: int, size: int, span: float = SPAN) -> Frames:
     """The scene of ``seed`` as uint8 (frames, size, size, 3); ``span`` of its speeds as in ``make_scene``."""
     torch.set_num_threads(1)  # one process a core is faster than threads
-    scene = make_scene(seed, frames=frames, height=size, width=size, span=span)
-    return round_half_up(255 * scene.transpose(0, 2, 3, 1))
+    return as_frames(make_scene(seed, frames=frames, height=size, width=size, span=span))
 
 
 def make_pair(seed: int, frames: int, size: int, span: float = SPAN) -> tuple[Frames, Frames]:

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from vs_sr.arguments import Arguments
 from vs_sr.engine.recurrence import sequence
 from vs_sr.evaluation.measure import Clip, Measurement
-from vs_sr.evaluation.protocols import preset
+from vs_sr.evaluation.protocols import LUMAS, preset
 from vs_sr.evaluation.upscalers import Bicubic, Network, find
 from vs_sr.models.layers import DeformableConv, lrelu
 from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo, bicubic
@@ -213,7 +213,7 @@ def pulse(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 def contrast(film: torch.Tensor) -> torch.Tensor:
     """Mean step of luma to the right and down in squares of 16 pixels: (B, S, 3, H, W) -> (B, S, H / 16, W / 16)."""
-    luma = film.flatten(0, 1).mul(film.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    luma = film.flatten(0, 1).mul(film.new_tensor(LUMAS["jpeg"].weights)[:, None, None]).sum(1, keepdim=True)
     steps = luma[..., :-1, 1:] - luma[..., :-1, :-1], luma[..., 1:, :-1] - luma[..., :-1, :-1]
     step = F.pad((steps[0].abs() + steps[1].abs()) / 2, (0, 1, 0, 1), mode="replicate")
     squares: torch.Tensor = F.avg_pool2d(step, 16)[:, 0].unflatten(0, film.shape[:2])

@@ -137,7 +137,7 @@ def vs_sr_models() -> Sequence[Model]:
                     facts={"range": "1", "res_scale": "0.1"},
                 ),
             ),
-            asks={
+            hints={
                 "res_scale": "the factor of the residuals: 1 in the baseline, 0.1 in the large network",
                 "range": "the range of the values inside, 255 or 1",
                 "mean": "what is taken off the input: div2k, or none (super-image)",

@@ -135,7 +135,7 @@ def vs_sr_models() -> Sequence[Model]:
                     rename=_MMAGIC,
                 ),
             ),
-            asks={
+            hints={
                 "ends": f"{', '.join(ENDS[:-1])} or {ENDS[-1]}: {_ENDS}. Where it is not said, reflection_circle for "
                 "super-resolution and replicate for deblurring, as the authors had it"
             },

@@ -135,7 +135,7 @@ def vs_sr_models() -> Sequence[Model]:
                     rename=_from_old,
                 ),
             ),
-            asks={"scale": f"2 or 3: {_SCALE}"},
+            hints={"scale": f"2 or 3: {_SCALE}"},
             published=Published(file="RRDB_ESRGAN_x4.pth", repository="xinntao/ESRGAN", place="linked in its README"),
         )
     ]

@@ -79,7 +79,7 @@ def vs_sr_models() -> Sequence[Model]:
                     values=("sub_mean.bias",),
                 ),
             ),
-            asks={
+            hints={
                 "scale": "which of the file's scales to upscale by",
                 "range": "the range of the values inside, 255 or 1",
                 "mean": "what is taken off the input: div2k or none",
@@ -88,7 +88,7 @@ def vs_sr_models() -> Sequence[Model]:
                 file="mdsr_baseline-a00cab12.pt",
                 repository="sanghyun-son/EDSR-PyTorch",
                 place="linked in its src/model/mdsr.py",
-                answers={"scale": "2"},
+                hints={"scale": "2"},
             ),
         )
     ]
