@@ -23,7 +23,9 @@ from typing import Any
 import numpy as np
 import vapoursynth as vs
 
-from vs_sr import cuts, scenes
+from vs_sr import scenes
+
+from helpers.clips import with_marks
 
 from . import cut_clips
 from .models import machine
@@ -53,7 +55,7 @@ def source(frames: np.ndarray[Any, Any]) -> vs.VideoNode:
 
 def marked(clip: vs.VideoNode, threshold: float) -> set[int]:
     """The cuts that the filter's node puts into the properties of a clip."""
-    frames = cuts.mark("cuts", clip, threshold).frames()
+    frames = with_marks(clip, threshold).frames()
     return scenes.cuts({n: scenes.read(frame.props) for n, frame in enumerate(frames)})
 
 

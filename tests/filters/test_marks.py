@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import vapoursynth as vs
-from helpers.clips import pixels, slow
+from helpers.clips import pixels, slow, with_marks
 
-from vs_sr import cuts, scenes
+from vs_sr import scenes
 from vs_sr.training.textures import power_noise
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def film() -> vs.VideoNode:
 
 FIRST: dict[str, Callable[[vs.VideoNode], vs.VideoNode]] = {
     "slowed": slow,
-    "only marked": lambda clip: cuts.mark("Test", clip),
+    "only marked": lambda clip: with_marks(clip),
 }
 """Filters as a first pass."""
 
@@ -99,10 +99,10 @@ def test_a_second_pass_finds_what_it_finds_without_marks(
     clip = CHANGED[change](passed[first])
     shots = [frame.props["shot"] for frame in clip.frames()]
     there = {i for i, (a, b) in enumerate(itertools.pairwise(shots)) if a != b}
-    seen = cut_at(cuts.mark("Test", clip.std.RemoveFrameProps([scenes.PREVIOUS, scenes.NEXT])))
+    seen = cut_at(with_marks(clip.std.RemoveFrameProps([scenes.PREVIOUS, scenes.NEXT])))
     assert seen <= there, "the detector takes nothing else for a cut in this film"
     assert len(seen) >= len(there) / 2, "and sees them"
-    found = cut_at(cuts.mark("Test", clip))
+    found = cut_at(with_marks(clip))
     assert seen <= found, "no mark hides a cut"
     # one of two marks, facing the wrong way, cannot be told from a mark of somebody who sets one a cut
     assert found <= there or change == "reversed, every other"

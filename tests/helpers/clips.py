@@ -10,6 +10,7 @@ import torch
 import vapoursynth as vs
 
 from helpers import networks
+from vs_sr import cuts, frames, scenes
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -72,3 +73,8 @@ def digest(frame: vs.VideoFrame) -> str:
 def planes(clip: vs.VideoNode) -> torch.Tensor:
     """(T, 3, H, W) of an RGBS clip."""
     return torch.stack([torch.stack([torch.from_numpy(p) for p in pixels(f)]) for f in clip.frames()])
+
+
+def with_marks(clip: vs.VideoNode, threshold: float = scenes.THRESHOLD) -> vs.VideoNode:
+    """The clip with a filter's marks of scene cuts."""
+    return cuts.mark(clip, cuts.found("Test", frames.bare(clip), threshold))

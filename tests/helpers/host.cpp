@@ -144,7 +144,7 @@ void run(VSCore *core, bool backwards) {
     };
     VSNode *doubled = node(core, "vs_sr", "XTemporal", [&](VSMap *in) {
         picture(in);
-        for (const auto &[key, value] : {std::pair{"step", 2}, {"multi", 2}, {"share", 1}, {"before", 0}, {"after", 0}})
+        for (const auto &[key, value] : {std::pair{"step", 2}, {"multi", 2}, {"groups", 2}, {"before", 0}, {"after", 0}})
             vs->mapSetInt(in, key, value, maReplace);
         vs->mapConsumeFunction(in, "func", vs->createFunction(temporal, nullptr, nullptr, core), maReplace);
     });

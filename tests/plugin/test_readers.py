@@ -85,7 +85,7 @@ def callback(group, want, numbers, frames):
     return [core.create_video_frame(core.get_video_format(vs.GRAY8), 16, 16) for _ in range(want)]
 source = core.std.BlankClip(format=vs.GRAY8, width=16, height=16, length=121)
 sizes = dict(width=16, height=16, format=vs.GRAY8)
-clip = temporal("T", source, callback, **sizes, step=3, multi=2, share=1, before=0, after=1)
+clip = temporal("T", source, callback, **sizes, step=3, multi=2, groups=40, before=0, after=1)
 core.std.StackHorizontal([clip[60 * i : 60 * (i + 1)] for i in range(4)]).set_output()
 """
     for threads in (1, 16):
