@@ -22,10 +22,9 @@ from typing import Any
 
 import numpy as np
 import vapoursynth as vs
+from helpers.clips import with_marks
 
 from vs_sr import scenes
-
-from helpers.clips import with_marks
 
 from . import cut_clips
 from .models import machine
@@ -97,7 +96,7 @@ def milliseconds(kind: str) -> float:
         return time.process_time() - start
 
     threads, vs.core.num_threads = vs.core.num_threads, 1
-    times = [seconds(cuts.mark("cuts", film)) - seconds(film) for _ in range(7)]
+    times = [seconds(with_marks(film)) - seconds(film) for _ in range(7)]
     vs.core.num_threads = threads
     return round(1000 * statistics.median(times) / film.num_frames, 2)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 import vapoursynth as vs
 from helpers import video_networks as networks
-from helpers.clips import cut_at, digest, moving, pixels, planes
+from helpers.clips import close, cut_at, digest, moving, pixels, planes
 from helpers.matrix import in_turn
 from helpers.memory import limited
 
@@ -306,7 +306,7 @@ def test_formats_come_back(filter: tuple[str, dict[str, Any]], format: int) -> N
     assert (found.format.id, found.width, found.height, found.fps) == (format, 24 * scale, 20 * scale, clip.fps)
     for a, b in zip(found.frames(), expected.frames(), strict=True):
         for p, q in zip(pixels(a), pixels(b), strict=True):
-            assert np.array_equal(p, q)
+            assert close(p, q)
 
 
 def test_frames_of_eight_bit_equal_the_network_run_by_hand() -> None:
