@@ -127,7 +127,7 @@ class _Sequence(_Video, total=False):
     carry: bool | None
     """Carry the forward direction's state from window to window. Default: the model's."""
     segment: int | None
-    """Windows after which a carried state begins anew, counted from the clip's beginning; a seek looks back that far
+    """Windows after which a carried state begins again, counted from the clip's beginning; a seek looks back that far
     at most. 0: at cuts alone. Default: the model's.
     """
     lookahead: int | None

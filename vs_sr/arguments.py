@@ -63,7 +63,7 @@ class Arguments:
     )
     segment: int | None = _argument(
         SEQUENCE,
-        "windows after which a carried state begins anew, counted from the clip's beginning; a seek looks back that "
+        "windows after which a carried state begins again, counted from the clip's beginning; a seek looks back that "
         "far at most. 0: at cuts alone",
         absent="the model's",
         limits=(0, 1 << 30),

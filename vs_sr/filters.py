@@ -274,7 +274,7 @@ def _weights(model: Model, options: Arguments) -> tuple[Source | None, Variant]:
     if options.scale is not None:
         source = replace(source, hints=(("scale", str(options.scale)),))
     try:
-        variant = store.recognise(model, source).variant
+        variant = store.recognize(model, source).variant
     except AmbiguousError as error:
         if error.key == "scale":  # an argument of the filter, unlike the others
             raise

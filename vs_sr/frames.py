@@ -323,7 +323,7 @@ def _with_chroma(luma: vs.VideoNode, source: vs.VideoNode, tags: color.Tags) -> 
 
 
 def _check_progressive(properties: Mapping[str, int]) -> None:
-    """Refuse combed frames: two fields of different times in one picture.
+    """Refuse combed frames: two fields of different times in one image.
 
     Raises:
         FrameError: the frame is tagged so.

@@ -71,7 +71,7 @@ def spans(size: int, tile: int, overlap: int, multiple: int = 1) -> list[Span]:
     Args:
         size: pixels to cover, from 1.
         tile: length of a tile, the overlap included; 0, or what is not below ``size``: one tile of all.
-        overlap: pixels at the least that a tile throws away at each end inside the frame.
+        overlap: pixels at least that a tile throws away at each end inside the frame.
         multiple: see :attr:`vs_sr.spec.Variant.multiple`.
 
     Raises:
@@ -139,7 +139,7 @@ def overlaps(
 
 
 def estimate(*, scale: int, channels: int, bytes_per_value: int, timesteps: int = 1) -> int:
-    """Bytes for each input pixel that a network takes at the most while it runs, weights apart; up to twice what is
+    """Bytes for each input pixel that a network takes at most while it runs, weights apart; up to twice what is
     taken. ``tests/engine/test_memory.py`` measures it.
 
     Args:

@@ -3,8 +3,8 @@
 Windows are anchored at frame 0 of the clip, never at the frame that was asked for first. A window of W input
 frames advances by W-1: its last frame is the first of the next window, to which its outputs belong.
 
-A sequence model sees *positions*: those of the input frames, and ``density``-1 between each two neighbours.
-Its forward direction steps over each position exactly once, in the window that owns it; the backward direction
+A sequence model sees *timesteps*: those of the input frames, and ``density``-1 between each two neighbors.
+Its forward direction steps over each timestep exactly once, in the window that owns it; the backward direction
 of a window begins at the end of the frames that the window looks at. Pure integers.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 type Ends = Literal["replicate", "reflection", "reflection_circle", "circle"]
 
 ENDS: tuple[Ends, ...] = get_args(Ends.__value__)
-"""What stands for the frames beyond both ends, where a model looks at a fixed number of neighbours; under the
+"""What stands for the frames beyond both ends, where a model looks at a fixed number of neighbors; under the
 names that BasicSR uses."""
 
 
@@ -49,15 +49,15 @@ class Grid:
     window: int
     multi: int = 1
     density: int = 1
-    """Positions of the sequence for each input frame but the last; a multiple of ``multi``."""
+    """Timesteps of the sequence for each input frame but the last; a multiple of ``multi``."""
     lookahead: int = 0
     """Frames behind a window that its backward direction sees."""
     carry: bool = False
     """Whether the forward direction goes on from window to window."""
     segment: int = 0
-    """Windows after which a carried state begins anew; 0: never."""
+    """Windows after which a carried state begins again; 0: never."""
     past: int = 0
-    """Windows of the film in front of this clip: segments are counted from the film's beginning."""
+    """Windows of the film before this clip: segments are counted from the film's beginning."""
 
     @property
     def share(self) -> int:
@@ -144,11 +144,11 @@ class Run:
     """Input frames of one scene: the window's own, then those it only looks at. Where frames are shared, one
     frame alone is run as that frame twice."""
     own: int
-    """The first so many positions belong to the window; the others are seen by the backward direction alone."""
+    """The first so many timesteps belong to the window; the others are seen by the backward direction alone."""
     fresh: bool
     """Whether the forward state begins at zero, in place of where the window before ended."""
     outputs: tuple[tuple[int, int], ...]
-    """(output frame, position), in time order; a position may serve twice."""
+    """(output frame, timestep), in time order; a timestep may serve twice."""
 
 
 def runs(grid: Grid, group: int, cuts: Collection[int]) -> list[Run]:
@@ -222,7 +222,7 @@ def shortest(size: int, ends: Ends) -> int:
     return {"replicate": 1, "reflection": size // 2 + 1}.get(ends, size)
 
 
-def neighbours(frame: int, scene: range, size: int, ends: Ends) -> list[int]:
+def neighbors(frame: int, scene: range, size: int, ends: Ends) -> list[int]:
     """The ``size`` frames around ``frame``, none from outside the scene (or clip).
 
     Raises:

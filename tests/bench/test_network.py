@@ -91,7 +91,7 @@ def test_a_film_through_vspipe(versus: Callable[..., float]) -> None:
     grid = windows.grid(model, length)
     pipeline = Pipeline(
         model=model,
-        variant=store.recognise(model, source).variant,
+        variant=store.recognize(model, source).variant,
         source=source,
         size=(96, 64),
         grid=grid,

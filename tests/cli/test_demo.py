@@ -1,4 +1,4 @@
-"""``make demo`` as a newcomer runs it: a film and a picture that are what they say, and better than bicubic."""
+"""``make demo`` as a newcomer runs it: a film and an image that are what they say, and better than bicubic."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def test_the_demo(tmp_path: Path) -> None:
     start = time.perf_counter()
     line, progress = run_demo(out)
     assert time.perf_counter() - start < 300
-    film, picture = out / "slowmo.mp4", out / "side_by_side.png"
-    assert line == f"48 frames, 768x432, 48 fps: {film}, {picture}"
+    film, image = out / "slowmo.mp4", out / "side_by_side.png"
+    assert line == f"48 frames, 768x432, 48 fps: {film}, {image}"
     assert "Frame: " in progress
-    with Image.open(picture) as image:
+    with Image.open(image) as image:
         assert image.size == (2 * 768 + 4, 432)
 
     frames = np.stack(_video.frames(film))
@@ -62,7 +62,7 @@ def test_the_demo(tmp_path: Path) -> None:
         psnr_y(frames[2 * n], t) - psnr_y(imresize(inputs[n], 4), t) for n, t in zip((3, 12, 20), truth, strict=True)
     ]
     assert np.mean(gains) > 0.5, gains
-    # no shift of colour, and no flicker between the two kinds of frames
+    # no shift of color, and no flicker between the two kinds of frames
     assert np.abs(frames[::2].mean((0, 1, 2)) - inputs.mean((0, 1, 2))).max() < 1.5
     sharpness = np.abs(np.diff(frames.astype(np.float64), axis=2)).mean((1, 2, 3))
     assert abs(sharpness[1:-1:2].mean() / sharpness[::2].mean() - 1) < 0.1
@@ -72,11 +72,11 @@ def test_the_demo(tmp_path: Path) -> None:
 def test_the_demo_of_a_clip_of_ones_own(tmp_path: Path) -> None:
     clip = tmp_path / "mine.mp4"
     x = np.linspace(0, 40, 160)
-    pictures = [
+    images = [
         np.ascontiguousarray(np.broadcast_to((128 + 90 * np.sin(x + n))[None, :, None], (96, 160, 3))).astype(np.uint8)
         for n in range(30)
     ]
-    _video.write(clip, pictures, Fraction(12))
+    _video.write(clip, images, Fraction(12))
     line, _ = run_demo(tmp_path / "demo", "--clip", str(clip))
     assert line.startswith("24 frames, 640x384, 24 fps: ")
     assert sorted(p.name for p in (tmp_path / "demo").iterdir()) == ["side_by_side.png", "slowmo.mp4"]

@@ -56,7 +56,7 @@ def test_what_is_ambiguous_names_the_option(checkpoint: Path, capsys: pytest.Cap
 def test_show(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["weights", "show", str(checkpoint)]) == 0
     text = capsys.readouterr().out
-    assert "not recognised: its tensors are those of A2N" in text
+    assert "not recognized: its tensors are those of A2N" in text
     assert cli.main(["weights", "show", str(checkpoint), "--set", "scale=2", "--set", "range=1"]) == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if not line.startswith(" "))
     assert lines["network"].startswith("A2N: ")

@@ -55,7 +55,7 @@ register(Model(name="Touchy", summary="", paper="", kind="image", build=lambda _
 
 
 def touchy() -> str:
-    """Frames of :class:`Touchy`, built anew each time: no session outlives its filter."""
+    """Frames of :class:`Touchy`, built again each time: no session outlives its filter."""
     clip = vs.core.std.BlankClip(width=16, height=12, format=vs.RGBS, length=1, color=[0.2, 0.5, 0.7])
     clip = clip.std.AddBorders(left=8, top=4, color=[0.9, 0.1, 0.4])
     return digest(vs.core.vs_sr.Touchy(clip, device_id=-1))

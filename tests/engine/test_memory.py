@@ -114,7 +114,7 @@ def grown(order: str, length: int, capsys: pytest.CaptureFixture[str]) -> None:
     parts = ", ".join(f"{name} {size / 2**20:.1f}" for name, size in planned.items())
     with capsys.disabled():
         print(
-            f"\n{length} frames {order}: {most / 2**20:.1f} MiB at the most; "
+            f"\n{length} frames {order}: {most / 2**20:.1f} MiB at most; "
             f"planned {total / 2**20:.1f} MiB ({parts}); "
             f"at the quarters {', '.join(f'{mark / 2**20:.1f}' for mark in marks)}"
         )
@@ -238,7 +238,7 @@ def test_two_filters_and_four_readers_stay_inside_their_budget(capsys: pytest.Ca
     planned = features + kept + checkpoints + caches
     with capsys.disabled():
         print(
-            f"\ntwo filters, eight readers: {most} MiB at the most; planned {planned} MiB (features {features}, groups "
+            f"\ntwo filters, eight readers: {most} MiB at most; planned {planned} MiB (features {features}, groups "
             f"{kept}, checkpoints {checkpoints}, VapourSynth's caches {caches})"
         )
     assert planned // 4 < most <= planned

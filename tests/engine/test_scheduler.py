@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from vs_sr.engine.device import OutOfMemoryError
 from vs_sr.engine.scheduler import Held, Recurrent, Sliding
 from vs_sr.engine.transfer import Download, Made, NotFiniteError
-from vs_sr.windows import ENDS, Grid, neighbours, shortest
+from vs_sr.windows import ENDS, Grid, neighbors, shortest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -80,11 +80,11 @@ class Requests:
         cuts = {i for i in self.clip.cuts if i in held or i + 1 in held}
         valid = set(held)
 
-        def picture(number: int) -> torch.Tensor:
+        def image(number: int) -> torch.Tensor:
             assert number in valid, "the frame has been given back"
             return torch.full((3, 1, self.width), float(number))
 
-        return Held(frozenset(held), frozenset(cuts), picture), valid
+        return Held(frozenset(held), frozenset(cuts), image), valid
 
     def interleaved(self, groups: Iterable[int], width: int, seed: int) -> dict[int, torch.Tensor]:
         """Up to ``width`` groups on the way at the same time, served in any order."""
@@ -103,7 +103,7 @@ class Requests:
 
 
 def check(clip: Clip, made: dict[int, torch.Tensor]) -> None:
-    found = {n: tuple(int(x) for x in picture[:, 0, 0]) for n, picture in made.items()}
+    found = {n: tuple(int(x) for x in image[:, 0, 0]) for n, image in made.items()}
     assert found == {n: clip.expected(n) for n in found}
 
 
@@ -340,7 +340,7 @@ def test_smaller_tiles_for_one_request_start_the_others_again() -> None:
 # Windows around a frame
 
 
-class Neighbours:
+class Neighbors:
     """Frames whose pixels are their number -> the numbers that it was given. Counts what it encodes."""
 
     def __init__(self) -> None:
@@ -389,7 +389,7 @@ def test_the_window_around_a_frame_follows_from_its_scene(
 ) -> None:
     """However much of the scene is known when the frame is asked for, and whichever side of a cut tells it."""
     inside = {i for i in cuts if i < frames - 1}
-    network = Neighbours()
+    network = Neighbors()
     made = Sliding(pipeline(Grid(frames=frames, window=1), window=size, ends=ends))
     numbers = list(range(frames))
     order.shuffle(numbers)
@@ -398,13 +398,13 @@ def test_the_window_around_a_frame_follows_from_its_scene(
         first = max((i + 1 for i in inside if i < frame), default=0)
         scene = range(first, min((i + 1 for i in inside if i >= frame), default=frames))
         long = len(scene) >= shortest(size, ends)
-        assert found == neighbours(frame, scene, size, ends if long else "replicate")
+        assert found == neighbors(frame, scene, size, ends if long else "replicate")
         assert set(found) <= set(scene)
 
 
 @pytest.mark.parametrize("ends", ENDS)
 def test_in_order_each_frame_is_encoded_once(ends: Ends) -> None:
-    network = Neighbours()
+    network = Neighbors()
     made = Sliding(pipeline(Grid(frames=40, window=1), window=5, ends=ends))
     for frame in range(40):
         around(frame, 40, {6, 9, 30}, True, made, network)

@@ -1,4 +1,4 @@
-"""``vs-sr evaluate`` and what is behind it: published figures, clips, reports, pictures, errors."""
+"""``vs-sr evaluate`` and what is behind it: published figures, clips, reports, images, errors."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_srgan_on_set5(scale: int, psnr: float) -> None:
 
 
 class Grow(nn.Module):
-    """Nearest neighbour x2 of the image, plus ``tilt`` times a ramp that no mirror leaves alone."""
+    """Nearest neighbor x2 of the image, plus ``tilt`` times a ramp that no mirror leaves alone."""
 
     def __init__(self, tilt: float = 0.0) -> None:
         super().__init__()
@@ -430,7 +430,7 @@ def test_frames_at_hand_are_measured_as_files_are(clip: Path) -> None:
         measurement.clip("waves", scene(2))
 
 
-def test_the_baseline_in_between_is_the_mean_of_its_neighbours() -> None:
+def test_the_baseline_in_between_is_the_mean_of_its_neighbors() -> None:
     lows = [np.full((4, 4, 3), value, dtype=np.uint8) for value in (10, 21)]
     frames = [output.rgb for output in Bicubic(4, 2)(lows, protocols.preset("space-time"))]
     assert [frame.shape for frame in frames] == [(16, 16, 3)] * 3
@@ -441,7 +441,7 @@ def test_the_baseline_in_between_is_the_mean_of_its_neighbours() -> None:
 
 
 def test_the_centre_alone(clip: Path) -> None:
-    measurement = Measurement(upscaler=Bicubic(4), protocol=protocols.preset("vid4"), video=True, only="centre")
+    measurement = Measurement(upscaler=Bicubic(4), protocol=protocols.preset("vid4"), video=True, only="center")
     assert [score.frame for score in measurement.folder(clip).scores["bicubic"]] == ["003.png"]
 
 
@@ -665,7 +665,7 @@ def test_a_folder_of_folders(clip: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_a_file_that_is_no_image(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (clip / "004.png").write_text("no picture")
+    (clip / "004.png").write_text("no image")
     code, _, err = run(capsys, clip, "--bicubic", "--scale", 2)
     assert code == 1
     assert "004.png cannot be read as an image" in err

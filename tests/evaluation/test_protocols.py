@@ -195,10 +195,10 @@ def tables():
     return json.loads(golden.find("golden/frame_index_tables.json").read_text())
 
 
-def test_neighbours_are_basicsrs(tables):
+def test_neighbors_are_basicsrs(tables):
     for key, expected in tables["edvr_basicsr_generate_frame_indices"].items():
         ends, size, count = (part.rpartition("=")[2] for part in key.split(","))
-        found = [windows.neighbours(i, range(int(count)), int(size), ends) for i in range(int(count))]
+        found = [windows.neighbors(i, range(int(count)), int(size), ends) for i in range(int(count))]
         assert found == expected, key
     assert len(tables["edvr_basicsr_generate_frame_indices"]) == 8
 
@@ -233,13 +233,13 @@ def test_windows_that_are_none():
     with pytest.raises(ArgumentError, match="no window of 4"):
         sampling.spans(3, 4, 1, "drop")
     with pytest.raises(ArgumentError, match="odd"):
-        windows.neighbours(0, range(9), 4, "circle")
+        windows.neighbors(0, range(9), 4, "circle")
     with pytest.raises(ArgumentError, match="too few"):
-        windows.neighbours(0, range(2), 5, "reflection")
+        windows.neighbors(0, range(2), 5, "reflection")
     with pytest.raises(ArgumentError, match="too few"):
-        windows.neighbours(0, range(4), 5, "reflection_circle")
-    assert windows.neighbours(0, range(3), 5, "reflection") == [2, 1, 0, 1, 2]
-    assert windows.neighbours(0, range(1), 5, "replicate") == [0] * 5
+        windows.neighbors(0, range(4), 5, "reflection_circle")
+    assert windows.neighbors(0, range(3), 5, "reflection") == [2, 1, 0, 1, 2]
+    assert windows.neighbors(0, range(1), 5, "replicate") == [0] * 5
 
 
 @given(height=st.integers(26, 90), width=st.integers(26, 90), limit=st.sampled_from([10, 1500, 100_000]))

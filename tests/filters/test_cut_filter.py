@@ -34,12 +34,12 @@ def threads() -> Iterator[None]:
 
 
 def shots(*lengths: int, width: int = 96, height: int = 64, seed: int = 0) -> vs.VideoNode:
-    """A GRAY8 clip of shots, each a picture with a little grain."""
+    """A GRAY8 clip of shots, each an image with a little grain."""
     rng = np.random.default_rng(seed)
     made = []
     for length in lengths:
-        picture = 128 + 40 * power_noise(rng, height, width, 1.2, 0.1)
-        made += [picture + rng.normal(0, 2, picture.shape) for _ in range(length)]
+        image = 128 + 40 * power_noise(rng, height, width, 1.2, 0.1)
+        made += [image + rng.normal(0, 2, image.shape) for _ in range(length)]
     return source(np.stack(made).clip(0, 255).astype(np.uint8))
 
 

@@ -57,7 +57,7 @@ def test_every_format_comes_back_in_its_own_format(format: int) -> None:
 
 
 @pytest.mark.parametrize("format", [vs.YUV420P8, vs.YUV420P10, vs.YUV444P16, vs.GRAY8, vs.RGB24, vs.YUV444PS])
-def test_colours_do_not_shift(format: int) -> None:
+def test_colors_do_not_shift(format: int) -> None:
     """A network that adds nothing leaves a flat clip as it was, in both kinds of frames."""
     bits = core.get_video_format(format).bits_per_sample
     flat = [0.4, 0.1, -0.1] if bits == 32 else [c << (bits - 8) for c in (81, 90, 190)]

@@ -238,7 +238,7 @@ def test_changing_the_family(
     clip = moving(1, format=given)
     frame = upscale(name, clip, format=wanted, **arguments).get_frame(0)
     assert (frame.format.id, frame.props["_Matrix"], frame.props["_Range"]) == (wanted, *tags)
-    # the same picture as by way of floating point
+    # the same image as by way of floating point
     family = clip.format.color_family if name == "VDSR" else vs.RGB
     flat = core.query_video_format(family, vs.FLOAT, 32, clip.format.subsampling_w if family == vs.YUV else 0,
                                    clip.format.subsampling_h if family == vs.YUV else 0)  # fmt: skip
@@ -320,7 +320,7 @@ SHAPES = [(13, 13), (7, 11), (1000, 9), (9, 0)]
 @pytest.mark.parametrize(("name", "shape"), in_turn(sorted(set(CONFIGS) - {"A2N"}), SHAPES), ids=str)
 def test_tiles_show_no_seams(name: str, shape: tuple[int, int]) -> None:
     """An overlap that covers what the network sees; tiles that fit nowhere, beyond the frame, whole lines."""
-    variant = store.recognise(registry.model(name), store.given(weights(name))).variant
+    variant = store.recognize(registry.model(name), store.given(weights(name))).variant
     receptive_field = variant.receptive_field or 0
     tile = [0 if more == 0 else 2 * receptive_field + variant.multiple + more for more in shape]
     whole, tiled = whole_and_tiled(name, tilesize=tile, overlap=receptive_field)
@@ -365,7 +365,7 @@ def test_tiles_of_a_network_that_sees_the_whole_frame() -> None:
 def test_frames_that_do_not_fit_are_cut_up_unasked(
     name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """But not for a network whose picture would change."""
+    """But not for a network whose image would change."""
     caplog.set_level("INFO", "vs_sr")
     monkeypatch.setattr(messages, "_logged", set())
     limited(monkeypatch, 1 << 20)

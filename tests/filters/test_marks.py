@@ -20,15 +20,15 @@ core = vs.core
 
 W, H = 24, 16
 SHOTS = ((0, 7), (1, 6), (2, 2), (3, 1), (4, 8))
-"""Number and length: the cuts of a film; every shot is another picture, with a little grain."""
+"""Number and length: the cuts of a film; every shot is another image, with a little grain."""
 
 
 def film() -> vs.VideoNode:
     """Every frame carries the number of its shot."""
     rng = np.random.default_rng(8)
-    pictures = [128 + 45 * power_noise(rng, H, W, 1.0, 0.1) for _ in SHOTS]
+    images = [128 + 45 * power_noise(rng, H, W, 1.0, 0.1) for _ in SHOTS]
     numbers = [number for number, length in SHOTS for _ in range(length)]
-    grain = [(pictures[number] + rng.normal(0, 1.5, (H, W))).clip(0, 255).astype(np.uint8) for number in numbers]
+    grain = [(images[number] + rng.normal(0, 1.5, (H, W))).clip(0, 255).astype(np.uint8) for number in numbers]
     blank = core.std.BlankClip(width=W, height=H, format=vs.GRAY8, length=len(numbers), keep=True)
 
     def draw(n: int, f: vs.VideoFrame) -> vs.VideoFrame:

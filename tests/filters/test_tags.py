@@ -75,18 +75,18 @@ def upscale(name: str, clip: vs.VideoNode, **arguments: Any) -> vs.VideoNode:
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("format", FORMATS, ids=lambda f: core.get_video_format(f).name)
 def test_an_argument_wins_over_every_tag(name: str, format: int) -> None:
-    """As for a clip that is tagged anew with what the arguments say; to the bit, pixels and tags."""
+    """As for a clip that is tagged again with what the arguments say; to the bit, pixels and tags."""
     rng = random.Random(int(format))
     clip = flat(format)
     rgb = family(clip) == "RGB"
     for _ in range(4):
         tags = {"_Matrix": rng.choice((*PLAIN, 2, 3)), "_Range": rng.randrange(2), "_Transfer": 1, "_Primaries": 1}
         given = {"range_in": rng.randrange(2)} | ({} if rgb else {"matrix_in": rng.choice(PLAIN)})
-        anew = {"_Range": given["range_in"]} | ({} if rgb else {"_Matrix": given["matrix_in"]})
+        again = {"_Range": given["range_in"]} | ({} if rgb else {"_Matrix": given["matrix_in"]})
         out = {} if rng.randrange(2) else {"format": vs.RGB48 if family(clip) != "RGB" else vs.YUV444P16}
         with (
             upscale(name, clip.std.SetFrameProps(**tags), **given, **out).get_frame(0) as found,
-            upscale(name, clip.std.SetFrameProps(**{**tags, **anew}), **out).get_frame(0) as wanted,
+            upscale(name, clip.std.SetFrameProps(**{**tags, **again}), **out).get_frame(0) as wanted,
         ):
             assert means(found) == means(wanted), (tags, given)
             assert dict(found.props) == dict(wanted.props)

@@ -124,7 +124,7 @@ CUTS = [(0,), (4,), (2, 4), (4, 9), (3, 8), (0, 1, 2), (5, 6, 11), (12,)]
     ],
     ids=str,
 )
-def test_no_neighbour_is_from_another_scene(ends: str, cuts: tuple[int, ...], both: bool) -> None:
+def test_no_neighbor_is_from_another_scene(ends: str, cuts: tuple[int, ...], both: bool) -> None:
     """A scene that is too short for its ends is continued by "replicate". Which frames these are is asked in full of
     the scheduler, in tests/engine/test_scheduler.py."""
     clip = moving(14, 12, 8)
@@ -132,7 +132,7 @@ def test_no_neighbour_is_from_another_scene(ends: str, cuts: tuple[int, ...], bo
     same(found, networks.edvr_by_hand("5 frames", planes(clip), ends, cuts))
 
 
-def test_neighbours_across_a_cut_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neighbors_across_a_cut_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fault that the test above is for."""
     clip = moving(9, 12, 8)
     expected = networks.edvr_by_hand("5 frames", planes(clip), "replicate", (3,))
@@ -368,7 +368,7 @@ def test_a_huge_clip_costs_nothing() -> None:
 
 def variant(name: str) -> Any:
     model = registry.model(networks.CONFIGS[name][0])
-    return store.recognise(model, store.locate(networks.weights(name), model)).variant
+    return store.recognize(model, store.locate(networks.weights(name), model)).variant
 
 
 @pytest.mark.parametrize(("name", "multiple"), [("5 frames", 4), ("deblurring", 16), ("BasicVSR", 32)])
@@ -403,7 +403,7 @@ def test_tiles_equal_the_whole_frame(
 
 
 def test_tiles_of_basicvsr_have_flows_of_their_own() -> None:
-    """SpyNet goes from coarse to fine over all that it sees: a tile gives another flow, and nearly the same picture."""
+    """SpyNet goes from coarse to fine over all that it sees: a tile gives another flow, and nearly the same image."""
     clip = moving(2, 128, 96)
     whole = planes(restore(clip, "BasicVSR", tilesize=0))
     found = planes(restore(clip, "BasicVSR", tilesize=96))
@@ -471,7 +471,7 @@ def test_the_way_to_continue_scenes_is_written_into_a_converted_file(tmp_path: P
 
 
 def test_evaluation_continues_clips_as_the_weights_say() -> None:
-    """Unless it is told otherwise: the pictures are the filter's."""
+    """Unless it is told otherwise: the images are the filter's."""
     clip = moving(6, 12, 8)
     rgb = [np.moveaxis(frame.numpy(), 0, 2) * 255 for frame in planes(clip)]
     for ends in ("replicate", "reflection_circle"):

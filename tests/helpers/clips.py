@@ -26,7 +26,7 @@ FORMATS = [
 
 
 def moving(length: int = 5, width: int = 32, height: int = 24, format: int = vs.RGBS) -> vs.VideoNode:
-    """A smooth colourful pattern that moves, away from the ends of the range."""
+    """A smooth colorful pattern that moves, away from the ends of the range."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     blank = core.std.BlankClip(length=length, width=width, height=height, format=vs.RGBS, keep=True, fpsnum=24000,
                                fpsden=1001)  # fmt: skip

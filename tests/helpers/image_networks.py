@@ -70,7 +70,7 @@ def weights(name: str) -> Path:
 
 
 def moving(length: int = 2, width: int = 62, height: int = 46, format: int = vs.YUV420P8) -> vs.VideoNode:
-    """A colourful pattern with noise that moves, away from the ends of the range."""
+    """A colorful pattern with noise that moves, away from the ends of the range."""
     blank = vs.core.std.BlankClip(width=width, height=height, format=vs.RGBS, length=length, fpsnum=24000, fpsden=1001,
                                   keep=True)  # fmt: skip
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)

@@ -26,7 +26,7 @@ def write(path: Path, image: np.ndarray) -> Path:
 
 
 def scene(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
-    """Waves that move, in colour."""
+    """Waves that move, in color."""
     y, x = np.mgrid[:height, :width]
     frames = []
     for t in range(count):

@@ -1,4 +1,4 @@
-"""Bytes: what torch's allocations come to at the most, and what this process holds."""
+"""Bytes: what torch's allocations come to at most, and what this process holds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def limited(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
 
 
 def peak(function: Callable[[], object]) -> int:
-    """Bytes that torch holds on the CPU at the most while ``function`` runs, beyond what it held before.
+    """Bytes that torch holds on the CPU at most while ``function`` runs, beyond what it held before.
 
     Every allocation counts, those within operators too; what libraries take behind torch's back does not.
     """

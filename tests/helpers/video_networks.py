@@ -134,17 +134,17 @@ def basicvsr_by_hand(
     the frame's window looks at, or from the cut; a frame alone there is seen twice.
     """
     net: Any = network("BasicVSR")
-    pictures = list(frames[:, None])
+    images = list(frames[:, None])
     step = window - 1
     groups = max(1, -(-(len(frames) - 1) // step))
 
     @functools.cache
     def past(first: int, n: int) -> tuple[Tensor, ...]:
-        return net.forward_step(pictures[n], past(first, n - 1) if n > first else None)  # type: ignore[no-any-return]
+        return net.forward_step(images[n], past(first, n - 1) if n > first else None)  # type: ignore[no-any-return]
 
     @functools.cache
     def future(n: int, last: int) -> tuple[Tensor, ...]:
-        return net.backward_step(pictures[n], future(n + 1, last) if n < last else None)  # type: ignore[no-any-return]
+        return net.backward_step(images[n], future(n + 1, last) if n < last else None)  # type: ignore[no-any-return]
 
     made = []
     with torch.inference_mode():
@@ -156,6 +156,6 @@ def basicvsr_by_hand(
                 first, last = max(group * step, scene.start), min((group + 1) * step + lookahead, scene[-1])
                 after = future(n, last)
                 if first == last:
-                    after = net.backward_step(pictures[n], after)
-                made.append(net.reconstruct(pictures[n], before[0], after[0])[0])
+                    after = net.backward_step(images[n], after)
+                made.append(net.reconstruct(images[n], before[0], after[0])[0])
     return torch.stack(made)

@@ -48,7 +48,7 @@ def marked(names: list[str]) -> list[Any]:
     ]
 
 
-def recognised(vector: golden.ImageVector, state: Mapping[str, Tensor]) -> Recognition:
+def recognized(vector: golden.ImageVector, state: Mapping[str, Tensor]) -> Recognition:
     return recognition.detect(
         {key: tuple(tensor.shape) for key, tensor in state.items()},
         hints=HINTS.get(vector.network),
@@ -68,10 +68,10 @@ def run(network: nn.Module, vector: golden.ImageVector) -> Tensor:
 
 @pytest.mark.parametrize("name", marked(FILTERS))
 def test_a_file_gives_what_its_own_network_gives(name: str) -> None:
-    """From the names in the file alone: recognised, renamed, built, loaded, run."""
+    """From the names in the file alone: recognized, renamed, built, loaded, run."""
     vector = golden.image_index()[name]
     state = vector.state
-    found = recognised(vector, state)
+    found = recognized(vector, state)
     network = found.model.build(found.variant).eval()
     loading.fit(network, {found.names[key]: state[key] for key in found.names}, name)
     assert vector.error(run(network, vector)) <= vector.tolerance
@@ -192,7 +192,7 @@ _MUTATIONS = [
 def test_a_planted_fault_is_seen(folder: str, kind: str, name: str, old: str, new: str) -> None:
     vector = golden.image_index()[name]
     state = vector.state
-    found = recognised(vector, state)
+    found = recognized(vector, state)
     renamed = {found.names[key]: state[key] for key in found.names}
     module = mutate(f"vs_sr.models.{folder}.network", old, new)
     module.__dict__["_shuffle"] = lambda x: (  # sub-pixels column by column instead of row by row
@@ -280,15 +280,15 @@ def test_a_planted_fault_in_training_networks_is_seen(
 def test_an_output_pixel_sees_no_farther_than_halo(name: str) -> None:
     """The gradient of an output pixel is zero beyond ``receptive_field``, and nowhere else for certain."""
     vector = golden.image_index()[name]
-    found = recognised(vector, vector.state)
+    found = recognized(vector, vector.state)
     network, receptive_field = _shallow(found.model.name, found.variant)
     size = 2 * receptive_field + 7
     channels = 1 if found.variant.color == "y" else 3
     x = golden.draw01("receptive_field", (1, channels, 3, size)).requires_grad_()
-    centre = size // 2
+    center = size // 2
     for sub in sorted({0, found.variant.scale - 1}):
-        (gradient,) = torch.autograd.grad(network(x)[..., found.variant.scale * centre + sub].sum(), x)
-        seen = gradient.abs().amax((0, 1, 2)).nonzero().flatten() - centre
+        (gradient,) = torch.autograd.grad(network(x)[..., found.variant.scale * center + sub].sum(), x)
+        seen = gradient.abs().amax((0, 1, 2)).nonzero().flatten() - center
         assert seen.abs().max() <= receptive_field
     assert receptive_field - 1 <= seen.abs().max()
 
@@ -327,7 +327,7 @@ def test_folding_networks_take_any_size(unshuffle: int, scale: int, size: tuple[
 def test_the_skip_keeps_the_precision_of_the_frame(name: str) -> None:
     """With weights in bfloat16 a frame in float32 loses the body's precision, not its own."""
     vector = golden.image_index()[name]
-    found = recognised(vector, golden.image_state(vector.network, 1.0, rgb_range=vector.input_scale))
+    found = recognized(vector, golden.image_state(vector.network, 1.0, rgb_range=vector.input_scale))
     network = found.model.build(found.variant).eval()
     for parameter in network.parameters():
         parameter.data.mul_(0)  # the body gives nothing: what is left is the skip

@@ -152,7 +152,7 @@ def test_an_interrupt_in_a_callback_is_not_turned_into_an_error(error: type[Base
 
 
 def test_a_raw_callback_may_answer_error_or_raise() -> None:
-    """The plugin's own function, without the typed face in front of it."""
+    """The plugin's own function, without the typed face before it."""
     arguments = {"width": 16, "height": 8, "format": vs.GRAY16, "step": 3, "multi": 1, "groups": 1}
     for func, text in [
         (lambda **_: {"_error": "not today"}, "not today"),

@@ -11,7 +11,7 @@ import torch
 import vapoursynth as vs
 
 from vs_sr import _bridge
-from vs_sr.ops import colour
+from vs_sr.ops import color
 from vs_sr.ops._conversion import MATRICES, down_conversion
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def test_the_reference_bit_for_bit(size: tuple[int, int], shifts: tuple[int, int
         rgb = image(*size, channels_last=channels_last)
         for matrix, location in zip(sorted(MATRICES), itertools.cycle(range(6)), strict=False):
             frame = made(rgb, bits, shifts, matrix, full, location)
-            expected = colour.down_reference(rgb, bits, shifts, matrix, full, location, "bicubic")
+            expected = color.down_reference(rgb, bits, shifts, matrix, full, location, "bicubic")
             for plane, values in zip(frame, expected, strict=True):
                 assert np.array_equal(np.asarray(plane), values.numpy()), (matrix, location, full, channels_last)
 

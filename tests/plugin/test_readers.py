@@ -94,7 +94,7 @@ core.std.StackHorizontal([clip[60 * i : 60 * (i + 1)] for i in range(4)]).set_ou
         assert done.returncode == 0, errors
         last = [line.split() for line in errors.splitlines() if line.startswith("calls")][-1]
         assert int(last[2]) == 40
-        assert int(last[1]) <= 50, "a few at the most are computed twice"
+        assert int(last[1]) <= 50, "a few at most are computed twice"
 
 
 def test_what_is_kept_follows_from_the_size_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,9 +106,9 @@ def test_shading_of_an_edge_is_its_coverage():
 @pytest.mark.parametrize("maker", [textures.stripes_image, textures.lattice_image, textures.noise_image])
 def test_pictures_have_little_power_near_nyquist(maker):
     # What lies beyond half the sheet's Nyquist frequency is lost in the reduction; more would alias.
-    picture = maker(np.random.default_rng(5), 128, 128).mean(axis=2)
+    image = maker(np.random.default_rng(5), 128, 128).mean(axis=2)
     window = np.hanning(128)
-    power = np.abs(np.fft.fft2((picture - picture.mean()) * window * window[:, None])) ** 2
+    power = np.abs(np.fft.fft2((image - image.mean()) * window * window[:, None])) ** 2
     f = np.hypot(np.fft.fftfreq(128)[:, None], np.fft.fftfreq(128))
     assert power[f > 0.35].sum() < 0.03 * power.sum()
 

@@ -72,7 +72,7 @@ def image(model: str) -> Tensor:
     [(model, scheme) for model, schemes in SCHEMES.items() for scheme in schemes if scheme not in _OTHER_FORM],
 )
 def test_conversion_from_every_scheme(model: str, scheme: str, tmp_path: Path) -> None:
-    """The converted file is recognised without a hint, and gives the same picture bit for bit."""
+    """The converted file is recognized without a hint, and gives the same image bit for bit."""
     network = tiny(model)
     state = network.state_dict()
     named = dict(zip(SCHEMES[model][scheme](list(state)), state.values(), strict=True))
@@ -81,7 +81,7 @@ def test_conversion_from_every_scheme(model: str, scheme: str, tmp_path: Path) -
     assert found.scheme.name == scheme
 
     file = checkpoint.read(tmp_path / "out.safetensors")
-    again = recognition.recognise(file, models=ALL)
+    again = recognition.recognize(file, models=ALL)
     assert (again.model.name, again.variant) == (model, found.variant)
     copy = recognition.network(file, again).eval()
     x = image(model)
@@ -192,7 +192,7 @@ def test_description(tmp_path: Path) -> None:
 def test_description_of_an_open_question_and_of_a_stranger(tmp_path: Path) -> None:
     save_file(tiny("A2N").state_dict(), path := tmp_path / "a.safetensors", {"licence": "MIT"})
     text = convert.describe(path, models=ALL)
-    assert "network   not recognised: its tensors are those of A2N (A2N names), but the x2 and the x3 network" in text
+    assert "network   not recognized: its tensors are those of A2N (A2N names), but the x2 and the x3 network" in text
     assert "metadata  licence: MIT" in text
     assert "scale     3" in convert.describe(path, {"scale": "3", "range": "1"}, models=ALL)
     save_file({"x": torch.zeros(2, 3)}, path)
@@ -221,12 +221,12 @@ def published(name: str, tmp_path: Path) -> nn.Module:
     """The network of a published file, by way of a converted one."""
     convert.convert(golden.test_data(f"weights/{name}.pth"), target := tmp_path / "out.safetensors", models=ALL)
     file = checkpoint.read(target)
-    found = recognition.recognise(file, models=ALL)
+    found = recognition.recognize(file, models=ALL)
     return recognition.network(file, found).eval()
 
 
 def set5(name: str, scale: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A picture of Set5, cropped to a multiple of the scale: (H, W, 3)."""
+    """An image of Set5, cropped to a multiple of the scale: (H, W, 3)."""
     image = pytest.importorskip("PIL.Image").open(golden.test_data(f"footage/set5/{name}.png")).convert("RGB")
     array = np.asarray(image)
     return array[: array.shape[0] // scale * scale, : array.shape[1] // scale * scale]
@@ -243,13 +243,13 @@ def vdsr_psnr(network: nn.Module, name: str, scale: int) -> float:
 
 
 def srgan_psnr(network: nn.Module, name: str, scale: int) -> float:
-    """PSNR-Y of the picture in 8 bit, its LR made by MATLAB's bicubic, the border of ``scale`` left out."""
+    """PSNR-Y of the image in 8 bit, its LR made by MATLAB's bicubic, the border of ``scale`` left out."""
     truth = set5(name, scale)
     small = np.ascontiguousarray(imresize(truth, 1 / scale))
     with torch.inference_mode():
         out = network(torch.from_numpy(small).permute(2, 0, 1)[None] / 255)
-    picture = (out[0].permute(1, 2, 0) * 255).round().byte().numpy()
-    return psnr_y(picture, truth, border=scale)
+    image = (out[0].permute(1, 2, 0) * 255).round().byte().numpy()
+    return psnr_y(image, truth, border=scale)
 
 
 _SET5 = ("baby", "bird", "butterfly", "head", "woman")

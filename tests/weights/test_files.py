@@ -57,7 +57,7 @@ def look(node: vs.VideoNode) -> bytes:
 
 
 def test_what_a_file_holds_when_the_filter_is_made_is_what_runs(tmp_path: Path) -> None:
-    """Two clips of an older and a newer content, alive at once; a link that is set anew; a folder left."""
+    """Two clips of an older and a newer content, alive at once; a link that is set again; a folder left."""
     path = tmp_path / "net.pth"
     expected = []
     for seed in (1, 2):

@@ -173,7 +173,7 @@ def _affordable(source: _source.Source) -> tuple[int, int]:
 
     model = registry.model("ZoomingSlowMo")
     weights = store.shipped(model.weights or "")
-    variant = store.recognise(model, weights).variant
+    variant = store.recognize(model, weights).variant
     width, height = 48, 32
     grid = windows.grid(model, model.window)
     pipeline = Pipeline(model=model, variant=variant, source=weights, size=(width, height), grid=grid)

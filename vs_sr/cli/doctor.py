@@ -166,7 +166,7 @@ def _trial(backend: Backend, device: str) -> tuple[bool, str]:
     )
     shipped = next(iter(store.index().values()))
     model, source = registry.model(shipped.model), store.shipped(shipped.name)
-    known = replace(layer, model=model, source=source, variant=store.recognise(model, source).variant)
+    known = replace(layer, model=model, source=source, variant=store.recognize(model, source).variant)
     for tried in (layer, known):
         reason = choice.obstacle(backend, tried.model, tried.variant, device, tried.precision)
         if reason is None:

@@ -97,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     clip.add_argument("--tail", choices=("short", "drop"), default="short", help="frames after the last whole window")
     clip.add_argument("--ends", choices=ENDS, help="for multi-frame models (EDVR); default: as the weights say")
     clip.add_argument("--mirrored", action="store_true", help="run on the clip and its reverse, take the mean")
-    clip.add_argument("--frames", choices=("all", "centre"), default="all", help="which frames are scored")
+    clip.add_argument("--frames", choices=("all", "center"), default="all", help="which frames are scored")
 
     drift = parser.add_argument_group("drift")
     drift.add_argument(

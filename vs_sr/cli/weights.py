@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """``convert IN OUT [--set key=value ...]`` and ``show FILE [--set key=value ...]``."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    summary = "recognise a checkpoint and write it as .safetensors, with all that a filter has to know"
+    summary = "recognize a checkpoint and write it as .safetensors, with all that a filter has to know"
     convert = actions.add_parser("convert", help=summary, description=summary)
     convert.add_argument("source", metavar="IN", type=Path, help="a .pth, .pt, .ckpt or .safetensors file")
     convert.add_argument("target", metavar="OUT", type=Path, help="the file to write, .safetensors")

@@ -219,7 +219,7 @@ class Measurement:
     """Measured beside it on the same images."""
     video: bool = False
     """The folder is a clip, in the order of the names; else its images have nothing to do with each other."""
-    only: Literal["all", "centre"] = "all"
+    only: Literal["all", "center"] = "all"
     """Which output frames of a clip are scored."""
     crop: tuple[int, int, int, int] | None = None
     """(x, y, width, height) of samples; None: where the ground truth has most detail."""

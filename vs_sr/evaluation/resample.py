@@ -86,12 +86,12 @@ def resize_matrix(length: int, scale: float) -> Float64:
     width = 4 / shrink  # support of the kernel, in samples
     taps = math.ceil(width) + 2
 
-    # Output centres on the input's axis, counted from 1: MATLAB's own arithmetic, whose last bit decides
+    # Output centers on the input's axis, counted from 1: MATLAB's own arithmetic, whose last bit decides
     # which way an exact half is rounded at scales such as 1.5.
-    centre = np.arange(1, size + 1) / scale + 0.5 * (1 - 1 / scale)
-    first = np.floor(centre - width / 2).astype(np.int64)
+    center = np.arange(1, size + 1) / scale + 0.5 * (1 - 1 / scale)
+    first = np.floor(center - width / 2).astype(np.int64)
     index = first[:, None] + np.arange(taps)  # (size, taps)
-    weight = _cubic((centre[:, None] - index) * shrink)
+    weight = _cubic((center[:, None] - index) * shrink)
     weight /= weight.sum(axis=1, keepdims=True)
     mirrored = np.mod(index - 1, 2 * length)
     mirrored = np.where(mirrored >= length, 2 * length - 1 - mirrored, mirrored)

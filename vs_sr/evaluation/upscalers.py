@@ -289,13 +289,13 @@ def find(
     """The model and its weights, of which either may be left out, or both: then the model that has weights with it.
 
     Args:
-        name: of the model; None: as the weights are recognised.
+        name: of the model; None: as the weights are recognized.
         weights: a name from the index or a path; None: the model's default.
         hints: what the tensors leave open (``scale``, ``range``, ...).
 
     Raises:
         ArgumentError: no such model, or one without weights.
-        WeightsError: the weights are not to be had, not recognised, or of another model.
+        WeightsError: the weights are not to be had, not recognized, or of another model.
     """
     if weights is None:
         model = registry.model(name or DEFAULT)
@@ -320,7 +320,7 @@ def find(
                 raise ArgumentError(
                     f"weights {weights!r} are neither a name nor a file; names: {names} ({error})"
                 ) from None
-            model = recognition.recognise(checkpoint.read(source.path), hints, registry.models()).model
+            model = recognition.recognize(checkpoint.read(source.path), hints, registry.models()).model
     if hints:
         source = replace(source, hints=tuple(hints.items()))
-    return model, store.recognise(model, source).variant, source
+    return model, store.recognize(model, source).variant, source

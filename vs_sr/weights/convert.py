@@ -29,7 +29,7 @@ def convert(
     notes: Metadata | None = None,
     models: Iterable[Model] | None = None,
 ) -> Recognition:
-    """Recognise a checkpoint and write it as safetensors, with the network's names and with metadata.
+    """Recognize a checkpoint and write it as safetensors, with the network's names and with metadata.
 
     The metadata holds ``architecture``, ``scale``, all hints that recognition needs, the naming scheme, and
     name and sha-256 of the source. The target appears complete or not at all.
@@ -42,10 +42,10 @@ def convert(
         models: to try; default: every registered one.
 
     Returns:
-        What the file was recognised as.
+        What the file was recognized as.
 
     Raises:
-        WeightsError: the source cannot be read, is not recognised, or does not fit its network.
+        WeightsError: the source cannot be read, is not recognized, or does not fit its network.
         ArgumentError: a hint that the model has no use for, or a target that cannot be written.
     """
     source, target = _found(source), _found(target)
@@ -58,7 +58,7 @@ def convert(
     except ArgumentError as error:
         raise ArgumentError(f"{target} {error}") from None
     file = checkpoint.read(source)
-    found = recognition.recognise(file, hints, models)
+    found = recognition.recognize(file, hints, models)
     known = (*_ALWAYS, *found.model.hints)
     if unknown := [key for key in hints or () if key not in known]:
         raise ArgumentError(f"{unknown[0]} is no hint for {found.model.name}; choices: {', '.join(sorted(set(known)))}")
@@ -94,7 +94,7 @@ def describe(path: str | Path, hints: Metadata | None = None, *, models: Iterabl
     """What a weights file holds and is, in lines; torch is not needed. Arguments as of :func:`convert`.
 
     Raises:
-        WeightsError: it cannot be read. A file that can be read but is not recognised is described all the
+        WeightsError: it cannot be read. A file that can be read but is not recognized is described all the
             same, with the reason.
     """
     file = checkpoint.read(_found(path))
@@ -108,9 +108,9 @@ def describe(path: str | Path, hints: Metadata | None = None, *, models: Iterabl
         others = f"; left out: {wrappers.listed(file.others)}" if file.others else ""
         lines.append(("inside", f"{' / '.join(file.wrappers)}{copy}{others}"))
     try:
-        found = recognition.recognise(file, hints, models)
+        found = recognition.recognize(file, hints, models)
     except WeightsError as error:
-        lines.append(("network", f"not recognised: {str(error).removeprefix(f'{file.path}: ')}"))
+        lines.append(("network", f"not recognized: {str(error).removeprefix(f'{file.path}: ')}"))
         lines += [("", f"{name} {list(shape)}") for name, shape in list(file.shapes.items())[:8]]
     else:
         variant = found.variant

@@ -1,7 +1,7 @@
 """Which network a weights file is of: from the names and shapes of its tensors alone, without torch.
 
 Every model lists the naming schemes that its files come in (:class:`vs_sr.spec.Scheme`). A file is tried as
-it is, then with the prefixes taken off that programs put in front of all names; the names as they are come
+it is, then with the prefixes taken off that programs put before all names; the names as they are come
 first because the old ESRGAN names all begin with ``model.``, which is such a prefix elsewhere.
 """
 
@@ -69,7 +69,7 @@ class Recognition:
         return any(map(wrappers.averaged, self.prefix.split(".")))
 
 
-def recognise(file: Checkpoint, hints: Metadata | None = None, models: Iterable[Model] | None = None) -> Recognition:
+def recognize(file: Checkpoint, hints: Metadata | None = None, models: Iterable[Model] | None = None) -> Recognition:
     """Find the network that a weights file is of.
 
     Args:
@@ -100,7 +100,7 @@ def detect(
     models: Iterable[Model] | None = None,
     values: Callable[[str], Sequence[float]] | None = None,
 ) -> Recognition:
-    """As :func:`recognise`, from what a file holds.
+    """As :func:`recognize`, from what a file holds.
 
     Args:
         shapes: tensor name to shape.
@@ -110,7 +110,7 @@ def detect(
         values: gives the numbers of a small tensor, by name.
 
     Raises:
-        WeightsError: as :func:`recognise`.
+        WeightsError: as :func:`recognize`.
     """
     known = [model for model in (registry.models() if models is None else models) if model.detect]
     facts = {**(metadata or {}), **(hints or {})}

@@ -126,7 +126,7 @@ def _choices(model: Model) -> str:
     return f"names for {model.name}: {names or 'none'}; or give the path of a .safetensors or .pth file"
 
 
-def recognise(model: Model, source: Source) -> Recognition:
+def recognize(model: Model, source: Source) -> Recognition:
     """What a weights file holds for ``model``.
 
     Raises:
@@ -135,7 +135,7 @@ def recognise(model: Model, source: Source) -> Recognition:
     """
     file = checkpoint.read(source.path, source.identity)
     try:
-        return recognition.recognise(file, dict(source.hints), [model])
+        return recognition.recognize(file, dict(source.hints), [model])
     except AmbiguousError:
         raise
     except WeightsError:
@@ -148,7 +148,7 @@ def recognise(model: Model, source: Source) -> Recognition:
 def _is_of(file: Checkpoint, model: Model) -> bool:
     """Whether a file is of a model, ambiguous or not."""
     try:
-        recognition.recognise(file, None, [model])
+        recognition.recognize(file, None, [model])
     except AmbiguousError:
         return True
     except WeightsError:
@@ -184,5 +184,5 @@ def network(model: Model, variant: Variant, source: Source | None) -> nn.Module:
         return model.build(variant)
     if (problem := damage(source)) is not None:
         raise WeightsError(problem)
-    found = recognise(model, source)
+    found = recognize(model, source)
     return recognition.network(checkpoint.read(source.path, source.identity), replace(found, variant=variant))

@@ -1,4 +1,4 @@
-"""Models of kind "multi-frame": a frame restored from itself and a fixed number of neighbours."""
+"""Models of kind "multi-frame": a frame restored from itself and a fixed number of neighbors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Sliding(Scheduler):
-    """What is made of a frame by itself is kept as long as neighbours need it. No neighbour is from another scene."""
+    """What is made of a frame by itself is kept as long as neighbors need it. No neighbor is from another scene."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         super().__init__(pipeline)
@@ -43,7 +43,7 @@ class Sliding(Scheduler):
         scene, ends = self._scene(frame, held), self.pipeline.variant.ends
         if len(scene) < windows.shortest(self.size, ends):
             ends = "replicate"
-        return windows.neighbours(frame, scene, self.size, ends)
+        return windows.neighbors(frame, scene, self.size, ends)
 
     def _scene(self, frame: int, held: Held) -> range:
         """The frames around ``frame`` that no known cut separates from it."""
