@@ -127,8 +127,8 @@ class _Sequence(_Video, total=False):
     carry: bool | None
     """Carry the forward direction's state from window to window. Default: the model's."""
     segment: int | None
-    """Windows after which a carried state begins again, counted from the clip's beginning; a seek looks back that far
-    at most. 0: at cuts alone. Default: the model's.
+    """Windows after which a carried state begins again, counted from the clip's beginning; a seek looks back that
+    far at most. 0: at cuts alone. Default: the model's.
     """
     lookahead: int | None
     """Further frames that the backward direction sees behind a window, computed and thrown away; 0 to 64. Default:

@@ -3,18 +3,16 @@
 import json
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import vapoursynth as vs
 from helpers.support import ROOT, environment, numbered, pixel, python, vspipe
 
-from vs_sr import _bridge, _names, arguments
+from vs_sr import _bridge, _names, arguments, filters
 from vs_sr.errors import ArgumentError, WeightsError
 
 core = vs.core
@@ -189,8 +187,8 @@ Create = Callable[[str, dict[str, Any]], object]
 
 @pytest.fixture
 def creating(monkeypatch: pytest.MonkeyPatch) -> Callable[[Create], None]:
-    """Replaces vs_sr.filters, so that the way of a call is seen without networks and weights."""
-    return lambda create: monkeypatch.setitem(sys.modules, "vs_sr.filters", SimpleNamespace(create=create))
+    """Replaces what makes filters, so that the way of a call is seen without networks and weights."""
+    return lambda create: monkeypatch.setattr(filters, "create", create)
 
 
 def test_arguments_and_clips_come_through_as_they_are(creating: Callable[[Create], None]) -> None:

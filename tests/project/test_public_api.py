@@ -39,7 +39,7 @@ def test_arguments_have_the_types_that_are_written() -> None:
     """The table of arguments against signatures written by hand."""
     common = (
         "weights:data:opt;backend:data:opt;device_id:int:opt;precision:data:opt;"
-        "matrix_in:int:opt;range_in:int:opt;matrix:int:opt;range:int:opt;format:int:opt;"
+        "matrix_in:int:opt;range_in:int:opt;matrix:int:opt;range:int:opt;format:int:opt;dither:data:opt;"
     )
     image = f"clip:vnode;scale:int:opt;{common}tilesize:int[]:opt;overlap:int[]:opt;num_streams:int:opt;"
     assert arguments.signature("image") == image
