@@ -159,7 +159,7 @@ def names(tree: ast.Module) -> set[str]:
 def test_the_way_of_a_frame_names_what_exists() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     way = " ".join(text[text.index("### A frame's way") : text.index("## A model")].split())
-    steps = re.findall(r"`([\w/]+\.\w+)`(?: `([\w.]+)`)?", way)
+    steps = re.findall(r"`([\w/]+/[\w/]+\.\w+)`(?: `([\w.]+)`)?", way)
     assert len(steps) > 15
     for file, name in steps:
         path = ROOT / file
