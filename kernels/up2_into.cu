@@ -1,4 +1,4 @@
-// Bilinear enlargement by two (half-pixel centres, edges repeated) times a factor, written into some channels of a
+// Bilinear upscaling by two (half-pixel centers, edges repeated) times a factor, written into some channels of a
 // wider buffer: the concatenation that follows costs nothing.
 //
 //   in   (B, height, width, channels) halves, channels a multiple of 8

@@ -1,4 +1,4 @@
-// Integer YUV to float RGB: chroma enlarged by a filter that knows where its samples lie, range, matrix.
+// Integer YUV to float RGB: chroma upscaled by a filter that knows where its samples lie, range, matrix.
 //
 //   y, u, v  bytes or 16-bit words; rows luma_stride and chroma_stride samples apart
 //   rgb      halves or floats at channel * channel_stride + y * row_stride + x * pixel_stride: planar or interleaved

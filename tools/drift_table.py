@@ -1,7 +1,7 @@
 """The tables of docs/drift.md, made of ``benchmarks/drift.json``.
 
 The figures are those of ``vs-sr evaluate --drift --json benchmarks/drift.json --plot docs/drift.png`` with folders of
-real frames behind it.
+real frames after it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def tables(record: dict[str, Any]) -> str:
         names = list(dict.fromkeys(clip["clip"].rpartition(",")[0] for clip in each["clips"]))
         outputs = " or ".join(map(str, sorted({clip["outputs"] for clip in each["clips"]})))
         lines += ["", f"**{each['set'].capitalize()}**: {', '.join(names)}; {outputs} outputs each, both ways.", ""]
-        lines += ["| mode | mean | given | in between | last quarter | gain | near | far | steps |"]
+        lines += ["| mode | mean | input-time | interpolated | last quarter | gain | near | far | steps |"]
         lines += ["|---|---|---|---|---|---|---|---|---|"]
         lines += [_line(row) for row in each["modes"]]
         most = max((row["gain"] for row in each["modes"]), key=abs)
@@ -49,7 +49,7 @@ def tables(record: dict[str, Any]) -> str:
 
 
 def _line(row: dict[str, Any]) -> str:
-    levels = (f"{row[name]:.3f}" for name in ("psnr_y", "given", "between", "last_quarter"))
+    levels = (f"{row[name]:.3f}" for name in ("psnr_y", "input_time", "interpolated", "last_quarter"))
     changes = ("" if row[name] is None else f"{round(row[name], 3) + 0.0:+.3f}" for name in ("gain", "near", "far"))
     falls = " (falls)" if row["falls"] else ""
     return f"| {row['mode']}{falls} | {' | '.join(levels)} | {' | '.join(changes)} | {row['cost']:.2f} |"

@@ -6,8 +6,8 @@ facts and figures in docs. A test compares all of it with what is committed.
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING
+import textwrap
+from typing import TYPE_CHECKING, Any
 
 import vs_sr
 from tools import cuts_table, drift_table, models_table, speed_table
@@ -15,43 +15,78 @@ from tools.pages import COMMAND, ROOT, replaced
 from vs_sr import _names, arguments, functions, registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from vs_sr.spec import Model
+
 STUB = ROOT / "vs_sr" / "__init__.pyi"
+
+
+KEYWORDS = {
+    ("_All", ""): arguments.ALL,
+    ("_Image", "_All"): arguments.IMAGE,
+    ("_Video", "_All"): arguments.VIDEO,
+    ("_Sequence", "_Video"): arguments.SEQUENCE,
+}
+"""A class of keyword arguments, and the one that it has the others from, to the kinds of model that take them."""
+TAKES = {"image": "_Image", "sequence": "_Sequence"}
+"""What filters take, by the kind of their model; the others ``_Video``."""
 
 
 def stub() -> str:
     """The package as type checkers see it."""
     lines = ['"""Space-time video super-resolution for VapourSynth."""', ""]
     lines += [f"# Written by `{COMMAND}`: what vs_sr/__init__.py loads when it is first used.", ""]
-    lines += ["from collections.abc import Sequence", "from typing import Literal", "", "import vapoursynth as vs", ""]
+    lines += ["from collections.abc import Sequence", "from typing import Literal, TypedDict, Unpack", ""]
+    lines += ["import vapoursynth as vs", ""]
     homes: dict[str, str] = vars(vs_sr)["_HOMES"]
     for home in sorted(set(homes.values())):
         names = sorted(name for name, module in homes.items() if module == home)
         lines += [f"from {home} import {name} as {name}" for name in names]
     lines += ["", "__version__: str", "__all__ = [  # noqa: RUF022 - plain order"]
     lines += [*(f'    "{name}",' for name in vs_sr.__all__), "]"]
+    for (name, base), kinds in KEYWORDS.items():
+        lines += ["", f"class {name}({base or 'TypedDict'}, total=False):", *_keywords(kinds)]
     for name in _names.BUILTIN:
-        lines += ["", *_function(name)]
+        lines += ["", *_function(registry.model(name))]
     return "\n".join([*lines, ""])
 
 
-def _function(name: str) -> list[str]:
+def _keywords(kinds: tuple[str, ...]) -> Iterator[str]:
+    """The fields of a class of keyword arguments, the names of other filters behind the argument itself."""
+    for argument in arguments.ARGUMENTS:
+        if argument.kinds != kinds:
+            continue
+        default = argument.absent if argument.default is None else f"`{argument.default}`"
+        yield f"    {argument.name}: {_type(argument.python)}"
+        meaning = argument.meaning[0].upper() + argument.meaning[1:]
+        yield from _docstring(f"{meaning}. Default: {default}." if default else f"{meaning}.")
+        if argument.alias:
+            yield f"    {argument.alias}: {_type(functions.alias_type(argument))}"
+            yield from _docstring(f"``{argument.name}``, as other filters call it.")
+
+
+def _function(model: Model) -> Iterator[str]:
     """The lines of one function."""
-    function = getattr(vs_sr, name)
-    clip, *others = inspect.signature(function).parameters.values()
-    lines = [f"def {name}(", f"    {_parameter(clip)},", "    *,", *(f"    {_parameter(other)}," for other in others)]
-    first, *rest = (inspect.getdoc(function) or "").splitlines()
-    lines += [") -> vs.VideoNode:", f'    """{first}', *(f"    {line}".rstrip() for line in rest), '    """']
-    return lines
+    takes = TAKES.get(model.kind, "_Video")
+    yield f"def {model.name}(clip: vs.VideoNode, **arguments: Unpack[{takes}]) -> vs.VideoNode:"
+    own = [f"``{name}``: {meaning}." for name, meaning in model.arguments.items()]
+    first, *rest = filter(None, [f"{model.name}: {model.summary}.", model.paper and f"{model.paper}.", *own])
+    yield from _docstring(first, *rest)
 
 
-def _parameter(parameter: inspect.Parameter) -> str:
-    text = str(parameter).replace("'", '"')
-    for long, short in (("typing.", ""), ("collections.abc.", ""), ("vapoursynth.", "vs.")):
-        text = text.replace(long, short)
-    return text
+def _docstring(first: str, *others: str) -> list[str]:
+    parts = [textwrap.wrap(text, 110, break_on_hyphens=False) for text in (first, *others)]
+    lines = [line for part in parts for line in (*part, "")][:-1]
+    if len(lines) == 1:
+        return [f'    """{lines[0]}"""']
+    return [f'    """{lines[0]}', *(f"    {line}".rstrip() for line in lines[1:]), '    """']
+
+
+def _type(annotation: Any) -> str:
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("'", '"')
+    return text.replace("typing.", "").replace("collections.abc.", "")
 
 
 def argument_table(rows: Iterable[tuple[str, str, str]]) -> str:

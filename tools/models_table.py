@@ -77,12 +77,12 @@ def facts(model: Model, record: dict[str, Any]) -> str:
         lines += ["The network is there, its filter is not yet: `vs-sr evaluate` measures it.", ""]
     if model.published:
         command = model.published.conversion(f"{model.name.lower()}.safetensors")
-        how = "To be converted first:" if model.published.answers else "A filter reads them as they are, or converted:"
+        how = "To be converted first:" if model.published.hints else "A filter reads them as they are, or converted:"
         lines += [f"Weights: {model.published}. {how}", ""]
         lines += ["```sh", command, "```", ""]
-    if model.asks:
+    if model.hints:
         lines += ["What no tensor tells (`--set key=value`, or in the metadata of a converted file):", ""]
-        lines += [*(f"- `{key}`: {question}" for key, question in model.asks.items()), ""]
+        lines += [*(f"- `{key}`: {hint}" for key, hint in model.hints.items()), ""]
     rows = _rows(model, record)
     if not rows:
         return "\n".join([*lines, "Its speed has not been measured."])

@@ -15,6 +15,7 @@ from vs_sr import _names
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AmbiguousError": "vs_sr.errors",
     "ArgumentError": "vs_sr.errors",
     "Backend": "vs_sr.spec",
     "DeviceError": "vs_sr.errors",
@@ -22,8 +23,9 @@ _HOMES = {
     "Model": "vs_sr.spec",
     "PluginError": "vs_sr.errors",
     "Published": "vs_sr.spec",
-    "QuestionError": "vs_sr.errors",
-    "State": "vs_sr.scheduler.state",
+    "Request": "vs_sr.spec",
+    "Runner": "vs_sr.spec",
+    "State": "vs_sr.engine.scheduler.state",
     "Variant": "vs_sr.spec",
     "VsSrError": "vs_sr.errors",
     "WeightsError": "vs_sr.errors",

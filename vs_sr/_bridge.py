@@ -1,9 +1,8 @@
-"""Between the native plugin and Python: every call of a filter of ``core.vs_sr``, and every group of frames.
+"""The native plugin's nodes and functions, as Python sees them.
 
-The plugin calls :func:`call` with a filter's name; the answer goes back as a VapourSynth function, so
-arguments, clips and frames are ordinary ``vapoursynth`` objects throughout. :func:`temporal` is the Python
-face of the plugin's node for filters that make groups of frames. This is the one place where an error
-becomes a ``vapoursynth.Error`` and gets the filter's name in front.
+Arguments, clips and frames are ordinary ``vapoursynth`` objects throughout. :func:`temporal` is the Python face of the
+plugin's node for filters that make groups of frames. This is the one place where an error becomes a
+``vapoursynth.Error`` and gets the filter's name in front.
 """
 
 import atexit
@@ -11,15 +10,16 @@ import logging
 import re
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import vapoursynth as vs
 
-from vs_sr import session
-from vs_sr.budget import Budget
+from vs_sr.engine import budget
 from vs_sr.errors import ArgumentError, VsSrError, bounded
 from vs_sr.windows import Need
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _log = logging.getLogger(__name__)
 
@@ -29,8 +29,6 @@ _SIGNATURE = re.compile(
 )
 
 _closing = False
-_budget: Budget | None = None
-"""Of host memory, for the groups of all filters."""
 
 
 @atexit.register
@@ -52,21 +50,6 @@ the frames that it makes. It is closed where a frame cannot be had."""
 
 type Callback = Callable[[int, int, list[int], list[vs.VideoFrame]], Sequence[vs.VideoFrame] | Work]
 """``callback(group, want, numbers, frames)`` makes ``want`` frames; ``frames[i]`` is input ``numbers[i]``."""
-
-
-def call(name: str) -> None:
-    """Build the filter ``name``. Called by the plugin, inside the call that the script has made."""
-    vs.core.vs_sr.XCall(func=partial(dispatch, name))
-
-
-def dispatch(name: str, **arguments: Any) -> dict[str, Any]:
-    """Build the filter ``name`` from a call's arguments: ``{"clip": node}``, or ``{"_error": text}``."""
-    try:
-        import_module("vs_sr._log").join()
-        create = import_module("vs_sr.filters").create
-        return {"clip": create(name, arguments)}
-    except Exception as error:
-        return {"_error": describe(name, error)}
 
 
 def describe(name: str, error: Exception) -> str:
@@ -92,20 +75,21 @@ def temporal(
     format: int,
     step: int,
     multi: int,
-    share: int,
+    groups: int,
     before: int,
     after: int,
     cache: int | None = None,
+    parallel: bool = False,
 ) -> vs.VideoNode:
     """A clip whose frames are made in groups by ``callback``.
 
-    Group g owns the inputs ``[g*step, (g+1)*step)``; there are ``max(1, ceil((N-share)/step))`` groups, and
-    the last one owns all up to N. A group makes ``multi`` outputs of each input that it owns. It is given
+    Group g owns the inputs ``[g*step, (g+1)*step)``, the last one all up to the clip's end
+    (:class:`vs_sr.windows.Grid`). A group makes ``multi`` outputs of each input that it owns. It is given
     its own inputs, ``before`` more before and ``after`` more after them, clamped to the clip; a generator may ask
     for others (:data:`Work`).
 
-    The callback runs on VapourSynth's threads, one call at a time, in no particular order of groups.
-    While a generator waits for frames other groups are served.
+    The callback runs on VapourSynth's threads, in no particular order of groups. While a generator waits for frames
+    other groups are served.
 
     Output frames are made with ``core.create_video_frame`` and not written to
     after they are returned. They get the properties of the input they stem from, with its duration divided;
@@ -121,11 +105,12 @@ def temporal(
         format: Number of the output's format.
         step: Inputs per group, from 1.
         multi: Outputs per input, from 1.
-        share: 1 where windows share a frame, so that no group is left with that frame alone; else 0.
+        groups: How many there are.
         before: Inputs before a group that it looks at.
         after: Inputs after a group that it looks at.
         cache: How many groups are kept, each of ``step * multi`` output frames; None: as the budget allows
-            (:mod:`vs_sr.budget`), so that four readers of the clip do not compute groups again and again.
+            (:mod:`vs_sr.engine.budget`), so that four readers of the clip do not compute groups again and again.
+        parallel: Whether calls of the callback may overlap; else there is one at a time.
 
     Raises:
         vapoursynth.Error: An argument is out of range, or the clip is of variable format or size.
@@ -139,10 +124,11 @@ def temporal(
         format=format,
         step=step,
         multi=multi,
-        share=share,
+        groups=groups,
         before=before,
         after=after,
-        cache=_kept(step * multi * _bytes(width, height, format), func) if cache is None else cache,
+        cache=budget.of("cpu").groups(step * multi * _bytes(width, height, format), func) if cache is None else cache,
+        parallel=parallel,
         name=name,
     )
     return node
@@ -156,14 +142,6 @@ def _bytes(width: int, height: int, format: int) -> int:
         return 0
     chroma = (width >> known.subsampling_w) * (height >> known.subsampling_h)
     return int(known.bytes_per_sample * (width * height + chroma * (known.num_planes - 1)))
-
-
-def _kept(size: int, owner: object) -> int:
-    """How many groups of ``size`` bytes a node keeps, whose callback is ``owner``."""
-    global _budget
-    if _budget is None:
-        _budget = Budget(session.total_memory("cpu"))
-    return _budget.groups(size, owner)
 
 
 def _group(
@@ -267,6 +245,21 @@ def attached(clip: vs.VideoNode, prop: str, *, width: int, height: int, format: 
     return node
 
 
+def planes(image: "Tensor", format: int, conversion: bytes) -> vs.VideoFrame:
+    """A YUV frame of integers from an image (3, H, W), float32 in host memory, RGB in 0..1, of any strides.
+
+    Args:
+        image: with finite values.
+        format: of 8 to 16 bits, with chroma of at least half the width and height.
+        conversion: as ``vs_sr.ops._conversion.down_conversion`` gives it.
+    """
+    height, width = image.shape[1:]
+    frame: vs.VideoFrame = vs.core.vs_sr.XPlanes(
+        image.data_ptr(), list(image.stride()), width, height, format, conversion
+    )
+    return frame
+
+
 def finite(clip: vs.VideoNode, prop: str) -> vs.VideoNode:
     """A clip of floating point with 0 where it is not finite; frames that this changes get the property ``prop``."""
     node: vs.VideoNode = vs.core.vs_sr.XFinite(clip, prop)
@@ -285,7 +278,7 @@ def lean(clip: vs.VideoNode) -> vs.VideoNode:
 
 
 def register(name: str, signature: str) -> None:
-    """Make ``core.vs_sr.<name>`` in the current core; calls of it come to :func:`dispatch`.
+    """Make ``core.vs_sr.<name>`` in the current core; calls of it come to :func:`vs_sr._entry.dispatch`.
 
     To be called in the script's own thread, not in a callback. A name that this core has already is left as
     it is.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import vapoursynth as vs
 
-from vs_sr import session
+from vs_sr import messages
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -34,7 +34,7 @@ def join() -> None:
         if not any(isinstance(handler, _Cores) for handler in _log.handlers):
             _log.addHandler(_Cores())
             _log.propagate = False
-            session.set_audience(audience)
+            messages.set_audience(audience)
             if _log.level == logging.NOTSET:
                 _log.setLevel(logging.INFO)
 

@@ -12,8 +12,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
-type Kind = Literal["image", "sequence", "window"]
+type Kind = Literal["image", "sequence", "multi-frame"]
 """What a model takes and gives; see ``vs_sr.spec.Model``."""
+
+type Extension = Literal["model", "backend"]
+"""What packages add. The entry-point group of a model is ``vs_sr.models``, the hook that gives it ``vs_sr_models``."""
 
 
 class Builtin(NamedTuple):
@@ -29,7 +32,7 @@ BUILTIN = {
     "A2N": Builtin("vs_sr.models.a2n", "image"),
     "BasicVSR": Builtin("vs_sr.models.basicvsr", "sequence"),
     "EDSR": Builtin("vs_sr.models.edsr", "image"),
-    "EDVR": Builtin("vs_sr.models.edvr", "window"),
+    "EDVR": Builtin("vs_sr.models.edvr", "multi-frame"),
     "ESRGAN": Builtin("vs_sr.models.esrgan", "image"),
     "MDSR": Builtin("vs_sr.models.mdsr", "image"),
     "SRCNN": Builtin("vs_sr.models.srcnn", "image"),
@@ -40,17 +43,14 @@ BUILTIN = {
 }
 """The built-in filters. The plugin's own table is generated from this one when it is built."""
 
-HELPERS = frozenset({"XCall", "XTemporal", "XRoute", "XAttached", "XFinite", "XRegister"})
+BUILTIN_BACKENDS = {"eager": "vs_sr.backends.eager"}
+"""The built-in backends: name to the module that provides it through the hook ``vs_sr_backends``."""
+
+HELPERS = frozenset({"XCall", "XTemporal", "XRoute", "XAttached", "XFinite", "XPlanes", "XRegister"})
 """Functions of the plugin that serve vs_sr itself."""
 
 COMMUNITY = "clip:vnode;any"
 """The signature of a filter from another package: the model checks its arguments, when it is called."""
-
-MODELS = "vs_sr.models"
-"""Entry points of this group are filters: ``SomeModel = "package.module"`` is ``core.vs_sr.SomeModel``."""
-
-BACKENDS = "vs_sr.backends"
-"""Entry points of this group are backends."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _METADATA = (".dist-info", ".egg-info")
@@ -106,35 +106,34 @@ def _section(lines: Iterable[str], group: str) -> Iterator[tuple[str, str]]:
             yield key.strip(), value.partition("[")[0].strip()
 
 
-def models(path: Iterable[str] | None = None) -> tuple[list[Entry], list[str]]:
-    """The filters that installed packages bring, and why which ones are left out, a sentence each.
+def declared(kind: Extension, path: Iterable[str] | None = None) -> dict[Entry, str]:
+    """What installed packages bring: ``SomeModel = "package.module"`` in ``vs_sr.models`` is ``core.vs_sr.SomeModel``.
 
-    Left out are names that VapourSynth does not allow, the names of vs_sr's own functions, and a name that
-    two packages claim: which of them won would depend on the order of installation.
+    Each with the reason why it is left out, a sentence; empty where it is not. Left out are names that VapourSynth does
+    not allow, vs_sr's own, and a name that two packages claim: which of them won would depend on the order of
+    installation.
     """
-    declared = list(entries(MODELS, path))
-    claims: dict[str, list[str]] = {}
-    for entry in declared:
-        claims.setdefault(entry.name, []).append(entry.package)
-    usable: list[Entry] = []
-    problems: list[str] = []
-    for entry in declared:
-        others = sorted(set(claims[entry.name]) - {entry.package})
+    own = {"model": {*BUILTIN, *HELPERS}, "backend": {*BUILTIN_BACKENDS, "auto"}}[kind]
+    found = list(entries(f"vs_sr.{kind}s", path))
+    claims: dict[str, list[Entry]] = {}
+    for entry in found:
+        claims.setdefault(entry.name, []).append(entry)
+    reasons: dict[Entry, str] = {}
+    for entry in found:
+        others = sorted({other.package for other in claims[entry.name]} - {entry.package})
+        reason = ""
         if not _NAME.fullmatch(entry.name):
             reason = "is not a legal name; use letters, digits and _, a letter first"
-        elif entry.name in BUILTIN or entry.name in HELPERS:
-            reason = "is a function of vs_sr itself; the package must choose another name"
+        elif entry.name in own:
+            reason = "has a name of vs_sr itself; the package must choose another"
         elif others:
             reason = f"is also claimed by {', '.join(others)}; uninstall all but one of them"
-        elif any(entry.name == other.name for other in usable):
+        elif entry != claims[entry.name][0]:
             reason = "is declared twice; the first one is used"
-        else:
-            usable.append(entry)
-            continue
-        problems.append(f"{entry.package}: model '{entry.name}' {reason}")
-    return usable, problems
+        reasons[entry] = reason and f"{entry.package}: {kind} '{entry.name}' {reason}"
+    return reasons
 
 
 def scan() -> str:
     """What the plugin registers besides the built-in filters: a line ``Name<TAB>signature`` for each."""
-    return "\n".join(f"{entry.name}\t{COMMUNITY}" for entry in models()[0])
+    return "\n".join(f"{entry.name}\t{COMMUNITY}" for entry, reason in declared("model").items() if not reason)

@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from vs_sr._names import Kind
 
 IMAGE: "tuple[Kind, ...]" = ("image",)
-"""Models that enlarge frames one by one."""
+"""Models that upscale frames one by one."""
 SEQUENCE: "tuple[Kind, ...]" = ("sequence",)
 """Models that run over a clip, forward and backward."""
-VIDEO: "tuple[Kind, ...]" = ("sequence", "window")
+VIDEO: "tuple[Kind, ...]" = ("sequence", "multi-frame")
 """Models that see several frames at a time."""
 ALL = IMAGE + VIDEO
 
 CLIP = "constant format and size; YUV, RGB or GRAY of 8 to 16 bit integer, half or float"
 """What ``clip`` has to be, the one argument that every filter needs."""
 
-ENLARGED = (
-    "the factor by which the clip is enlarged by bicubic first, 1 to 8, 2 by default; 1 is a clip that is enlarged "
+UPSCALED = (
+    "the factor by which the clip is upscaled by bicubic first, 1 to 8, 2 by default; 1 is a clip that is upscaled "
     "already"
 )
-"""What ``scale`` means for networks that take an enlarged clip."""
+"""What ``scale`` means for networks that take an upscaled clip."""
 
 
 def _argument(
@@ -63,7 +63,7 @@ class Arguments:
     )
     segment: int | None = _argument(
         SEQUENCE,
-        "windows after which a carried state begins anew, counted from the clip's beginning; a seek looks back that "
+        "windows after which a carried state begins again, counted from the clip's beginning; a seek looks back that "
         "far at most. 0: at cuts alone",
         absent="the model's",
         limits=(0, 1 << 30),
@@ -119,6 +119,11 @@ class Arguments:
     matrix: int | None = _argument(ALL, "matrix of the output, where that is not RGB", absent="as the input")
     range: int | None = _argument(ALL, "range of the output", absent="as the input")
     format: int | None = _argument(ALL, "format of the output: `vs.YUV420P10` and the like", absent="as the input")
+    dither: Literal["none", "ordered", "random", "error_diffusion"] = _argument(
+        ALL,
+        "how values between those of an integer output are rounded, as in `core.resize`; against bands in skies",
+        default="none",
+    )
     tilesize: tuple[int, int] | None = _argument(
         ALL,
         "side, or `[width, height]`, of the tiles that a frame is run in, overlap included; 0 is the whole frame",
@@ -140,8 +145,11 @@ class Arguments:
     checkpoint: int = _argument(
         SEQUENCE, "windows from one checkpoint of the carried state to the next", default=8, limits=(1, 1 << 30)
     )
-    state_memory: int = _argument(
-        SEQUENCE, "MiB of memory that checkpoints may take; fewer are kept then", default=1024, limits=(1, 1 << 20)
+    state_memory: int | None = _argument(
+        SEQUENCE,
+        "MiB of memory that checkpoints may take; fewer are kept then",
+        absent="by the memory of the machine, at most 1024",
+        limits=(1, 1 << 20),
     )
     state_in: str | None = _argument(
         SEQUENCE, "file of a carried state to begin with, that `state_out` has written", absent="zero"

@@ -15,46 +15,49 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-def mark(name: str, clip: vs.VideoNode, threshold: float = scenes.THRESHOLD) -> vs.VideoNode:
-    """The clip with ``_SceneChangePrev`` and ``_SceneChangeNext`` at 1 on both sides of every cut.
+def found(name: str, bare: vs.VideoNode, threshold: float = scenes.THRESHOLD) -> vs.VideoNode:
+    """Frames with nothing but ``_SceneChangePrev`` and ``_SceneChangeNext``, at 1 on both sides of every cut.
 
     Between two frames of which at least one speaks of the other, the properties decide (:func:`vs_sr.scenes.marked`);
     elsewhere the detector (:class:`vs_sr.scenes.Copies`) does. A 0 that was there stays; none is added, since it
-    would mislead whoever slices, joins or reverses the clip. Nothing else of the frames changes.
+    would mislead whoever slices, joins or reverses the clip.
 
     Args:
         name: of the filter; errors begin with it.
-        clip: of a format that :func:`vs_sr.frames.check_format` allows.
+        bare: the clip, from :func:`vs_sr.frames.bare`.
         threshold: of the detector.
     """
-    tags = _bridge.temporal(
+    return _bridge.temporal(
         name,
-        _small(clip),
-        _Detector(clip.num_frames, threshold),
+        _small(bare),
+        _Detector(bare.num_frames, threshold),
         width=1,
         height=1,
         format=vs.GRAY8,
         step=1,
         multi=1,
-        share=0,
+        groups=bare.num_frames,
         before=scenes.REACH,
         after=scenes.REACH,
     )
-    return _bridge.lean(clip.std.CopyFrameProps(tags, props=[scenes.PREVIOUS, scenes.NEXT]))
 
 
-def _small(clip: vs.VideoNode) -> vs.VideoNode:
-    """Luma of the size that the detector takes, GRAYS, with no properties but the two.
+def mark(clip: vs.VideoNode, found: vs.VideoNode) -> vs.VideoNode:
+    """The clip with the marks of :func:`found`; nothing else of its frames changes."""
+    return _bridge.lean(clip.std.CopyFrameProps(found, props=[scenes.PREVIOUS, scenes.NEXT]))
 
-    Without the tags of colour and fields nothing can contradict the format; a cut is one in any matrix.
+
+def _small(bare: vs.VideoNode) -> vs.VideoNode:
+    """Luma of the size that the detector takes, in the depth of the clip: reduced as it is, which is twice as quick.
+
+    Without tags nothing can contradict the format; a cut is one in any matrix.
     """
-    rgb = cast("vs.VideoFormat", clip.format).color_family == vs.RGB
-    plain = _bridge.lean(clip.std.RemoveFrameProps())
-    luma = plain if rgb else plain.std.ShufflePlanes(0, vs.GRAY)
-    matrix = {"matrix": color.Matrix.ST170_M} if rgb else {}
-    # reduced in its own format first, which is twice as quick
-    small = luma.resize.Bilinear(scenes.WIDTH, scenes.HEIGHT).resize.Point(format=vs.GRAYS, **matrix)
-    return _bridge.lean(small.std.CopyFrameProps(clip, props=[scenes.PREVIOUS, scenes.NEXT]))
+    format = cast("vs.VideoFormat", bare.format)
+    gray = vs.core.query_video_format(vs.GRAY, format.sample_type, format.bits_per_sample).id
+    if format.color_family == vs.RGB:
+        small = _bridge.lean(bare.resize.Bilinear(scenes.WIDTH, scenes.HEIGHT))
+        return _bridge.lean(small.resize.Point(format=gray, matrix=color.Matrix.ST170_M))
+    return _bridge.lean(bare.resize.Bilinear(scenes.WIDTH, scenes.HEIGHT, format=gray))
 
 
 class _Detector:
@@ -92,4 +95,8 @@ def _copy(frame: vs.VideoFrame) -> npt.NDArray[np.float32]:
     """The pixels, in 0..1; those that are no number, in clips of floating point, are black."""
     import numpy as np
 
-    return np.nan_to_num(np.asarray(frame[0]), nan=0.0).clip(0, 1)
+    pixels = np.asarray(frame[0]).astype(np.float32)
+    if frame.format.sample_type == vs.INTEGER:  # of limited range, untagged as it is
+        unit = np.float32(1 << (frame.format.bits_per_sample - 8))
+        pixels = (pixels - 16 * unit) / (219 * unit)
+    return np.nan_to_num(pixels, nan=0.0).clip(0, 1)

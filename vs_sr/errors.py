@@ -3,7 +3,7 @@
     VsSrError
     ├── ArgumentError      an argument or a clip that the filter cannot take (also a ValueError)
     ├── WeightsError       a weights file: missing, damaged, or not of this architecture (also a ValueError)
-    │   └── QuestionError  a weights file that leaves something open, which has to be told
+    │   └── AmbiguousError a weights file that leaves something open, for which it takes a hint
     ├── DeviceError        the device asked for is absent or cannot do the work (also a RuntimeError)
     ├── PluginError        an extension package that cannot be loaded (also a RuntimeError)
     └── FrameError         a frame that cannot be processed, or cannot be made (also a RuntimeError)
@@ -22,6 +22,12 @@ def bounded(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
 
 
+def described(error: BaseException) -> str:
+    """What an error of somebody else's code says, on one line, its type before it unless it is one of those below."""
+    text = str(error) if isinstance(error, VsSrError) else f"{type(error).__name__}: {error}"
+    return bounded(" ".join(text.split()))
+
+
 class VsSrError(Exception):
     """Base of every error that vs_sr raises on purpose."""
 
@@ -37,32 +43,32 @@ class WeightsError(VsSrError, ValueError):
     """A weights file that is missing, damaged, or not of this architecture."""
 
 
-class QuestionError(WeightsError):
+class AmbiguousError(WeightsError):
     """A weights file that leaves something open which no tensor tells.
 
     Args:
-        question: what is open.
-        key: under which the answer is given: "scale", "range", ...
-        choices: the possible answers; none: a number.
+        ambiguity: what is open.
+        key: of the hint: "scale", "range", ...
+        choices: the possible values; none: a number.
     """
 
-    def __init__(self, question: str, key: str, choices: tuple[str, ...] = ()) -> None:
-        super().__init__(question, key, choices)
+    def __init__(self, ambiguity: str, key: str, choices: tuple[str, ...] = ()) -> None:
+        super().__init__(ambiguity, key, choices)
         self.key = key
         self.choices = choices
 
     @property
-    def answers(self) -> tuple[str, ...]:
-        """What can be said, as ``key=value``."""
+    def hints(self) -> tuple[str, ...]:
+        """The possible ones, as ``key=value``."""
         return tuple(f"{self.key}={choice}" for choice in self.choices) or (f"{self.key}=...",)
 
     @property
-    def question(self) -> str:
+    def ambiguity(self) -> str:
         """What is open."""
         return str(self.args[0])
 
     def __str__(self) -> str:
-        return bounded(f"{self.question}; say which with {' or '.join(self.answers)}")
+        return bounded(f"{self.ambiguity}; say which with {' or '.join(self.hints)}")
 
 
 class DeviceError(VsSrError, RuntimeError):

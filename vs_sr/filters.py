@@ -13,26 +13,29 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import vapoursynth as vs
 
-from vs_sr import _bridge, arguments, color, cuts, files, frames, registry, tiles
+from vs_sr import _bridge, arguments, color, cuts, files, frames, registry, tiles, windows
 from vs_sr.arguments import Arguments
-from vs_sr.errors import ArgumentError, QuestionError, WeightsError
-from vs_sr.renderer import Job, Renderer, settled
-from vs_sr.scheduler import Kept, compare
+from vs_sr.engine.engine import Engine
+from vs_sr.engine.pipeline import Pipeline
+from vs_sr.engine.plan import Plan
+from vs_sr.engine.scheduler import Kept, compare
+from vs_sr.errors import AmbiguousError, ArgumentError, WeightsError
+from vs_sr.renderer import Renderer
 from vs_sr.weights import store
-from vs_sr.windows import Grid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vs_sr.spec import Model, Variant
     from vs_sr.weights.store import Source
+    from vs_sr.windows import Grid
 
 _log = logging.getLogger("vs_sr")
 
 _TYPES = {"int": (int,), "float": (float, int), "data": (str,)}
 """VapourSynth's types of arguments, as Python has them."""
-_DEFAULT_ENLARGEMENT, _MAX_ENLARGEMENT = 2, 8
-"""Of models that take an enlarged clip: what people expect of a filter for super-resolution, and a limit."""
+_DEFAULT_UPSCALE, _MAX_UPSCALE = 2, 8
+"""Of models that take an upscaled clip: what people expect of a filter for super-resolution, and a limit."""
 
 
 def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
@@ -55,100 +58,112 @@ def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
     options = _states(_options(model, given))
     source, variant = _weights(model, options)
     input_format = frames.check_clip(clip, variant.min_size)
-    enlarge = _enlargement(options) if variant.enlarged else 1
-    size = (enlarge * clip.width, enlarge * clip.height)
+    upscale = _upscaling(options) if variant.upscaled else 1
+    size = (upscale * clip.width, upscale * clip.height)
     output_size = (variant.scale * size[0], variant.scale * size[1])
     output_format = _output_format(input_format, options, output_size)
     color.check_matrix("matrix_in", options.matrix_in, frames.family(input_format))
     color.check_matrix("matrix", options.matrix, frames.family(output_format))
-    job = Job(
+    given_state = _given(options)
+    pipeline = Pipeline(
         model=model,
         variant=variant,
         source=source,
         size=size,
+        grid=_grid(model, options, clip.num_frames),
         float_clip=input_format.sample_type == vs.FLOAT and input_format.bits_per_sample == 32,
         options=options,
-        given=_given(options),
     )
-    _tiles(job)
+    if given_state is not None:
+        pipeline = _continued(pipeline, given_state)
+    _tiles(pipeline)
     clip = frames.finite(clip)
-    marked = cuts.mark(name, clip, options.sc_threshold) if job.cuts else clip
+    bare = frames.bare(clip)
     taken = frames.to_network(
         name,
-        marked,
+        clip,
+        bare,
         variant.color,
-        enlarge=enlarge,
+        upscale=upscale,
         matrix_in=options.matrix_in,
         range_in=options.range_in,
     )
-    enlarged = _streams(name, taken, job)
-    return frames.from_network(name, enlarged, marked, output_format, matrix=options.matrix, range=options.range)
+    if pipeline.cuts:
+        taken = cuts.mark(taken, cuts.found(name, bare, options.sc_threshold))
+    output = frames.Output(
+        source=input_format,
+        format=output_format,
+        size=output_size,
+        matrix=options.matrix,
+        range=options.range,
+        dither=options.dither,
+        planes=variant.color,
+    )
+    return frames.from_network(name, _streams(name, taken, pipeline, given_state, output), clip, output)
 
 
-def _streams(name: str, taken: vs.VideoNode, job: Job) -> vs.VideoNode:
-    """The frames that the network makes of ``taken``, by one session or by several, each with frames of its own."""
-    scale = job.variant.scale
-    count = min(job.options.num_streams, taken.num_frames)
-    around = (job.variant.window or 1) // 2
+def _streams(
+    name: str, taken: vs.VideoNode, pipeline: Pipeline, state: Kept | None, output: frames.Output
+) -> vs.VideoNode:
+    """What the network makes of ``taken``, by one session or by several, each with frames of its own."""
+    plan = Plan(pipeline)
+    width, height = output.size
+    image = vs.RGBS if output.planes == "rgb" else vs.GRAYS
+    count = min(pipeline.options.num_streams, taken.num_frames)
+    around = (pipeline.variant.window or 1) // 2
     streams = []
     for stream in range(count):
         # the durations stay those of the whole clip
         part = taken if count == 1 else taken.std.SelectEvery(count, [stream], modify_duration=False)
-        grid = _grid(job, part.num_frames)
+        grid = replace(pipeline.grid, frames=part.num_frames)
+        engine, write = Engine(plan, grid, stream, state), output.write if output.direct else frames.write_image
         made = _bridge.temporal(
             name,
             part,
-            Renderer(job, grid, stream),
-            width=scale * taken.width,
-            height=scale * taken.height,
-            format=vs.RGBS if job.variant.color == "rgb" else vs.GRAYS,
+            Renderer(engine, grid, write, cuts=pipeline.cuts),
+            width=width,
+            height=height,
+            format=output.format.id if output.direct else image,
             step=grid.step,
             multi=grid.multi,
-            share=grid.share,
+            groups=grid.groups,
             before=around,
             after=around or grid.share + grid.lookahead,
+            parallel=True,
         )
         streams.append(made)
     return streams[0] if count == 1 else _bridge.lean(vs.core.std.Interleave(streams, modify_duration=False))
 
 
-def _grid(job: Job, length: int) -> Grid:
-    """The windows over a clip of ``length`` frames, and where the film before it ends."""
-    model, options = job.model, job.options
-    if model.kind != "sequence":
-        return Grid(frames=length, window=1)
-
-    def chosen[T](given: T | None, default: T) -> T:
-        return default if given is None else given
-
-    grid = Grid(
-        frames=length,
-        window=chosen(options.window, model.window),
-        multi=_multi(model, options),
-        density=model.density,
-        lookahead=chosen(options.lookahead, model.lookahead),
-        carry=chosen(options.carry, model.carry),
-        segment=chosen(options.segment, model.segment),
-    )
-    if not grid.carry and (options.state_in or options.state_out):
+def _grid(model: Model, options: Arguments, length: int) -> Grid:
+    """The windows over a clip of ``length`` frames."""
+    if model.kind == "sequence" and options.multi is not None and options.multi not in model.multi:
+        choices = ", ".join(str(value) for value in sorted(model.multi))
+        raise ArgumentError(f"multi={options.multi} is not possible; choices: {choices} (default {model.multi[0]})")
+    names = ("window", "multi", "lookahead", "carry", "segment")
+    grid = windows.grid(model, length, **{name: getattr(options, name) for name in names})
+    if model.kind == "sequence" and not grid.carry and (options.state_in or options.state_out):
         raise ArgumentError("state_in and state_out are for a state that is carried; give carry=1 as well")
-    state = job.given
-    if state is None:
-        return grid
-    compare(state.fingerprint, settled(job, grid))
+    return grid
+
+
+def _continued(pipeline: Pipeline, state: Kept) -> Pipeline:
+    """The pipeline of a clip that goes on from a state: where the film before it ends."""
+    name, grid, path = pipeline.model.name, pipeline.grid, pipeline.options.state_in
+    compare(state.fingerprint, pipeline.facts())
     if state.final:
-        _log.info("%s: the clip goes on from the one that ended in %s", model.name, options.state_in)
-        return replace(grid, past=state.past + state.window)
-    if state.frames != length or state.window >= grid.groups:
+        _log.info("%s: the clip goes on from the one that ended in %s", name, path)
+        return replace(pipeline, grid=replace(grid, past=state.past + state.window))
+    if state.frames != grid.frames or state.window >= grid.groups:
         raise ArgumentError(
-            f"state_in={options.state_in!r} is of a clip of {state.frames} frames, this one has {length}; in the "
+            f"state_in={path!r} is of a clip of {state.frames} frames, this one has {grid.frames}; in the "
             "middle of a clip a state is for the same clip only"
         )
     _log.info(
         "%s: the state of %s is that before input frame %d: output begins with frame %d (vspipe --start)",
-        model.name, options.state_in, state.window * grid.step, grid.outputs(state.window).start,
+        name, path, state.window * grid.step, grid.outputs(state.window).start,
     )  # fmt: skip
-    return replace(grid, past=state.past)
+    return replace(pipeline, grid=replace(grid, past=state.past))
 
 
 def _states(options: Arguments) -> Arguments:
@@ -226,14 +241,6 @@ def _options(model: Model, given: dict[str, Any]) -> Arguments:
     return options
 
 
-def _multi(model: Model, options: Arguments) -> int:
-    multi = model.multi[0] if options.multi is None else options.multi
-    if multi not in model.multi:
-        choices = ", ".join(str(value) for value in sorted(model.multi))
-        raise ArgumentError(f"multi={multi} is not possible; choices: {choices} (default {model.multi[0]})")
-    return multi
-
-
 def _pair(key: str, value: Any) -> tuple[int, int]:
     """One number for both sides, or width and height."""
     numbers = tuple(value) if isinstance(value, list | tuple) else (value,)
@@ -242,13 +249,13 @@ def _pair(key: str, value: Any) -> tuple[int, int]:
     return numbers[0], numbers[-1]
 
 
-def _enlargement(options: Arguments) -> int:
-    """The factor by which a clip is enlarged before the network sees it."""
-    scale = _DEFAULT_ENLARGEMENT if options.scale is None else options.scale
-    if scale > _MAX_ENLARGEMENT:
+def _upscaling(options: Arguments) -> int:
+    """The factor by which a clip is upscaled before the network sees it."""
+    scale = _DEFAULT_UPSCALE if options.scale is None else options.scale
+    if scale > _MAX_UPSCALE:
         raise ArgumentError(
-            f"scale={scale} is out of range; 1 (the clip is enlarged already) to {_MAX_ENLARGEMENT} "
-            f"(default {_DEFAULT_ENLARGEMENT})"
+            f"scale={scale} is out of range; 1 (the clip is upscaled already) to {_MAX_UPSCALE} "
+            f"(default {_DEFAULT_UPSCALE})"
         )
     return scale
 
@@ -257,7 +264,7 @@ def _weights(model: Model, options: Arguments) -> tuple[Source | None, Variant]:
     if model.fixed is not None:
         if options.weights is not None:
             raise ArgumentError("weights cannot be given: this model has none")
-        if not model.fixed.enlarged and options.scale not in (None, model.fixed.scale):
+        if not model.fixed.upscaled and options.scale not in (None, model.fixed.scale):
             raise ArgumentError(f"scale={options.scale} is not possible; this model is x{model.fixed.scale}")
         return None, model.fixed
     name = options.weights or model.weights
@@ -265,28 +272,28 @@ def _weights(model: Model, options: Arguments) -> tuple[Source | None, Variant]:
         raise ArgumentError(_where_to_get(model))
     source = store.locate(name, model)
     if options.scale is not None:
-        source = replace(source, answers=(("scale", str(options.scale)),))
+        source = replace(source, hints=(("scale", str(options.scale)),))
     try:
-        variant = store.recognise(model, source).variant
-    except QuestionError as error:
+        variant = store.recognize(model, source).variant
+    except AmbiguousError as error:
         if error.key == "scale":  # an argument of the filter, unlike the others
             raise
-        short = error.question.replace(str(source.path), source.path.name, 1)  # the command has the whole path
-        raise WeightsError(f"{short}; {_how_to_tell(source, error)}") from None
-    # an enlargement beforehand is none of the file's business: filters that differ in it share a session
-    return (replace(source, answers=()) if variant.enlarged else source), variant
+        short = error.ambiguity.replace(str(source.path), source.path.name, 1)  # the command has the whole path
+        raise WeightsError(f"{short}; {_how_to_hint(source, error)}") from None
+    # an upscaling beforehand is none of the file's business: filters that differ in it share a session
+    return (replace(source, hints=()) if variant.upscaled else source), variant
 
 
-def _how_to_tell(source: Source, question: QuestionError) -> str:
-    """The command that writes the answer to a question into a copy of the file."""
+def _how_to_hint(source: Source, error: AmbiguousError) -> str:
+    """The command that writes a hint into a copy of the file."""
     target = source.path.with_suffix(".safetensors")
     if target == source.path:
-        target = target.with_stem(f"{target.stem}_told")
-    known = [f"{key}={value}" for key, value in source.answers]
+        target = target.with_stem(f"{target.stem}_hinted")
+    known = [f"{key}={value}" for key, value in source.hints]
     command = shlex.join(["vs-sr", "weights", "convert", str(source.path), str(target)])
-    told = " ".join(f"--set {answer}" for answer in (*known, question.answers[0]))
-    others = "".join(f" (or {answer})" for answer in question.answers[1:])
-    return f"say which in a copy of the file, made by `{command} {told}`{others}"
+    hints = " ".join(f"--set {hint}" for hint in (*known, error.hints[0]))
+    others = "".join(f" (or {hint})" for hint in error.hints[1:])
+    return f"say which in a copy of the file, made by `{command} {hints}`{others}"
 
 
 def _where_to_get(model: Model) -> str:
@@ -298,20 +305,20 @@ def _where_to_get(model: Model) -> str:
     return f"{start}; get {model.published}, run `{model.published.conversion(file)}`, and give weights={file!r}"
 
 
-def _tiles(job: Job) -> None:
+def _tiles(pipeline: Pipeline) -> None:
     """Check the tiles that the arguments ask for.
 
     Raises:
         ArgumentError: they are smaller than the network can take, or nothing would be kept of them.
     """
-    variant, options = job.variant, job.options
+    variant, options = pipeline.variant, pipeline.options
     if options.tilesize is None:
         return
-    smallest = min(length for length in (*options.tilesize, max(job.size)) if length)
+    smallest = min(length for length in (*options.tilesize, max(pipeline.size)) if length)
     if smallest < variant.min_size:
         raise ArgumentError(f"tilesize={smallest} is too small; this network takes {variant.min_size} pixels at least")
-    overlap = tiles.overlaps(options.tilesize, options.overlap, variant.halo, variant.multiple)
-    tiles.cover(job.size, options.tilesize, overlap, variant.multiple)
+    overlap = tiles.overlaps(options.tilesize, options.overlap, variant.receptive_field, variant.multiple)
+    tiles.cover(pipeline.size, options.tilesize, overlap, variant.multiple)
 
 
 def _output_format(source: vs.VideoFormat, options: Arguments, size: tuple[int, int]) -> vs.VideoFormat:

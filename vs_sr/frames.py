@@ -4,13 +4,13 @@ Formats are converted by ``core.resize``, with the tags of each frame (``vs_sr.c
 tagged as the clip's are, although they are none of that: so the tags travel.
 
 Luma networks are trained on (16 + 219 y) / 255 for y in 0..1. They get the luma of YUV as it is, and that of
-RGB by BT.601, which they are trained on; the chroma goes around the network and is enlarged by bicubic.
+RGB by BT.601, which they are trained on; the chroma goes around the network and is upscaled by bicubic.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import vapoursynth as vs
@@ -19,7 +19,7 @@ from vs_sr import _bridge, color
 from vs_sr.errors import ArgumentError, FrameError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from torch import Tensor
 
@@ -29,9 +29,11 @@ _ALPHA = "_Alpha"
 _FIELDS = "_FieldBased"
 _MENDED = "_vs_sr_not_finite"
 """Ours, on frames of the input whose values were not all finite."""
+_IMAGE = "_vs_sr_image"
+"""Ours, on frames of an output whose image is still to be converted."""
 
 _CUBIC = {"filter_param_a": 0, "filter_param_b": 0.5}
-"""The kernel of MATLAB's bicubic, with which networks are trained that take an enlarged clip."""
+"""The kernel of MATLAB's bicubic, with which networks are trained that take an upscaled clip."""
 _TO_STUDIO, _FROM_STUDIO = "x 219 * 16 + 255 /", "x 255 * 16 - 219 /"
 """Luma in 0..1 to what luma networks take, and back."""
 
@@ -95,12 +97,18 @@ def finite(clip: vs.VideoNode) -> vs.VideoNode:
     return _bridge.finite(clip, _MENDED)
 
 
+def bare(clip: vs.VideoNode) -> vs.VideoNode:
+    """The clip whose frames say nothing of color and fields: ``core.resize`` is told all of it, or nothing."""
+    return _bridge.lean(clip.std.RemoveFrameProps([*color.PROPERTIES, _FIELDS]))
+
+
 def to_network(
     name: str,
     clip: vs.VideoNode,
+    bare: vs.VideoNode,
     planes: Color = "rgb",
     *,
-    enlarge: int = 1,
+    upscale: int = 1,
     matrix_in: int | None = None,
     range_in: int | None = None,
 ) -> vs.VideoNode:
@@ -109,14 +117,14 @@ def to_network(
     Args:
         name: of the filter, for errors.
         clip: of a format that :func:`check_format` allows, from :func:`finite`.
+        bare: the same, from :func:`bare`.
         planes: RGBS, or luma as GRAYS.
-        enlarge: factor by which the clip is enlarged beforehand, by bicubic.
+        upscale: factor by which the clip is upscaled beforehand, by bicubic.
         matrix_in: overrides ``_Matrix``.
         range_in: overrides ``_Range``.
     """
     kind = family(clip.format)
-    width, height = enlarge * clip.width, enlarge * clip.height
-    bare = _bridge.lean(clip.std.RemoveFrameProps(list(color.PROPERTIES)))
+    width, height = upscale * clip.width, upscale * clip.height
     said: set[str] = set()
 
     def convert(n: int, properties: dict[str, Any]) -> vs.VideoNode:
@@ -141,49 +149,114 @@ def to_network(
             out = _luma(_as_yuv(bare, tags))
         else:
             out = _luma(bare).resize.Bicubic(format=vs.GRAYS, **replace(tags, family="GRAY").arguments("_in"))
-        if enlarge > 1:
+        if upscale > 1:
             out = out.resize.Bicubic(width, height, **_CUBIC)
         if planes == "y":
             out = out.std.Expr(_TO_STUDIO)
-        return cast("vs.VideoNode", out.std.SetFrameProps(**tags.properties()))
+        fields = {_FIELDS: properties[_FIELDS]} if _FIELDS in properties else {}
+        return cast("vs.VideoNode", out.std.SetFrameProps(**tags.properties(), **fields))
 
     format = vs.RGBS if planes == "rgb" else vs.GRAYS
     keys = (*color.PROPERTIES, _FIELDS, _MENDED)
     return _bridge.route(name, clip, convert, keys, width=width, height=height, format=format)
 
 
-def from_network(
-    name: str,
-    clip: vs.VideoNode,
-    source: vs.VideoNode,
-    format: vs.VideoFormat,
-    *,
-    matrix: int | None,
-    range: int | None,
-) -> vs.VideoNode:
-    """Frames of :func:`to_network`, enlarged since, in ``format`` and with the tags they came with.
+type Write = Callable[[Tensor, Mapping[str, Any]], vs.VideoFrame]
+"""From an image, float32 in host memory, and the properties of the frame that it is made from to a frame. Properties
+that it sets are those of the output; the others are the plugin's business."""
+
+
+def write_image(image: Tensor, properties: Mapping[str, Any]) -> vs.VideoFrame:
+    """An image (3, H, W) as an RGBS frame, (1, H, W) as a GRAYS frame: what :func:`from_network` takes."""
+    import numpy as np
+
+    count, height, width = image.shape
+    frame = vs.core.create_video_frame(vs.core.get_video_format(vs.RGBS if count == 3 else vs.GRAYS), width, height)
+    for plane, source in enumerate(image.numpy()):
+        np.copyto(np.asarray(frame[plane]), source)
+    return frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """What is made of the network's images."""
+
+    source: vs.VideoFormat
+    """Of the clip that went into :func:`to_network`."""
+    format: vs.VideoFormat
+    size: tuple[int, int]
+    """Width and height."""
+    matrix: int | None
+    """Where the format is not RGB; None: as it came."""
+    range: int | None
+    """None: as it came, or what is usual where RGB becomes YUV or the other way round."""
+    dither: str
+    """As ``core.resize`` calls it."""
+    planes: Color
+    """What the network gives."""
+
+    @property
+    def direct(self) -> bool:
+        """Whether frames are made in one step, by :meth:`write`."""
+        format = self.format
+        yuv = format.color_family == vs.YUV and format.sample_type == vs.INTEGER
+        halved = max(format.subsampling_w, format.subsampling_h) <= 1
+        return self.planes == "rgb" and yuv and halved and self.dither == "none"
+
+    def tags(self, properties: Mapping[str, int]) -> tuple[color.Tags, color.Tags]:
+        """Of the frame that an image is made from, and of the output."""
+        came = color.Tags.of(family(self.source), properties)
+        kind = family(self.format)
+        return came, color.output(came, kind, *self.size, matrix=self.matrix, range=self.range)
+
+    def write(self, image: Tensor, properties: Mapping[str, Any]) -> vs.VideoFrame:
+        """An image (3, H, W) as a frame of the format. What takes more than a matrix is left to :func:`from_network`:
+        such a frame has the image as its property, and nothing in its planes."""
+        from vs_sr.ops._conversion import MATRICES, down_conversion
+
+        _, tags = self.tags(properties)
+        if tags.matrix not in MATRICES or _ALPHA in properties or _MENDED in properties:
+            frame = vs.core.create_video_frame(self.format, *self.size)
+            frame.props[_IMAGE] = write_image(image, properties)
+            return frame
+        bits, shifts = self.format.bits_per_sample, (self.format.subsampling_w, self.format.subsampling_h)
+        conversion = down_conversion(bits, *shifts, tags.matrix, bool(tags.range), tags.location or 0, "bicubic")
+        frame = _bridge.planes(image, self.format.id, conversion.tobytes()).copy()  # as it came nobody may write to it
+        for key, value in tags.properties().items():
+            frame.props[key] = value
+        return frame
+
+
+def from_network(name: str, clip: vs.VideoNode, source: vs.VideoNode, output: Output) -> vs.VideoNode:
+    """The network's frames in the output's format and with the tags that their inputs came with.
 
     Args:
         name: of the filter, for errors.
-        clip: RGBS; or GRAYS, with as many frames as ``source``, whose chroma it gets.
+        clip: of :meth:`Output.write` where the output is direct; else of :func:`write_image`: RGBS, or GRAYS with as
+            many frames as ``source``, whose chroma it gets.
         source: the clip that went into :func:`to_network`.
-        format: of the result.
-        matrix: of the result where it is not RGB; None: as it came.
-        range: of the result; None: as it came, or what is usual where RGB becomes YUV or the other way round.
+        output: what is made of them.
     """
-    luma = cast("vs.VideoFormat", clip.format).color_family == vs.GRAY
-    bare = _bridge.lean(clip.std.RemoveFrameProps([*color.PROPERTIES, _ALPHA, _MENDED]))
     said: set[str] = set()
+    width, height = output.size
 
     def convert(n: int, properties: dict[str, Any]) -> vs.VideoNode:
-        came = color.Tags.of(family(source.format), properties)
-        tags = color.output(came, family(format), clip.width, clip.height, matrix=matrix, range=range)
-        whole, arguments = bare, tags.arguments("")
-        if luma:
-            whole = _with_chroma(bare.std.Expr(_FROM_STUDIO), source, came)
+        if output.direct and _IMAGE not in properties:
+            return clip
+        came, tags = output.tags(properties)
+        whole = clip
+        if output.direct:
+            whole = _bridge.lean(_bridge.attached(clip, _IMAGE, width=width, height=height, format=vs.RGBS))
+            whole = _bridge.lean(whole.std.CopyFrameProps(clip))
+        whole = _bridge.lean(whole.std.RemoveFrameProps([*color.PROPERTIES, _ALPHA, _MENDED, _IMAGE]))
+        arguments: dict[str, Any] = tags.arguments("")
+        if output.dither != "none":
+            arguments["dither_type"] = output.dither
+        if output.planes == "y":
+            whole = _with_chroma(whole.std.Expr(_FROM_STUDIO), source, came)
             planes = replace(came, family="YUV", matrix=color.Matrix.ST170_M) if came.family == "RGB" else came
             arguments |= planes.arguments("_in")
-        out = whole.resize.Bicubic(format=format.id, **arguments).std.SetFrameProps(**tags.properties())
+        out = whole.resize.Bicubic(format=output.format.id, **arguments).std.SetFrameProps(**tags.properties())
         if _ALPHA in properties:
             reason = _unfit(properties[_ALPHA], source)
             if not reason:
@@ -193,8 +266,8 @@ def from_network(
                 said.add(reason)
         return cast("vs.VideoNode", out)
 
-    keys = (*color.PROPERTIES, _ALPHA)
-    return _bridge.route(name, clip, convert, keys, width=clip.width, height=clip.height, format=format.id)
+    keys = (*color.PROPERTIES, _ALPHA, _IMAGE)
+    return _bridge.route(name, clip, convert, keys, width=width, height=height, format=output.format.id)
 
 
 def _unfit(alpha: int | list[int], source: vs.VideoNode) -> str:
@@ -234,7 +307,7 @@ def _as_yuv(clip: vs.VideoNode, tags: color.Tags) -> vs.VideoNode:
 
 
 def _with_chroma(luma: vs.VideoNode, source: vs.VideoNode, tags: color.Tags) -> vs.VideoNode:
-    """``luma`` (GRAYS) with the chroma of ``source``, enlarged to its size, in floating point."""
+    """``luma`` (GRAYS) with the chroma of ``source``, upscaled to its size, in floating point."""
     format = cast("vs.VideoFormat", source.format)
     if format.color_family == vs.GRAY:
         return luma
@@ -250,7 +323,7 @@ def _with_chroma(luma: vs.VideoNode, source: vs.VideoNode, tags: color.Tags) -> 
 
 
 def _check_progressive(properties: Mapping[str, int]) -> None:
-    """Refuse combed frames: two fields of different times in one picture.
+    """Refuse combed frames: two fields of different times in one image.
 
     Raises:
         FrameError: the frame is tagged so.
@@ -274,26 +347,3 @@ def upload(frame: vs.VideoFrame) -> Tensor:
     for plane, target in enumerate(tensor.numpy()):
         np.copyto(target, np.asarray(frame[plane]))
     return tensor
-
-
-def download(tensors: Sequence[Tensor]) -> list[vs.VideoFrame]:
-    """(3, H, W) float32 tensors as RGBS frames, (1, H, W) as GRAYS.
-
-    The same tensor twice becomes frames that share their planes.
-    """
-    import numpy as np
-
-    made: dict[int, vs.VideoFrame] = {}
-    frames = []
-    for tensor in tensors:
-        if id(tensor) in made:
-            frames.append(made[id(tensor)].copy())
-            continue
-        count, height, width = tensor.shape
-        format = vs.core.get_video_format(vs.RGBS if count == 3 else vs.GRAYS)
-        frame = vs.core.create_video_frame(format, width, height)
-        for plane, source in enumerate(tensor.numpy()):
-            np.copyto(np.asarray(frame[plane]), source)
-        made[id(tensor)] = frame
-        frames.append(frame)
-    return frames

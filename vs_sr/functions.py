@@ -61,7 +61,7 @@ def signature_of(model: Model) -> inspect.Signature:
     """The clip first, everything else by name; aliases behind the arguments themselves."""
     clip = inspect.Parameter("clip", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=vs.VideoNode)
     own = [_parameter(argument.name, argument.python, argument.default) for argument in arguments.of(model.kind)]
-    aliases = [_parameter(alias, _alias_type(argument), None) for alias, argument in _aliases(model).items()]
+    aliases = [_parameter(alias, alias_type(argument), None) for alias, argument in _aliases(model).items()]
     return inspect.Signature([clip, *own, *aliases], return_annotation=vs.VideoNode)
 
 
@@ -74,7 +74,8 @@ def _aliases(model: Model) -> dict[str, Argument]:
     return {argument.alias: argument for argument in arguments.of(model.kind) if argument.alias}
 
 
-def _alias_type(argument: Argument) -> Any:
+def alias_type(argument: Argument) -> Any:
+    """The type of an argument's other name."""
     return bool | None if argument.alias == "fp16" else argument.python | None
 
 
@@ -138,10 +139,11 @@ def register(model: Model) -> None:
         PluginError: a model from elsewhere has this name.
         ArgumentError: the name is not a legal one, or this core has the filter with other arguments.
     """
-    file, signature = _file(sys._getframe(1).f_globals), arguments.signature(model.kind)
-    registry.check(model, file)
+    origin = f"a call of register() in {_file(sys._getframe(1).f_globals)}"
+    signature = arguments.signature(model.kind)
+    registry.check(model, origin)
     _bridge.has(model.name, signature)  # before anything changes
-    registry.add(model, file)
+    registry.add(model, origin)
     _bridge.register(model.name, signature)
 
 

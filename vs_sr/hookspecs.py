@@ -8,6 +8,8 @@ is the filter's name) or ``vs_sr.backends``, and implements the hook there::
     @hookimpl
     def vs_sr_models():
         return [Model(name="SomeModel", ...)]
+
+A hook is called once, when the package is first asked for something. What a backend guarantees: ``docs/backends.md``.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The host is the script, every other filter in its process, and the player around them. What it may have set:
 
 - What belongs to a thread (inference mode, autocast, a default device, whether denormals are flushed, the number
-  of compute threads) cannot reach ours: networks run on threads of their own (``vs_sr.session``), and
+  of compute threads) cannot reach ours: networks run on threads of their own (``vs_sr.engine.session``), and
   :func:`settle` gives each what a new process has.
 - What belongs to the process (the default dtype, cuDNN's and oneDNN's switches, TF32 and its like) is held at our
   values while any of our calls runs, and set back when the last one leaves, but for what the host has set in between.

@@ -28,7 +28,7 @@ type Tags = tuple[int | None, int | None]
 _SILENT: Tags = (None, None)
 
 WIDTH, HEIGHT = 48, 27
-"""Of a small copy. Larger ones tell little more; at 32x18 cuts between smooth pictures are lost."""
+"""Of a small copy. Larger ones tell little more; at 32x18 cuts between smooth images are lost."""
 THRESHOLD = 0.5
 """Between what fast motion reaches, 0.45, and what most cuts do, 0.55 to 1."""
 FLASH = 3
@@ -39,9 +39,9 @@ REACH = FLASH + 1
 _ROWS, _COLUMNS = 3, 4
 """Blocks of a copy."""
 _SEARCH = 4, 9
-"""How far a block is searched for, downwards and sideways: a sixth of the picture, a fast pan."""
+"""How far a block is searched for, downwards and sideways: a sixth of the image, a fast pan."""
 _CONTRAST = 3.0
-"""A change of contrast beyond this factor is no change of light, but a picture that comes or goes."""
+"""A change of contrast beyond this factor is no change of light, but an image that comes or goes."""
 _GRAIN = 0.005
 """Detail of a copy that is worth nothing: grain, rounding."""
 _SHADE = 0.1
@@ -50,7 +50,7 @@ _SHADE = 0.1
 _GOES_ON = 2 / 3
 """Share of the change on both sides of a pair of frames that is expected of the pair, too."""
 _SAME = 0.75
-"""Change across a flash, as a share of the change into it, up to which the picture is the one before it."""
+"""Change across a flash, as a share of the change into it, up to which the image is the one before it."""
 _SPREAD = 0.58
 """Share of a frame that is new after a cut at least, where large differences count little."""
 
@@ -196,7 +196,7 @@ class Copies:
         return False
 
     def _flash(self, i: int) -> bool:
-        """Whether a few frames begin or end here to which light is added, with the same picture around them."""
+        """Whether a few frames begin or end here to which light is added, with the same image around them."""
         for length in range(1, FLASH + 1):
             for before in (i, i - length):
                 after = before + length + 1
@@ -208,7 +208,7 @@ class Copies:
         return False
 
     def _lettering(self, i: int) -> bool:
-        """Whether most of the picture stays, and what is new differs greatly, as letters do: a pixel's
+        """Whether most of the image stays, and what is new differs greatly, as letters do: a pixel's
         difference counts for no more than the mean detail."""
         a, b = self.frames[i], self.frames[i + 1]
         return min(_missing(a, b, bounded=True), _missing(b, a, bounded=True)) < _SPREAD

@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor, nn
 
     from vs_sr.windows import Ends
+
+type Precision = Literal["fp32", "fp16", "bf16"]
 
 type Shapes = Mapping[str, tuple[int, ...]]
 """A state dict without its numbers: parameter name to shape."""
@@ -30,7 +34,7 @@ class Scheme:
     """From a file's names to the network's, for the tensors that the network has a place for; the others are
     not used. None: the network's names are the file's."""
     facts: Metadata = field(default_factory=dict)
-    """What is known of all files of the scheme, told to ``detect`` where file and user do not say."""
+    """What is known of all files of the scheme, given to ``detect`` where file and user do not say."""
     values: tuple[str, ...] = ()
     """Small tensors whose numbers ``detect`` needs: it finds them in its metadata under the tensor's name in
     the file, separated by spaces, where the file has them."""
@@ -41,26 +45,26 @@ class Variant:
     """One configuration of an architecture, as a weights file determines it."""
 
     scale: int
-    """Output width divided by input width; 1 where the clip is enlarged beforehand."""
+    """Output width divided by input width; 1 where the clip is upscaled beforehand."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of the network's constructor."""
     min_size: int = 1
     """Smallest input width and height in pixels."""
     color: Literal["rgb", "y"] = "rgb"
     """What the planes are: R, G and B in 0..1, or luma alone, (16 + 219 y) / 255 for y in 0..1."""
-    enlarged: bool = False
-    """Whether the network takes a clip that is enlarged already (bicubic); ``scale`` is then 1."""
+    upscaled: bool = False
+    """Whether the network takes a clip that is upscaled already (bicubic); ``scale`` is then 1."""
     multiple: int = 1
     """Tiles have to begin at multiples of it to give what the whole frame gives. Frames may have any size."""
-    halo: int | None = None
-    """How far an output pixel sees, in input pixels: tiles that overlap by that much show no seam. None: over
-    the whole frame (means taken over it, displacements without bound)."""
+    receptive_field: int | None = None
+    """Of an output pixel, its radius in input pixels: tiles that overlap by that much show no seam. None: the
+    whole frame (means taken over it, displacements without bound)."""
     channels: int = 64
     """Features that the network holds at once for every pixel: what its memory is estimated by."""
     window: int | None = None
-    """Models of kind "window": input frames for one output frame. None: not of that kind."""
+    """Models of kind "multi-frame": input frames for one output frame. None: not of that kind."""
     ends: Ends = "replicate"
-    """Models of kind "window": which frames stand for those in front of a scene's first and behind its last."""
+    """Models of kind "multi-frame": which frames stand for those before a scene's first and after its last."""
     metadata: Metadata = field(default_factory=dict)
     """What a file with the network's names has to say for ``detect`` to find this variant in it again."""
 
@@ -75,8 +79,8 @@ class Published:
     """Who publishes it: "owner/name"."""
     place: str = ""
     """Where there: a folder, "linked in its README", ..."""
-    answers: Metadata = field(default_factory=dict)
-    """What has to be told about it (``Model.asks``)."""
+    hints: Metadata = field(default_factory=dict)
+    """The hints that it needs (``Model.hints``)."""
 
     def __str__(self) -> str:
         where = f" ({self.place})" if self.place else ""
@@ -84,23 +88,21 @@ class Published:
 
     def conversion(self, target: str) -> str:
         """The command that turns the file into ``target``."""
-        told = "".join(f" --set {key}={value}" for key, value in self.answers.items())
-        return f"vs-sr weights convert {self.file} {target}{told}"
+        hints = "".join(f" --set {key}={value}" for key, value in self.hints.items())
+        return f"vs-sr weights convert {self.file} {target}{hints}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
     """An architecture that becomes the filter ``core.vs_sr.<name>``.
 
-    ``build(variant)`` returns a network of random weights, no larger than its file, whose ``forward`` is, with RGB in
-    0..1:
+    ``build(variant)`` returns a network of random weights, no larger than its file:
 
-    - kind "image": (B, 3, H, W) -> (B, 3, scale*H, scale*W);
-    - kind "sequence": (B, T, 3, H, W), multi -> (B, multi*(T-1)+1, 3, scale*H, scale*W), in time order;
-    - kind "window": (B, variant.window, 3, H, W) -> (B, 3, scale*H, scale*W), the frame in the middle.
+    - kind "image": a callable, (B, 3, H, W) -> (B, 3, scale*H, scale*W), RGB in 0..1;
+    - kind "sequence": :class:`SequenceNetwork`;
+    - kind "multi-frame": :class:`MultiFrameNetwork`.
 
-    Networks of color "y" have one channel in place of three. Networks of the last two kinds have the methods of
-    :class:`SequenceNetwork` and :class:`WindowNetwork` as well, by which the filters run them.
+    None has a loop over frames: that is the engine's. Networks of color "y" have one channel in place of three.
     """
 
     name: str
@@ -109,7 +111,7 @@ class Model:
     """One line for listings: what it does."""
     paper: str
     """Authors, title, venue; empty where there is none."""
-    kind: Literal["image", "sequence", "window"]
+    kind: Literal["image", "sequence", "multi-frame"]
     build: Callable[[Variant], nn.Module]
     detect: Callable[[Shapes, Metadata], Variant | None] | None = None
     """The variant that a weights file holds; None: the file is of another architecture. Raises WeightsError
@@ -119,8 +121,8 @@ class Model:
     arguments: Mapping[str, str] = field(default_factory=dict)
     """What an argument of the filter means here, where that is not what ``vs_sr/arguments.py`` says: its name, and
     a sentence without the full stop that tells its default, too. ``scale`` is the one that differs most."""
-    asks: Mapping[str, str] = field(default_factory=dict)
-    """What ``detect`` may have to be told, because no tensor tells it: the metadata's key, and a sentence."""
+    hints: Mapping[str, str] = field(default_factory=dict)
+    """What ``detect`` may need because the tensors are ambiguous: the metadata's key, and a sentence."""
     weights: str | None = None
     """Name of the default weights in the index; None: the user has to give some."""
     published: Published | None = None
@@ -134,68 +136,126 @@ class Model:
     carry: bool = False
     """Sequence models: whether the forward state is carried from window to window unless asked otherwise."""
     segment: int = 0
-    """Default number of windows after which a carried state begins anew; 0: at cuts only."""
+    """Default number of windows after which a carried state begins again; 0: at cuts only."""
     lookahead: int = 0
     """Default number of frames behind a window that its backward direction sees."""
 
     @property
     def density(self) -> int:
-        """Positions of a sequence for each input frame but the last."""
+        """Timesteps of a sequence for each input frame but the last."""
         return max(self.multi)
 
 
 type Carried = tuple[Tensor, ...]
-"""What a direction of a recurrence hands from one position to the next; the hidden state first."""
+"""What a direction of a recurrence hands from one timestep to the next; the hidden state first."""
 
 
 class SequenceNetwork(Protocol):
     """The parts of a network of kind "sequence", for clips of any length.
 
-    T frames are ``density*(T-1)+1`` positions in time order. Two recurrences step over them, one from either
-    end; a picture is reconstructed from a position and the hidden states of both. What the methods hand on is
-    the network's own business: a position is a tuple, of tensors and whatever else, that is not written to.
+    T frames are ``density*(T-1)+1`` timesteps in time order. Two recurrences step over them, one from either
+    end; an image is reconstructed from a timestep and the hidden states of both. What the methods hand on is
+    the network's own business: a timestep is a tuple, of tensors and whatever else, that is not written to.
     """
 
     def encode(self, frame: Tensor) -> Any:
-        """The position of an input frame (B, 3, H, W): RGB in 0..1, float32, of any size."""
+        """The timestep of an input frame (B, 3, H, W): RGB in 0..1, float32, of any size."""
 
     def between(self, before: Any, after: Any) -> Sequence[Any]:
-        """The ``density``-1 positions between those of two neighbouring input frames."""
+        """The ``density``-1 timesteps between those of two neighboring input frames."""
 
-    def forward_step(self, position: Any, state: Carried | None) -> Carried:
-        """The state after a position, from the state before it; None: at the beginning of a scene."""
+    def forward_step(self, timestep: Any, state: Carried | None) -> Carried:
+        """The state after a timestep, from the state before it; None: at the beginning of a scene."""
 
-    def backward_step(self, position: Any, state: Carried | None) -> Carried:
+    def backward_step(self, timestep: Any, state: Carried | None) -> Carried:
         """The same for the direction from the end to the beginning."""
 
-    def reconstruct(self, position: Any, past: Tensor, future: Tensor) -> Tensor:
-        """The picture (B, 3, scale*H, scale*W) at a position, in the type of the input frame.
+    def reconstruct(self, timestep: Any, past: Tensor, future: Tensor) -> Tensor:
+        """The image (B, 3, scale*H, scale*W) at a timestep, in the type of the input frame.
 
         Args:
-            position: its own.
+            timestep: its own.
             past: hidden state of the forward direction after it.
             future: hidden state of the backward direction after it.
         """
 
 
-class WindowNetwork(Protocol):
-    """The parts of a network of kind "window"."""
+class MultiFrameNetwork(Protocol):
+    """The parts of a network of kind "multi-frame"."""
 
     def encode(self, frame: Tensor) -> Any:
         """What is made of each frame (B, 3, H, W) by itself: RGB in 0..1, float32, of any size."""
 
     def reconstruct(self, window: Sequence[Any]) -> Tensor:
-        """The picture (B, 3, scale*H, scale*W) of the middle frame, from :meth:`encode` of ``Variant.window``
+        """The image (B, 3, scale*H, scale*W) of the middle frame, from :meth:`encode` of ``Variant.window``
         frames."""
+
+
+METHODS: Mapping[str, tuple[str, ...]] = {
+    "image": ("__call__",),
+    "sequence": ("encode", "between", "forward_step", "backward_step", "reconstruct"),
+    "multi-frame": ("encode", "reconstruct"),
+}
+"""What a network has, by its model's kind."""
+
+CONTRACT = 1
+"""The version of what a backend has to be. A backend states the one that it was written for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a backend is asked to run."""
+
+    model: Model
+    variant: Variant
+    network: nn.Module
+    """With its weights, float32, in host memory, in evaluation mode; the runner's own, to be changed at will."""
+    device: str
+    """As torch names it: "cpu", "cuda:0", ..."""
+    precision: Precision
+    batch: int
+    """Images in a call, and ..."""
+    sizes: tuple[tuple[int, int], ...]
+    """... their width and height in pixels: all that will come, the most frequent first, unless memory runs out."""
+    cache: Path
+    """A folder for what takes long to compile. It may not exist, or not be writable, and others may use it, too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """A network that is ready to run, on the device and in the precision of a request.
+
+    Everything about it is decided by now: a call compiles nothing, measures nothing, and gives the same bits for the
+    same tensors each time. Calls come from one thread.
+    """
+
+    network: Any
+    """With the methods of the model's kind: a callable (B, C, H, W) -> (B, C, scale*H, scale*W) for image models,
+    :class:`SequenceNetwork`, :class:`MultiFrameNetwork`. Tensors go in and come out on the device: input images in
+    float32, images of results in float32 or the precision."""
+    identity: str
+    """Name and versions of all that decides the bits, the device apart: a state is continued by the same only."""
+    close: Callable[[], None] = lambda: None
+    """Called once when nobody uses it any more; nothing is called afterwards."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """A way to run a network."""
+    """A way to run networks. The contract with guarantees: ``docs/backends.md``."""
 
     name: str
+    """What ``backend=`` takes."""
     summary: str
-    prepare: Callable[[nn.Module], Callable[..., Any]]
-    """From a network in evaluation mode, on its device and in its precision, to a callable that takes and
-    gives what the network's ``forward`` does; for the kinds "sequence" and "window" with the methods of
-    :class:`SequenceNetwork` or :class:`WindowNetwork`."""
+    """One line for listings."""
+    contract: int
+    """The version of this contract that it was written for: :data:`CONTRACT` of then."""
+    open: Callable[[Request], Runner]
+    """Raises DeviceError or any other error with a clear message where it cannot run the request."""
+    priority: int = 0
+    """``backend="auto"`` takes the highest of those that can run a model on a device; "eager" has 0."""
+    obstacle: Callable[[str], str | None] = lambda device: None
+    """Why it cannot run on a device (not installed, too old, no such device); None: it can. Quick, changes nothing."""
+    supports: Callable[[Model, Variant, Precision], bool] = lambda model, variant, precision: True
+    """Whether it runs a model. Quick, changes nothing."""
+    per_size: bool = False
+    """Whether a runner is for the sizes of its request alone; else filters of all sizes share one."""

@@ -49,7 +49,7 @@ class Span:
         return slice(self.start, self.stop)
 
     def result(self, scale: int) -> Result:
-        """The kept part of what a network makes that enlarges by ``scale``."""
+        """The kept part of what a network makes that upscales by ``scale``."""
         inner = slice(scale * (self.first - self.start), scale * (self.last - self.start))
         return Result(inner, slice(scale * self.first, scale * self.last))
 
@@ -71,7 +71,7 @@ def spans(size: int, tile: int, overlap: int, multiple: int = 1) -> list[Span]:
     Args:
         size: pixels to cover, from 1.
         tile: length of a tile, the overlap included; 0, or what is not below ``size``: one tile of all.
-        overlap: pixels at the least that a tile throws away at each end inside the frame.
+        overlap: pixels at least that a tile throws away at each end inside the frame.
         multiple: see :attr:`vs_sr.spec.Variant.multiple`.
 
     Raises:
@@ -123,30 +123,33 @@ def quarter(tile: int, multiple: int = 1) -> int:
     return tile // multiple * multiple // 4
 
 
-def default_overlap(tile: int, halo: int | None, multiple: int = 1) -> int:
+def default_overlap(tile: int, receptive_field: int | None, multiple: int = 1) -> int:
     """How far a network sees, or :data:`_MAX_OVERLAP` where that is further; a quarter of a tile at most."""
-    return min(_MAX_OVERLAP if halo is None else halo, _MAX_OVERLAP, quarter(tile, multiple))
+    return min(_MAX_OVERLAP if receptive_field is None else receptive_field, _MAX_OVERLAP, quarter(tile, multiple))
 
 
 def overlaps(
-    tile: tuple[int, int], given: tuple[int, int] | None, halo: int | None, multiple: int = 1
+    tile: tuple[int, int], given: tuple[int, int] | None, receptive_field: int | None, multiple: int = 1
 ) -> tuple[int, int]:
     """The overlap that is given, or the default for tiles of (width, height)."""
-    return given or (default_overlap(tile[0], halo, multiple), default_overlap(tile[1], halo, multiple))
+    return given or (
+        default_overlap(tile[0], receptive_field, multiple),
+        default_overlap(tile[1], receptive_field, multiple),
+    )
 
 
-def estimate(*, scale: int, channels: int, width: int, positions: int = 1) -> int:
-    """Bytes for each input pixel that a network takes at the most while it runs, weights apart; up to twice what is
+def estimate(*, scale: int, channels: int, bytes_per_value: int, timesteps: int = 1) -> int:
+    """Bytes for each input pixel that a network takes at most while it runs, weights apart; up to twice what is
     taken. ``tests/engine/test_memory.py`` measures it.
 
     Args:
         scale: of the output; some layers are held at its size.
         channels: features per pixel.
-        width: bytes of a number.
-        positions: of a sequence, whose features and outputs are held at once; the outputs in float32.
+        bytes_per_value: of features.
+        timesteps: of a sequence, whose features and outputs are held at once; the outputs in float32.
     """
-    features = channels * width * (4 + 4 * positions + 4 * scale * scale)
-    return features + 3 * 4 * scale * scale * positions
+    features = channels * bytes_per_value * (4 + 4 * timesteps + 4 * scale * scale)
+    return features + 3 * 4 * scale * scale * timesteps
 
 
 def plan(size: tuple[int, int], needed: int, memory: int) -> tuple[int, int]:

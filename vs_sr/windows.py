@@ -3,8 +3,8 @@
 Windows are anchored at frame 0 of the clip, never at the frame that was asked for first. A window of W input
 frames advances by W-1: its last frame is the first of the next window, to which its outputs belong.
 
-A sequence model sees *positions*: those of the input frames, and ``density``-1 between each two neighbours.
-Its forward direction steps over each position exactly once, in the window that owns it; the backward direction
+A sequence model sees *timesteps*: those of the input frames, and ``density``-1 between each two neighbors.
+Its forward direction steps over each timestep exactly once, in the window that owns it; the backward direction
 of a window begins at the end of the frames that the window looks at. Pure integers.
 """
 
@@ -14,14 +14,17 @@ from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from vs_sr.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from vs_sr.spec import Model
 
 type Ends = Literal["replicate", "reflection", "reflection_circle", "circle"]
 
 ENDS: tuple[Ends, ...] = get_args(Ends.__value__)
-"""What stands for the frames beyond both ends, where a model looks at a fixed number of neighbours; under the
+"""What stands for the frames beyond both ends, where a model looks at a fixed number of neighbors; under the
 names that BasicSR uses."""
 
 
@@ -46,15 +49,15 @@ class Grid:
     window: int
     multi: int = 1
     density: int = 1
-    """Positions of the sequence for each input frame but the last; a multiple of ``multi``."""
+    """Timesteps of the sequence for each input frame but the last; a multiple of ``multi``."""
     lookahead: int = 0
     """Frames behind a window that its backward direction sees."""
     carry: bool = False
     """Whether the forward direction goes on from window to window."""
     segment: int = 0
-    """Windows after which a carried state begins anew; 0: never."""
+    """Windows after which a carried state begins again; 0: never."""
     past: int = 0
-    """Windows of the film in front of this clip: segments are counted from the film's beginning."""
+    """Windows of the film before this clip: segments are counted from the film's beginning."""
 
     @property
     def share(self) -> int:
@@ -105,6 +108,34 @@ class Grid:
         return self.share == 1 and self.frames > 1 and (self.frames - 1) % self.step == 0
 
 
+def grid(
+    model: Model,
+    frames: int,
+    *,
+    window: int | None = None,
+    multi: int | None = None,
+    lookahead: int | None = None,
+    carry: bool | None = None,
+    segment: int | None = None,
+) -> Grid:
+    """The windows of a model over a clip of so many frames; what is None is the model's default."""
+
+    def chosen[T](given: T | None, default: T) -> T:
+        return default if given is None else given
+
+    if model.kind != "sequence":
+        return Grid(frames=frames, window=1)
+    return Grid(
+        frames=frames,
+        window=chosen(window, model.window),
+        multi=chosen(multi, model.multi[0]),
+        density=model.density,
+        lookahead=chosen(lookahead, model.lookahead),
+        carry=chosen(carry, model.carry),
+        segment=chosen(segment, model.segment),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """What is computed in one go: the part of a window that lies in one scene."""
@@ -113,18 +144,18 @@ class Run:
     """Input frames of one scene: the window's own, then those it only looks at. Where frames are shared, one
     frame alone is run as that frame twice."""
     own: int
-    """The first so many positions belong to the window; the others are seen by the backward direction alone."""
+    """The first so many timesteps belong to the window; the others are seen by the backward direction alone."""
     fresh: bool
     """Whether the forward state begins at zero, in place of where the window before ended."""
     outputs: tuple[tuple[int, int], ...]
-    """(output frame, position), in time order; a position may serve twice."""
+    """(output frame, timestep), in time order; a timestep may serve twice."""
 
 
 def runs(grid: Grid, group: int, cuts: Collection[int]) -> list[Run]:
     """The runs that give a window's outputs.
 
     A cut i lies between the input frames i and i+1. Nothing passes it: the scenes on its sides are separate
-    runs, and the output in between repeats the enlarged frame i. So does the one after the clip's last frame.
+    runs, and the output in between repeats the upscaled frame i. So does the one after the clip's last frame.
     """
     owned, seen, outputs, density = grid.owned(group), grid.seen(group), grid.outputs(group), grid.density
     starts = [seen.start, *(i + 1 for i in seen[:-1] if i in cuts), seen.stop]
@@ -191,7 +222,7 @@ def shortest(size: int, ends: Ends) -> int:
     return {"replicate": 1, "reflection": size // 2 + 1}.get(ends, size)
 
 
-def neighbours(frame: int, scene: range, size: int, ends: Ends) -> list[int]:
+def neighbors(frame: int, scene: range, size: int, ends: Ends) -> list[int]:
     """The ``size`` frames around ``frame``, none from outside the scene (or clip).
 
     Raises:

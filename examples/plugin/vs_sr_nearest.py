@@ -1,4 +1,4 @@
-"""A whole model package: ``core.vs_sr.Nearest(clip)`` enlarges by repeating pixels.
+"""A whole model package: ``core.vs_sr.Nearest(clip)`` upscales by repeating pixels.
 
 It has no weights, so its variant is fixed. A model with weights gives ``detect`` instead, which reads the
 variant off the tensors' names and shapes, and the user passes ``weights="file.safetensors"``.

@@ -71,10 +71,10 @@ def _scene(rng: np.random.Generator, frames: int | None = None) -> Luma:
 
 
 def _sheet(rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """An opaque picture, half as large again as the frame in both directions."""
+    """An opaque image, half as large again as the frame in both directions."""
     height, width = SUPERSAMPLING * HEIGHT * 3 // 2, SUPERSAMPLING * WIDTH * 3 // 2
-    picture = textures.random_picture(rng, height, width)
-    return np.concatenate([picture, np.ones((height, width, 1), np.float32)], axis=2)
+    image = textures.random_image(rng, height, width)
+    return np.concatenate([image, np.ones((height, width, 1), np.float32)], axis=2)
 
 
 def _moved(sheet: npt.NDArray[np.float32], frames: int, motion: Motion, *above: Layer) -> Luma:
@@ -117,7 +117,7 @@ def similar(rng: np.random.Generator) -> Clip:
 
 
 def same_place(rng: np.random.Generator) -> Clip:
-    """The same picture from another angle: moved by half of the frame, larger, turned."""
+    """The same image from another angle: moved by half of the frame, larger, turned."""
     sheet = _sheet(rng)
     parts = []
     for side in (-1, 1, -1):
@@ -225,9 +225,9 @@ def zoom(rng: np.random.Generator) -> Clip:
 
 
 def still(rng: np.random.Generator) -> Clip:
-    """Grain over a picture that stands, black and flat ones among them."""
-    picture = _scene(rng, 1) * np.float32(rng.choice([0.0, 0.1, 0.4, 1.0])) + np.float32(rng.uniform(0, 0.3))
-    return _clip(np.repeat(picture, 24, axis=0), noise=float(rng.uniform(0.01, 0.06)), rng=rng)
+    """Grain over an image that stands, black and flat ones among them."""
+    image = _scene(rng, 1) * np.float32(rng.choice([0.0, 0.1, 0.4, 1.0])) + np.float32(rng.uniform(0, 0.3))
+    return _clip(np.repeat(image, 24, axis=0), noise=float(rng.uniform(0.01, 0.06)), rng=rng)
 
 
 def objects(rng: np.random.Generator) -> Clip:
@@ -237,7 +237,7 @@ def objects(rng: np.random.Generator) -> Clip:
         radius = HEIGHT * float(rng.uniform(0.3, 0.6)) * SUPERSAMPLING
         side = int(2 * radius) + 5
         mask = coverage(random_shape(rng), side, side, ((side - 1) / 2,) * 2, radius, 0.0)
-        rgba = np.concatenate([textures.random_picture(rng, side, side), mask[..., None]], axis=2)
+        rgba = np.concatenate([textures.random_image(rng, side, side), mask[..., None]], axis=2)
         speed = WIDTH * rng.uniform(0.05, 0.15) * rng.choice([-1, 1])
         layers.append(Layer(rgba, Motion(y=float(rng.uniform(-20, 20)), velocity=(float(speed), 0.0))))
     return _clip(_moved(_sheet(rng), 20, Motion(velocity=(float(rng.normal(0, 1)), 0.0)), *layers))
@@ -261,7 +261,7 @@ CUT: Mapping[str, Maker] = {
     "hard cut through grain": noisy,
     "hard cut, night": dark,
     "to and from black": black,
-    "same picture, other framing": same_place,
+    "same image, other framing": same_place,
     "shot of 1 to 3 frames": short,
 }
 UNCUT: Mapping[str, Maker] = {
@@ -306,13 +306,13 @@ def _read(path: Path) -> Luma:
         return np.asarray(image.convert("L"), dtype=np.float32) / 255
 
 
-def _reduced(picture: Luma) -> Luma:
-    image = Image.fromarray((255 * picture).astype(np.uint8))
+def _reduced(image: Luma) -> Luma:
+    image = Image.fromarray((255 * image).astype(np.uint8))
     return np.asarray(image.resize((WIDTH, HEIGHT), Image.Resampling.BOX), dtype=np.float32) / 255
 
 
 def _camera(rng: np.random.Generator, photograph: Luma, frames: int, speed: float, zoom: float) -> Luma:
-    """A camera over a photograph, which is enlarged to the size of the sheets."""
+    """A camera over a photograph, which is upscaled to the size of the sheets."""
     image = Image.fromarray((255 * photograph).astype(np.uint8))
     size = SUPERSAMPLING * WIDTH * 3 // 2, SUPERSAMPLING * HEIGHT * 3 // 2
     gray = np.asarray(image.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)[..., None] / 255

@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 import vapoursynth as vs
+from helpers.clips import with_marks
 
-from vs_sr import cuts, scenes
+from vs_sr import scenes
 
 from . import cut_clips
 from .models import machine
@@ -53,7 +54,7 @@ def source(frames: np.ndarray[Any, Any]) -> vs.VideoNode:
 
 def marked(clip: vs.VideoNode, threshold: float) -> set[int]:
     """The cuts that the filter's node puts into the properties of a clip."""
-    frames = cuts.mark("cuts", clip, threshold).frames()
+    frames = with_marks(clip, threshold).frames()
     return scenes.cuts({n: scenes.read(frame.props) for n, frame in enumerate(frames)})
 
 
@@ -95,7 +96,7 @@ def milliseconds(kind: str) -> float:
         return time.process_time() - start
 
     threads, vs.core.num_threads = vs.core.num_threads, 1
-    times = [seconds(cuts.mark("cuts", film)) - seconds(film) for _ in range(7)]
+    times = [seconds(with_marks(film)) - seconds(film) for _ in range(7)]
     vs.core.num_threads = threads
     return round(1000 * statistics.median(times) / film.num_frames, 2)
 

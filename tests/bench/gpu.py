@@ -23,13 +23,14 @@ import torch
 from torch import nn
 
 from vs_sr import ops
+from vs_sr.engine import recurrence
 from vs_sr.models import layers
 from vs_sr.models.layers import DeformableConv
 from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo
 from vs_sr.ops import _launch, _nvrtc, packing
 from vs_sr.ops._launch import Launch
 
-from .gpu_cases import colour_cases, dcn_case, memory_cases
+from .gpu_cases import color_cases, dcn_case, memory_cases
 from .timing import Bench
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def networks(bench: Bench, height: int, width: int) -> None:
             given = frames.to(dtype)
 
             def work(network: nn.Module = network, given: Tensor = given) -> None:
-                network(given)
+                recurrence.sequence(network, given, 2)
 
             vars(layers)["deform_conv2d"] = operator
             try:
@@ -189,7 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not torch.cuda.is_available() and not options.smoke:
         print("there is no CUDA device; --smoke shows that the program works", file=sys.stderr)
         return 2
-    ops.prepare("cuda" if torch.cuda.is_available() else "cpu", colour_conversion=True)
+    ops.prepare("cuda" if torch.cuda.is_available() else "cpu", color_conversion=True)
     bench = Bench(smoke=options.smoke)
     report = bench.report
     print(f"{report.device}: copy {report.copy_bytes_per_second / 1e12:.2f} TB/s, ", end="")
@@ -208,7 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
                 compiled = not options.smoke and (name, batch, sigma) == (sizes[0][0], 1, 0.5)
                 bench.run(dcn_case(bench, name, batch, height, width, sigma, compiled=compiled))
     low, high = ((8, 8), (16, 16)) if options.smoke else ((270, 480), (1080, 1920))
-    for case in (*memory_cases(bench, *low), *colour_cases(bench, *high)):
+    for case in (*memory_cases(bench, *low), *color_cases(bench, *high)):
         bench.run(case)
     convolutions(bench, *low)
     gather(bench, *low)

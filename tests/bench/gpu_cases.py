@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from vs_sr import ops
-from vs_sr.ops import colour, dcn, packing, recurrent, shuffle
+from vs_sr.ops import color, dcn, packing, recurrent, shuffle
 
 from .timing import Case
 
@@ -212,7 +212,7 @@ def memory_cases(bench: Bench, height: int, width: int) -> list[Case]:
     ]
 
 
-def colour_cases(bench: Bench, height: int, width: int) -> list[Case]:
+def color_cases(bench: Bench, height: int, width: int) -> list[Case]:
     cases = []
     for bits, shift, name in ((8, (1, 1), "420P8"), (10, (1, 1), "420P10"), (16, (0, 0), "444P16")):
         samples = height * width * (1 + 2 / (1 << sum(shift))) * (1 if bits == 8 else 2)
@@ -231,10 +231,10 @@ def colour_cases(bench: Bench, height: int, width: int) -> list[Case]:
             return torch.ops.vs_sr.yuv_to_rgb(y, u, v, *rest)
 
         def eager_yuv(rgb: Tensor, arguments: tuple[Any, ...] = arguments) -> object:
-            return colour.down_reference(rgb, *arguments)
+            return color.down_reference(rgb, *arguments)
 
         def eager_rgb(y: Tensor, u: Tensor, v: Tensor, rest: tuple[Any, ...] = rest) -> object:
-            return colour.up_reference(y, u, v, *rest)
+            return color.up_reference(y, u, v, *rest)
 
         def image(seed: int) -> Inputs:
             return (bench.normal(3, height, width, seed=seed, scale=0.2) + 0.5,)

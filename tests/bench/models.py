@@ -14,18 +14,20 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from vs_sr import registry
-from vs_sr.spec import Variant
+from vs_sr import registry, settings
+from vs_sr.engine import recurrence
+from vs_sr.spec import Request, Variant
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "benchmarks" / "models.json"
 SIDE = (128, 96)
-"""Width and height of the input; of the enlarged one, four times that, for networks that want it enlarged."""
+"""Width and height of the input; of the upscaled one, four times that, for networks that want it upscaled."""
 RUNS, SECONDS = 3, 1.0
 """Timed calls: so many at least, and so many seconds."""
 
@@ -80,9 +82,15 @@ CASES = (
 def measure(case: Case) -> dict[str, Any]:
     """The row of a case: median seconds per megapixel of output, and the network's size."""
     model = registry.model(case.model)
-    variant = Variant(scale=case.scale, color=case.color, enlarged=case.scale == 1, config=case.config)
-    network = model.build(variant).eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    run = registry.backend("eager").prepare(network)
+    variant = Variant(scale=case.scale, color=case.color, upscaled=case.scale == 1, config=case.config)
+    network = model.build(variant).eval().requires_grad_(False)
+    asked = {"device": "cpu", "precision": "fp32", "batch": 1, "sizes": (), "cache": settings.cache_folder()}
+    opened = registry.backend("eager").open(Request(model=model, variant=variant, network=network, **asked)).network
+    run = {
+        "image": opened,
+        "window": partial(recurrence.multi_frame, opened),
+        "sequence": partial(recurrence.sequence, opened),
+    }[model.kind]
     factor = 4 if case.scale == 1 else 1
     size = (3 if case.color == "rgb" else 1, SIDE[1] * factor, SIDE[0] * factor)
     frames = torch.rand(1, *size) if model.kind == "image" else torch.rand(1, case.frames, *size)

@@ -64,8 +64,15 @@ REWRITES: dict[str, tuple[_Patch, ...]] = {
         (network.DeformableConvLSTM, "step", _step),
     ),
     "samples as sums of table rows": ((layers, "deform_conv2d", _by_grid_sample),),
-    "activations and residuals in place": ((network, "lrelu", _lrelu), (ResidualBlock, "forward", _residual)),
-    "dense parts before sigmoid and tanh": ((network, "dense", _as_it_is), (layers, "dense", _as_it_is)),
+    "activations and residuals in place": (
+        (network, "lrelu", _lrelu),
+        (layers, "lrelu", _lrelu),
+        (ResidualBlock, "forward", _residual),
+    ),
+    "channels_last parts before sigmoid and tanh": (
+        (network, "channels_last", _as_it_is),
+        (layers, "channels_last", _as_it_is),
+    ),
 }
 """What was done, and what stood there before."""
 

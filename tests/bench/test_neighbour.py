@@ -47,7 +47,7 @@ def script(tmp_path: Path) -> Callable[[int, int, int], Path]:
 
 
 @contextmanager
-def neighbours(count: int) -> Iterator[None]:
+def neighbors(count: int) -> Iterator[None]:
     """So many processes that want a core each."""
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
@@ -65,14 +65,14 @@ def render(path: Path, threads: dict[str, str] | dict[str, None], output: Path |
     command = f"'{BIN}/vspipe' '{path}' --"
     if output is not None:
         command = f"'{BIN}/vspipe' -c y4m '{path}' - | ffmpeg -loglevel error -y -i - -c:v libx264 '{output}'"
-    with neighbours(busy):
+    with neighbors(busy):
         start = time.perf_counter()
         subprocess.run(["bash", "-o", "pipefail", "-c", command], env=env, check=True, capture_output=True)
         return time.perf_counter() - start
 
 
 @pytest.mark.parametrize("busy", [0, 1, 2])
-def test_a_neighbour_on_the_cores(versus: Callable[..., float], script: Callable[..., Path], busy: int) -> None:
+def test_a_neighbor_on_the_cores(versus: Callable[..., float], script: Callable[..., Path], busy: int) -> None:
     """Alone they may lose a little; beside others they win several times over."""
     path = script(96, 64, 7)
     goal = 1.2 if busy == 0 else 0.8
@@ -93,7 +93,7 @@ def test_a_neighbour_on_the_cores(versus: Callable[..., float], script: Callable
 def test_a_whole_film_into_an_encoder(
     versus: Callable[..., float], script: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """README's own command; the encoder is the neighbour."""
+    """README's own command; the encoder is the neighbor."""
     path, goal = script(160, 90, 10), 1.0
     ratio = versus(
         "vspipe | ffmpeg -c:v libx264, 20 frames of 640x360",
@@ -107,7 +107,7 @@ def test_a_whole_film_into_an_encoder(
     assert ratio < goal
 
 
-def test_beside_neighbours_against_alone(versus: Callable[..., float], script: Callable[..., Path]) -> None:
+def test_beside_neighbors_against_alone(versus: Callable[..., float], script: Callable[..., Path]) -> None:
     """As many busy processes as cores: with all of them served alike, twice the time is what is left."""
     path, goal, busy = script(96, 64, 7), 2.5, os.cpu_count() or 1
     ratio = versus(

@@ -14,7 +14,12 @@ from helpers import golden
 from helpers.support import environment
 
 from bench.plain import REWRITES, plain, without
-from vs_sr import registry, session
+from vs_sr import registry, windows
+from vs_sr.arguments import Arguments
+from vs_sr.engine import recurrence
+from vs_sr.engine.engine import Engine
+from vs_sr.engine.pipeline import Pipeline
+from vs_sr.engine.plan import Plan
 from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo
 from vs_sr.weights import store
 
@@ -40,14 +45,14 @@ def test_full_size_network(versus: Callable[..., float], network: ZoomingSlowMo)
 
     def rival() -> torch.Tensor:
         with plain():
-            return network(frames)
+            return recurrence.sequence(network, frames, 2)
 
     with torch.inference_mode():
-        torch.testing.assert_close(network(frames), rival(), atol=1e-4, rtol=0)
+        torch.testing.assert_close(recurrence.sequence(network, frames, 2), rival(), atol=1e-4, rtol=0)
         goal = 0.5
         ratio = versus(
             "ZoomingSlowMo, full size, 4 x 112x64",
-            lambda: network(frames),
+            lambda: recurrence.sequence(network, frames, 2),
             "plain form with torchvision's operator",
             rival,
             rounds=3,
@@ -63,12 +68,17 @@ def test_each_rewrite(versus: Callable[..., float], network: ZoomingSlowMo, rewr
 
     def rival() -> torch.Tensor:
         with without(rewrite):
-            return network(frames)
+            return recurrence.sequence(network, frames, 2)
 
     with torch.inference_mode():
-        torch.testing.assert_close(network(frames), rival(), atol=1e-4, rtol=0)
+        torch.testing.assert_close(recurrence.sequence(network, frames, 2), rival(), atol=1e-4, rtol=0)
         ratio = versus(
-            f"ZoomingSlowMo: {rewrite}", lambda: network(frames), "the form before", rival, rounds=5, goal=1.0
+            f"ZoomingSlowMo: {rewrite}",
+            lambda: recurrence.sequence(network, frames, 2),
+            "the form before",
+            rival,
+            rounds=5,
+            goal=1.0,
         )
     assert ratio < 1.02  # the least of them wins a hundredth, which load hides
 
@@ -78,20 +88,19 @@ def test_a_film_through_vspipe(versus: Callable[..., float]) -> None:
     length = 25
     model = registry.model("ZoomingSlowMo")
     source = store.shipped(model.weights or "")
-    plan = session.Plan(
+    grid = windows.grid(model, length)
+    pipeline = Pipeline(
         model=model,
-        variant=store.recognise(model, source).variant,
+        variant=store.recognize(model, source).variant,
         source=source,
-        device="cpu",
-        precision="fp32",
-        backend="eager",
+        size=(96, 64),
+        grid=grid,
+        options=Arguments(device_id=-1),
     )
-    running = session.acquire(plan)
-    windows = -(-(length - 1) // 3)
+    engine = Engine(Plan(pipeline), grid)
 
     def network_alone() -> None:
-        for _ in range(windows):
-            running.run(torch.rand(4, 3, 64, 96), 2)
+        list(engine.clip(list(torch.rand(length, 3, 64, 96))))
 
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "film.vpy"
@@ -104,7 +113,7 @@ def test_a_film_through_vspipe(versus: Callable[..., float]) -> None:
         versus(
             f"vspipe, {2 * length} frames of 384x256",
             film,
-            f"the network alone, {windows} windows",
+            f"the network alone, {grid.groups} windows",
             network_alone,
             frames=2 * length,
         )

@@ -1,25 +1,25 @@
-"""``make demo`` as a newcomer runs it: a film and a picture that are what they say, and better than bicubic."""
+"""``make demo`` as a newcomer runs it: a film and an image that are what they say, and better than bicubic."""
 
 from __future__ import annotations
 
 import subprocess
 import time
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import av
 import numpy as np
 import pytest
 from helpers.films import bright, film
+from helpers.images import imresize, psnr_y
 from helpers.support import BIN, environment
 from PIL import Image
 
-from vs_sr import cli
+from vs_sr import cli, files
 from vs_sr.cli import _source, _video, demo
-from vs_sr.evaluation.bicubic import imresize
-from vs_sr.evaluation.metrics import psnr_y
 from vs_sr.training.demo import demo_scene
 
 if TYPE_CHECKING:
@@ -46,10 +46,10 @@ def test_the_demo(tmp_path: Path) -> None:
     start = time.perf_counter()
     line, progress = run_demo(out)
     assert time.perf_counter() - start < 300
-    film, picture = out / "slowmo.mp4", out / "side_by_side.png"
-    assert line == f"48 frames, 768x432, 48 fps: {film}, {picture}"
+    film, image = out / "slowmo.mp4", out / "side_by_side.png"
+    assert line == f"48 frames, 768x432, 48 fps: {film}, {image}"
     assert "Frame: " in progress
-    with Image.open(picture) as image:
+    with Image.open(image) as image:
         assert image.size == (2 * 768 + 4, 432)
 
     frames = np.stack(_video.frames(film))
@@ -62,7 +62,7 @@ def test_the_demo(tmp_path: Path) -> None:
         psnr_y(frames[2 * n], t) - psnr_y(imresize(inputs[n], 4), t) for n, t in zip((3, 12, 20), truth, strict=True)
     ]
     assert np.mean(gains) > 0.5, gains
-    # no shift of colour, and no flicker between the two kinds of frames
+    # no shift of color, and no flicker between the two kinds of frames
     assert np.abs(frames[::2].mean((0, 1, 2)) - inputs.mean((0, 1, 2))).max() < 1.5
     sharpness = np.abs(np.diff(frames.astype(np.float64), axis=2)).mean((1, 2, 3))
     assert abs(sharpness[1:-1:2].mean() / sharpness[::2].mean() - 1) < 0.1
@@ -72,11 +72,11 @@ def test_the_demo(tmp_path: Path) -> None:
 def test_the_demo_of_a_clip_of_ones_own(tmp_path: Path) -> None:
     clip = tmp_path / "mine.mp4"
     x = np.linspace(0, 40, 160)
-    pictures = [
+    images = [
         np.ascontiguousarray(np.broadcast_to((128 + 90 * np.sin(x + n))[None, :, None], (96, 160, 3))).astype(np.uint8)
         for n in range(30)
     ]
-    _video.write(clip, pictures, Fraction(12))
+    _video.write(clip, images, Fraction(12))
     line, _ = run_demo(tmp_path / "demo", "--clip", str(clip))
     assert line.startswith("24 frames, 640x384, 24 fps: ")
     assert sorted(p.name for p in (tmp_path / "demo").iterdir()) == ["side_by_side.png", "slowmo.mp4"]
@@ -239,7 +239,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "half": (lambda folder: written(folder / "x.mp4", film(folder / "y.mp4").read_bytes()[:700]), "cannot be read"),
     "sound alone": (lambda folder: audio(folder / "x.m4a"), "holds no video"),
     "no frames": (lambda folder: film(folder / "x.mkv", 0), "cannot be read as a video"),
-    "tiny": (lambda folder: film(folder / "x.mkv", size=(6, 40)), "is 6x40; the model takes 8x8 pixels at least"),
+    "tiny": (lambda folder: film(folder / "x.mkv", size=(6, 40)), "is 6x40; the model takes at least 8x8 pixels"),
     "fields": (lambda folder: interlaced(folder / "x.mkv"), "is interlaced; deinterlace it first"),
 }
 
@@ -268,7 +268,7 @@ def test_results_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFi
     for given, out, message in (
         (clip, file, "nothing can be written to the folder"),
         (clip, file / "below", "nothing can be written to the folder"),
-        (clip, tmp_path / "taken", "slowmo.mp4 is a folder, where a file is to be written"),
+        (clip, tmp_path / "taken", "slowmo.mp4 is a folder, not a file; use another --out"),
         (own, tmp_path / "own", "is what the demo writes; use another --out"),
     ):
         code, _, err = demonstrate(given, out, capsys)
@@ -281,7 +281,10 @@ def test_results_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_full_disk_is_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(_video.partial_file, "__enter__", lambda _: Path("/dev/full"))
+    def full(path: Path) -> AbstractContextManager[BinaryIO]:
+        return open("/dev/full", "wb", buffering=0)  # type: ignore[return-value]
+
+    monkeypatch.setattr(files, "replacing", full)
     code, _, err = demonstrate(film(tmp_path / "x.mp4"), tmp_path / "demo", capsys)
     assert code == 1
     assert "slowmo.mp4 cannot be written: No space left on device" in err.splitlines()[-1]

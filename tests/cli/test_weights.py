@@ -40,11 +40,11 @@ def test_convert(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     original = networks.network("A2N").state_dict()
     assert kept.keys() == original.keys()
     assert all(torch.equal(kept[name], original[name]) for name in kept)
-    # the file has become one that needs no answers
+    # the file has become one that needs no hint
     assert cli.main(["weights", "convert", str(target), str(target.with_stem("again"))]) == 0
 
 
-def test_what_is_open_is_asked_for_as_an_option(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_ambiguous_names_the_option(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = checkpoint.with_suffix(".safetensors")
     assert cli.main(["weights", "convert", str(checkpoint), str(target)]) == 1
     text = capsys.readouterr().err
@@ -56,19 +56,19 @@ def test_what_is_open_is_asked_for_as_an_option(checkpoint: Path, capsys: pytest
 def test_show(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["weights", "show", str(checkpoint)]) == 0
     text = capsys.readouterr().out
-    assert "not recognised: its tensors are those of A2N" in text
+    assert "not recognized: its tensors are those of A2N" in text
     assert cli.main(["weights", "show", str(checkpoint), "--set", "scale=2", "--set", "range=1"]) == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if not line.startswith(" "))
     assert lines["network"].startswith("A2N: ")
     assert (lines["scale"], lines["takes"], lines["inside"]) == ("2", "RGB", "state_dict")
 
 
-@pytest.mark.parametrize("answer", ["scale", "=2", "scale="])
-def test_answers_have_a_key_and_a_value(answer: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("hint", ["scale", "=2", "scale="])
+def test_hints_have_a_key_and_a_value(hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(["weights", "show", "x.pth", "--set", answer])
+        cli.main(["weights", "show", "x.pth", "--set", hint])
     assert caught.value.code == 2
-    assert f"{answer!r} is not of the form key=value" in capsys.readouterr().err
+    assert f"{hint!r} is not of the form KEY=VALUE" in capsys.readouterr().err
 
 
 def test_failures_are_messages(tmp_path: Path, checkpoint: Path) -> None:

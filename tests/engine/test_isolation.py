@@ -23,9 +23,12 @@ from helpers.networks import tiny_weights
 from helpers.support import environment, python, vspipe
 from torch import nn
 
-from vs_sr import isolation, registry, session, threads
+from vs_sr import isolation, registry, threads
+from vs_sr.engine import device, session
+from vs_sr.engine.pipeline import Pipeline
 from vs_sr.functions import register
 from vs_sr.spec import Model, Variant
+from vs_sr.windows import Grid
 
 
 class Touchy(nn.Module):
@@ -52,7 +55,7 @@ register(Model(name="Touchy", summary="", paper="", kind="image", build=lambda _
 
 
 def touchy() -> str:
-    """Frames of :class:`Touchy`, built anew each time: no session outlives its filter."""
+    """Frames of :class:`Touchy`, built again each time: no session outlives its filter."""
     clip = vs.core.std.BlankClip(width=16, height=12, format=vs.RGBS, length=1, color=[0.2, 0.5, 0.7])
     clip = clip.std.AddBorders(left=8, top=4, color=[0.9, 0.1, 0.4])
     return digest(vs.core.vs_sr.Touchy(clip, device_id=-1))
@@ -376,7 +379,7 @@ def test_calls_that_overlap_anyhow() -> None:
     with setting(torch.set_default_dtype, torch.float64, torch.float32), matmul_precision("medium"):
         before, seen = snapshot(), []
         for first in (0, 1):
-            running = [session.acquire(plan(stream)) for stream in (0, 1)]
+            running = [session.acquire(pipeline(stream)) for stream in (0, 1)]
             inside = threading.Barrier(2)
             left = threading.Event()
 
@@ -400,14 +403,14 @@ def test_calls_that_overlap_anyhow() -> None:
         assert snapshot() == before
 
 
-def plan(stream: int = 0) -> session.Plan:
-    return session.Plan(
+def pipeline(stream: int = 0) -> Pipeline:
+    return Pipeline(
         model=registry.model("Touchy"),
         variant=Variant(scale=1),
         source=None,
+        size=(8, 8),
+        grid=Grid(frames=1, window=1),
         device="cpu",
-        precision="fp32",
-        backend="eager",
         stream=stream,
     )
 
@@ -429,8 +432,8 @@ def test_a_networks_thread_has_its_own_threads_and_numbers() -> None:
         return torch.get_num_threads(), flushes()
 
     with HOSTILE["more threads"](), HOSTILE["no denormals"]():
-        assert session.acquire(plan()).call(look) == (threads.count(), False)
-        assert session.device_name("cpu").endswith(f" {threads.count()} threads")
+        assert session.acquire(pipeline()).call(look) == (threads.count(), False)
+        assert device.describe("cpu").endswith(f" {threads.count()} threads")
 
 
 @pytest.mark.parametrize(

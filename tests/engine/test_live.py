@@ -134,7 +134,7 @@ def test_a_length_that_is_not_known_costs_nothing(film: vs.VideoNode, length: in
 
 @pytest.mark.parametrize("threads", [1, 16])
 def test_jumps_within_a_clip(film: vs.VideoNode, expected: list[str], threads: int) -> None:
-    """Hosts that do not load the script anew: several frames at once, semi-randomly, of a clip that has no end."""
+    """Hosts that do not load the script again: several frames at once, semi-randomly, of a clip that has no end."""
     order = random.Random(threads)
     before = core.num_threads
     core.num_threads = threads

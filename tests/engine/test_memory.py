@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import memory, networks
+from helpers.scheduling import pipeline
 from helpers.support import ROOT, environment, python
 
-from vs_sr import budget, tiles
+from vs_sr import tiles
+from vs_sr.engine import budget
+from vs_sr.engine.scheduler.stream import Stream
 from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo
-from vs_sr.scheduler.stream import Stream
 from vs_sr.windows import Grid, runs
 
 WIDTH, HEIGHT = 32, 24
@@ -28,12 +30,11 @@ def test_a_window_takes_what_is_planned(channels: int, window: int, capsys: pyte
     )
     network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     grid = Grid(frames=window, window=window, multi=2, density=2, carry=True)
-    stream = Stream(tiles.whole((WIDTH, HEIGHT)), 2, "cpu")
+    stream = Stream(tiles.whole((WIDTH, HEIGHT)), pipeline(grid, (WIDTH, HEIGHT), scale=4))
     frames = torch.rand(window, 3, HEIGHT, WIDTH)
     with torch.inference_mode():
         taken = memory.peak(lambda: stream.window(network, runs(grid, 0, ()), None, window - 1, frames.__getitem__))
-    positions = 2 * (window - 1) + 1
-    planned = tiles.estimate(scale=4, channels=channels, width=4, positions=positions) * WIDTH * HEIGHT
+    planned = tiles.estimate(scale=4, channels=channels, bytes_per_value=4, timesteps=2 * window - 1) * WIDTH * HEIGHT
     with capsys.disabled():
         print(f"\n{channels} channels, window {window}: {taken / planned:.2f} of the planned {planned >> 10} KiB")
     assert planned / 2 < taken <= planned
@@ -104,7 +105,7 @@ def grown(order: str, length: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert done.returncode == 0, done.stderr
     most, *marks = map(int, done.stdout.split())
     planned = {
-        "features": tiles.estimate(scale=4, channels=4, width=4, positions=7) * 96 * 64,
+        "features": tiles.estimate(scale=4, channels=4, bytes_per_value=4, timesteps=7) * 96 * 64,
         "states": 4 << 20,
         "groups": (budget.MOST + 1) * 6 * 3 * 4 * 16 * 96 * 64,  # those that are kept, and one in the making
         "VapourSynth's frames": 32 << 20,
@@ -113,7 +114,7 @@ def grown(order: str, length: int, capsys: pytest.CaptureFixture[str]) -> None:
     parts = ", ".join(f"{name} {size / 2**20:.1f}" for name, size in planned.items())
     with capsys.disabled():
         print(
-            f"\n{length} frames {order}: {most / 2**20:.1f} MiB at the most; "
+            f"\n{length} frames {order}: {most / 2**20:.1f} MiB at most; "
             f"planned {total / 2**20:.1f} MiB ({parts}); "
             f"at the quarters {', '.join(f'{mark / 2**20:.1f}' for mark in marks)}"
         )
@@ -127,13 +128,11 @@ def test_memory_stays_flat(order: str, length: int, capsys: pytest.CaptureFixtur
     grown(order, length, capsys)
 
 
-LONG = """
+TOYS = """
 import sys
 import torch, vapoursynth as vs
 import vs_sr
 core = vs.core
-core.num_threads, core.max_cache_size = 2, 32
-kind, format, width, height, length = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 
 def larger(x):
     return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
@@ -147,17 +146,27 @@ class Sequence(torch.nn.Module):
         return frame
     def between(self, before, after):
         return [(before + after) / 2]
-    def forward_step(self, position, state):
-        return (position if state is None else (state[0] + position) / 2,)
+    def forward_step(self, timestep, state):
+        return (timestep if state is None else (state[0] + timestep) / 2,)
     backward_step = forward_step
-    def reconstruct(self, position, past, future):
+    def reconstruct(self, timestep, past, future):
         return larger((past + future) / 2)
 
+def register(name, kind):
+    sequence = kind == "sequence"
+    variant = vs_sr.Variant(scale=2, channels=3, color="y" if kind == "luma" else "rgb")
+    more = dict(multi=(2, 1), window=4) if sequence else {}
+    vs_sr.register(vs_sr.Model(name=name, summary="", paper="", kind="sequence" if sequence else "image",
+                               build=lambda variant: Sequence() if sequence else Image(), fixed=variant, **more))
+"""
+
+LONG = (
+    TOYS
+    + """
+core.num_threads, core.max_cache_size = 2, 32
+kind, format, width, height, length = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 sequence = kind == "sequence"
-variant = vs_sr.Variant(scale=2, channels=3, color="y" if kind == "luma" else "rgb")
-more = dict(multi=(2, 1), window=4) if sequence else {}
-vs_sr.register(vs_sr.Model(name="Film", summary="", paper="", kind="sequence" if sequence else "image",
-                           build=lambda variant: Sequence() if sequence else Image(), fixed=variant, **more))
+register("Film", kind)
 clip = core.std.BlankClip(width=width, height=height, format=getattr(vs, format), keep=True,
                           length=length // 2 if sequence else length)
 clip = core.vs_sr.Film(clip, device_id=-1, **(dict(carry=1, state_memory=1) if sequence else {}))
@@ -169,6 +178,70 @@ for n, frame in enumerate(clip.frames(close=True)):
 import resource
 print(*(mark * resource.getpagesize() for mark in marks))
 """
+)
+
+READERS = (
+    TOYS
+    + """
+import resource, threading
+from vs_sr import machine
+from vs_sr.engine import budget
+limit = int(sys.argv[1]) << 20
+machine.memory = lambda: limit
+core.num_threads, core.max_cache_size = 4, 32
+register("Still", "image")
+register("Film", "sequence")
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+def clip(length):
+    return core.std.BlankClip(width=480, height=270, format=vs.YUV420P8, length=length, keep=True)
+
+core.vs_sr.Film(clip(2), device_id=-1).get_frame(0)  # torch and its threads are not in the plan
+before = most = resident()
+films = [core.vs_sr.Film(clip(240), device_id=-1, carry=1), core.vs_sr.Still(clip(240), device_id=-1)]
+errors = []
+
+def read(film, start):
+    global most
+    try:
+        for n in range(start, start + 48):
+            film.get_frame(n).close()
+            most = max(most, resident())
+    except vs.Error as error:
+        errors.append(error)
+
+readers = [threading.Thread(target=read, args=(film, start)) for film in films for start in (0, 60, 120, 180)]
+for reader in readers:
+    reader.start()
+for reader in readers:
+    reader.join()
+assert not errors, errors
+shares = budget.of("cpu")
+pools = shares.features, shares.kept, shares.checkpoints
+assert sum(pool.taken for pool in pools) <= limit and all(pool.left >= 0 for pool in pools)
+print(most - before, core.max_cache_size << 20, *(pool.taken for pool in pools))
+"""
+)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system counts memory elsewhere")
+def test_two_filters_and_four_readers_stay_inside_their_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a machine of 1 GiB, as the system counts what is held: with glibc's allocator giving back what is freed. By
+    itself it keeps a part of it for each of twelve threads, here up to four times as much."""
+    env = environment(OMP_NUM_THREADS="1", MALLOC_MMAP_THRESHOLD_="65536")
+    done = python(READERS, "1024", env=env, timeout=300)
+    assert done.returncode == 0, done.stderr
+    most, caches, features, kept, checkpoints = (int(word) >> 20 for word in done.stdout.split())
+    planned = features + kept + checkpoints + caches
+    with capsys.disabled():
+        print(
+            f"\ntwo filters, eight readers: {most} MiB at most; planned {planned} MiB (features {features}, groups "
+            f"{kept}, checkpoints {checkpoints}, VapourSynth's caches {caches})"
+        )
+    assert planned // 4 < most <= planned
 
 
 @pytest.mark.slow

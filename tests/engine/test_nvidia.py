@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vs_sr import nvidia, session
+from vs_sr import messages, nvidia
 from vs_sr.cli import doctor
+from vs_sr.engine import device
 from vs_sr.errors import DeviceError
 from vs_sr.nvidia import Driver
 
@@ -107,7 +108,7 @@ def no_cuda(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(nvidia, "driver", lambda: None)
-    monkeypatch.setattr(session, "_logged", set())
+    monkeypatch.setattr(messages, "_logged", set())
     return monkeypatch
 
 
@@ -129,11 +130,11 @@ def test_doctor_and_filters_say_that_torch_lacks_cuda(
     assert line.startswith("BROKEN  gpu")
     assert "--torch-backend auto" in line
     with caplog.at_level("INFO", "vs_sr"):
-        assert session.choose_device(None) == "cpu"
+        assert device.choose(None) == "cpu"
     assert "RTX 4090" in caplog.text
     assert "vs-sr doctor" in caplog.text
     with pytest.raises(DeviceError, match=r"device_id=0: no such CUDA device.*RTX 4090.*doctor"):
-        session.choose_device(0)
+        device.choose(0)
 
 
 def test_apples_gpus_are_refused_by_name(
@@ -146,10 +147,10 @@ def test_apples_gpus_are_refused_by_name(
     assert code == 0
     assert "Apple's (MPS) is not supported" in line
     with caplog.at_level("INFO", "vs_sr"):
-        assert session.choose_device(None) == "cpu"
+        assert device.choose(None) == "cpu"
     assert "MPS" in caplog.text
     with pytest.raises(DeviceError, match=r"device_id=0: no such CUDA device.*\(MPS\).*device_id=-1 runs on the CPU"):
-        session.choose_device(0)
+        device.choose(0)
 
 
 def test_a_machine_without_gpus_is_well(no_cuda: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

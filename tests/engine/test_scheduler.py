@@ -10,33 +10,33 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from helpers.recurrence import DENSITY, Clip, Recurrence
-from helpers.scheduling import Session, clips, grid
+from helpers.scheduling import clips, grid, pipeline
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vs_sr.scheduler import Held, Layout, Recurrent, Sliding
-from vs_sr.session import NotFiniteError, OutOfMemoryError
-from vs_sr.windows import ENDS, Grid, neighbours, shortest
+from vs_sr.engine.device import OutOfMemoryError
+from vs_sr.engine.scheduler import Held, Recurrent, Sliding
+from vs_sr.engine.transfer import Download, Made, NotFiniteError
+from vs_sr.windows import ENDS, Grid, neighbors, shortest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
-    from vs_sr.scheduler import Work
+    from vs_sr.engine.scheduler import Work
     from vs_sr.windows import Ends
 
 
-def scheduler(clip: Clip, network: Any = None, memory: int = 1 << 20, every: int = 3, **more: Any) -> Recurrent:
-    session: Any = Session(network or Recurrence())
-    return Recurrent(grid(clip), session, Layout(size=(2, 1), scale=1), every=every, memory=memory, **more)
+def scheduler(clip: Clip, memory: int = 1 << 20, every: int = 3, **more: Any) -> Recurrent:
+    return Recurrent(pipeline(grid(clip)), every=every, memory=memory, **more)
 
 
 class Requests:
     """What the plugin does: asks for groups in an order, has several on the way at once, fetches what is needed."""
 
-    def __init__(self, clip: Clip, made: Recurrent) -> None:
-        self.clip, self.made, self.grid = clip, made, made.grid
+    def __init__(self, clip: Clip, made: Recurrent, network: Any = None) -> None:
+        self.clip, self.made, self.grid, self.network = clip, made, made.grid, network or Recurrence()
         self.held: dict[int, set[int]] = {}
-        self.work: dict[int, Work[Mapping[int, torch.Tensor]]] = {}
+        self.work: dict[int, Work[Made]] = {}
         self.most = self.calls = 0
         self.width = 2
 
@@ -50,11 +50,13 @@ class Requests:
             if group in self.work:
                 need = self.work[group].send(frames)
             else:
-                self.work[group] = self.made.render(group, frames)
+                self.work[group] = self.made.render(self.network, group, frames)
                 need = next(self.work[group])
         except StopIteration as end:
             self.give_up(group)
-            return dict(end.value)
+            made: Made = end.value
+            wanted = self.grid.outputs(group)
+            return dict(zip(wanted, Download(made, wanted).wait(), strict=True))
         finally:
             valid.clear()
         assert need.frames, "nothing is needed"
@@ -78,11 +80,11 @@ class Requests:
         cuts = {i for i in self.clip.cuts if i in held or i + 1 in held}
         valid = set(held)
 
-        def picture(number: int) -> torch.Tensor:
+        def image(number: int) -> torch.Tensor:
             assert number in valid, "the frame has been given back"
             return torch.full((3, 1, self.width), float(number))
 
-        return Held(frozenset(held), frozenset(cuts), picture), valid
+        return Held(frozenset(held), frozenset(cuts), image), valid
 
     def interleaved(self, groups: Iterable[int], width: int, seed: int) -> dict[int, torch.Tensor]:
         """Up to ``width`` groups on the way at the same time, served in any order."""
@@ -101,7 +103,7 @@ class Requests:
 
 
 def check(clip: Clip, made: dict[int, torch.Tensor]) -> None:
-    found = {n: tuple(int(x) for x in picture[:, 0, 0]) for n, picture in made.items()}
+    found = {n: tuple(int(x) for x in image[:, 0, 0]) for n, image in made.items()}
     assert found == {n: clip.expected(n) for n in found}
 
 
@@ -124,8 +126,8 @@ def test_every_order_gives_the_same(clip: Clip, order: random.Random, width: int
 class Overflowing(Recurrence):
     """A cell state that no image shows, and that leaves its range."""
 
-    def forward_step(self, position: Any, state: Any) -> Any:
-        (hidden,) = super().forward_step(position, state)
+    def forward_step(self, timestep: Any, state: Any) -> Any:
+        (hidden,) = super().forward_step(timestep, state)
         return hidden, torch.full_like(hidden, float("inf"))
 
 
@@ -133,19 +135,19 @@ def test_a_state_that_is_not_finite_is_not_carried_on() -> None:
     """Although the images of its window are: those of the next would not be."""
     clip = Clip(frames=8, carry=True)
     with pytest.raises(NotFiniteError, match="the state before frame 3 of the clip"):
-        Requests(clip, scheduler(clip, Overflowing())).fetch(0)
+        Requests(clip, scheduler(clip), Overflowing()).fetch(0)
 
 
 @pytest.mark.parametrize("carry", [False, True])
 def test_in_order_everything_is_computed_once(carry: bool) -> None:
     clip = Clip(frames=31, carry=carry, lookahead=2, segment=4)
     network = Recurrence()
-    requests = Requests(clip, scheduler(clip, network))
+    requests = Requests(clip, scheduler(clip), network)
     for group in range(requests.grid.groups):
         check(clip, requests.fetch(group))
     assert sorted(network.calls["encode"]) == list(range(31))
     assert len(network.calls["between"]) == 30
-    assert len(network.calls["forward"]) == 61, "each position of the sequence is integrated once"
+    assert len(network.calls["forward"]) == 61, "each timestep of the sequence is integrated once"
     assert len(network.calls["reconstruct"]) == 61, "the last frame is repeated, not computed again"
     assert requests.most == 0, "no frames beside the windows' own"
 
@@ -155,7 +157,7 @@ def test_requests_on_the_way_cost_at_most_one_step_more() -> None:
     clip = Clip(frames=64, carry=True)
     for seed in range(8):
         network = Recurrence()
-        requests = Requests(clip, scheduler(clip, network, every=4))
+        requests = Requests(clip, scheduler(clip, every=4), network)
         check(clip, requests.interleaved(range(requests.grid.groups), 4, seed))
         assert set(Counter(network.calls["reconstruct"]).values()) == {1}
         assert max(Counter(network.calls["forward"]).values()) <= 2
@@ -165,7 +167,7 @@ def test_a_seek_looks_back_to_its_segment_and_reconstructs_nothing_else() -> Non
     clip = Clip(frames=3 * 40 + 1, carry=True, segment=6)
     for group in (5, 6, 17, 39):
         network = Recurrence()
-        requests = Requests(clip, scheduler(clip, network))
+        requests = Requests(clip, scheduler(clip), network)
         check(clip, requests.fetch(group))
         assert len(network.calls["reconstruct"]) == 6 + (group == 39)
         assert min(network.calls["encode"]) == 3 * (group - group % 6)
@@ -175,7 +177,7 @@ def test_a_seek_looks_back_to_its_segment_and_reconstructs_nothing_else() -> Non
 def test_a_seek_looks_back_to_the_cut() -> None:
     clip = Clip(frames=300, carry=True, cuts={100, 200, 202})
     network = Recurrence()
-    requests = Requests(clip, scheduler(clip, network))
+    requests = Requests(clip, scheduler(clip), network)
     check(clip, requests.fetch(80))
     assert min(network.calls["forward"]) >= 200
     assert requests.most <= 12
@@ -184,7 +186,7 @@ def test_a_seek_looks_back_to_the_cut() -> None:
 def test_checkpoints_shorten_the_way_back() -> None:
     clip = Clip(frames=301, carry=True)
     network = Recurrence()
-    requests = Requests(clip, scheduler(clip, network, every=10))
+    requests = Requests(clip, scheduler(clip, every=10), network)
     for group in range(100):
         requests.fetch(group)
     network.calls["forward"].clear()
@@ -224,7 +226,7 @@ def test_a_rebuild_that_is_not_needed_any_more_is_given_up() -> None:
     """Its state became known meanwhile, by another window's rebuild."""
     clip = Clip(frames=301, carry=True)
     network = Recurrence()
-    requests = Requests(clip, scheduler(clip, network))
+    requests = Requests(clip, scheduler(clip), network)
     assert requests.ask(5) is None
     check(clip, requests.fetch(6))
     before = len(network.calls["forward"])
@@ -253,7 +255,7 @@ def test_many_seeks_at_once_do_what_the_longest_does_alone(serve: Callable[..., 
     for seed in range(2):
         choose = random.Random(seed)
         network = Recurrence()
-        requests = Requests(clip, scheduler(clip, network, memory=memory, every=8))
+        requests = Requests(clip, scheduler(clip, memory=memory, every=8), network)
         flying, last, made = choose.sample(range(40, 100), count), -1, {}
         furthest, own = max(flying), 6 * count
         while flying:
@@ -315,17 +317,15 @@ def test_smaller_tiles_for_one_request_start_the_others_again() -> None:
     """Memory runs out while others wait for frames: their states are of the old tiles."""
 
     class Small(Recurrence):
-        def reconstruct(self, position: Any, past: torch.Tensor, future: torch.Tensor) -> torch.Tensor:
-            if position.picture.shape[-1] > 128:
+        def reconstruct(self, timestep: Any, past: torch.Tensor, future: torch.Tensor) -> torch.Tensor:
+            if timestep.image.shape[-1] > 128:
                 raise OutOfMemoryError("no room")
-            return super().reconstruct(position, past, future)
+            return super().reconstruct(timestep, past, future)
 
     clip = Clip(frames=61, carry=True)
     network = Small()
-    session: Any = Session(network)
-    layout = Layout(size=(256, 1), scale=1, halo=0)
-    made = Recurrent(grid(clip), session, layout, every=3, memory=1 << 20)
-    requests = Requests(clip, made)
+    made = Recurrent(pipeline(grid(clip), (256, 1), receptive_field=0), every=3, memory=1 << 20)
+    requests = Requests(clip, made, network)
     requests.width = 256
     assert requests.ask(17) is None  # on its way back
     while not network.calls["forward"]:
@@ -340,7 +340,7 @@ def test_smaller_tiles_for_one_request_start_the_others_again() -> None:
 # Windows around a frame
 
 
-class Neighbours:
+class Neighbors:
     """Frames whose pixels are their number -> the numbers that it was given. Counts what it encodes."""
 
     def __init__(self) -> None:
@@ -354,21 +354,22 @@ class Neighbours:
         return torch.tensor(window, dtype=torch.float32)[None, :, None, None]
 
 
-def around(group: int, frames: int, cuts: set[int], size: int, ends: Ends, both: bool, made: Sliding) -> list[int]:
+def around(group: int, frames: int, cuts: set[int], both: bool, made: Sliding, network: Any) -> list[int]:
     """What a frame is made of, its frames fetched as they are asked for."""
-    held = set(range(max(0, group - size // 2), min(frames, group + size // 2 + 1)))
+    half = made.size // 2
+    held = set(range(max(0, group - half), min(frames, group + half + 1)))
     work = None
     while True:
         told = {i for i in cuts if i in held or (both and i + 1 in held)}
         frames = Held(frozenset(held), frozenset(told), lambda n: torch.full((3, 1, 2), float(n)))
         try:
             if work is None:
-                work = made.render(group, frames)
+                work = made.render(network, group, frames)
                 need = next(work)
             else:
                 need = work.send(frames)
         except StopIteration as end:
-            return [int(number) for number in end.value[group][:, 0, 0]]
+            return [int(number) for number in end.value.images[group][:, 0, 0]]
         assert need.frames
         assert not held.intersection(need.frames)
         held.update(need.frames)
@@ -388,26 +389,25 @@ def test_the_window_around_a_frame_follows_from_its_scene(
 ) -> None:
     """However much of the scene is known when the frame is asked for, and whichever side of a cut tells it."""
     inside = {i for i in cuts if i < frames - 1}
-    session: Any = Session(Neighbours())
-    made = Sliding(Grid(frames=frames, window=1), session, Layout(size=(2, 1), scale=1), size=size, ends=ends)
+    network = Neighbors()
+    made = Sliding(pipeline(Grid(frames=frames, window=1), window=size, ends=ends))
     numbers = list(range(frames))
     order.shuffle(numbers)
     for frame in numbers:
-        found = around(frame, frames, inside, size, ends, both, made)
+        found = around(frame, frames, inside, both, made, network)
         first = max((i + 1 for i in inside if i < frame), default=0)
         scene = range(first, min((i + 1 for i in inside if i >= frame), default=frames))
         long = len(scene) >= shortest(size, ends)
-        assert found == neighbours(frame, scene, size, ends if long else "replicate")
+        assert found == neighbors(frame, scene, size, ends if long else "replicate")
         assert set(found) <= set(scene)
 
 
 @pytest.mark.parametrize("ends", ENDS)
 def test_in_order_each_frame_is_encoded_once(ends: Ends) -> None:
-    network = Neighbours()
-    session: Any = Session(network)
-    made = Sliding(Grid(frames=40, window=1), session, Layout(size=(2, 1), scale=1), size=5, ends=ends)
+    network = Neighbors()
+    made = Sliding(pipeline(Grid(frames=40, window=1), window=5, ends=ends))
     for frame in range(40):
-        around(frame, 40, {6, 9, 30}, 5, ends, True, made)
+        around(frame, 40, {6, 9, 30}, True, made, network)
         assert len(made._encoded) <= 9
     assert sorted(network.encoded) == list(range(40))
 
@@ -416,7 +416,7 @@ def test_in_order_each_frame_is_encoded_once(ends: Ends) -> None:
 
 
 def faulty(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
-    from vs_sr.scheduler import recurrent, stream
+    from vs_sr.engine.scheduler import recurrent, stream
 
     if fault == "the state of the last call":
         last: dict[str, Any] = {}
@@ -446,13 +446,13 @@ def faulty(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
         monkeypatch.setattr(
             stream.Stream,
             "advance",
-            lambda self, network, run, state, border, picture: _advance(self, network, run, state, picture),
+            lambda self, network, run, state, border, image: _advance(self, network, run, state, image),
         )
 
 
-def _advance(self: Any, network: Any, run: Any, state: Any, picture: Any) -> Any:
-    for p in range(run.own):
-        state = network.forward_step(self._position(network, run, p, picture), state)
+def _advance(self: Any, network: Any, run: Any, state: Any, image: Any) -> Any:
+    for t in range(run.own):
+        state = network.forward_step(self._timestep(network, run, t, image), state)
     return state
 
 

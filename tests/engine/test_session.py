@@ -1,48 +1,53 @@
-"""Sessions: shared by equal plans, freed with the last filter, one thread a device."""
+"""Sessions: shared by equal pipelines, freed with the last filter, one thread a device."""
 
 from __future__ import annotations
 
 import gc
 import threading
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 import vapoursynth as vs
 from helpers import networks
 
-from vs_sr import registry, session
+from vs_sr import registry, windows
+from vs_sr.arguments import Arguments
+from vs_sr.engine import device, session
+from vs_sr.engine.pipeline import Pipeline
 from vs_sr.errors import DeviceError
 from vs_sr.models import zooming_slow_mo
 from vs_sr.weights import store
 
 
-def plan(**changes: object) -> session.Plan:
+def pipeline(**changes: Any) -> Pipeline:
     shapes = {key: tuple(value.shape) for key, value in networks.tiny().state_dict().items()}
     variant = zooming_slow_mo.detect(shapes, {"base": "bicubic"})
-    values = {
-        "model": registry.model("ZoomingSlowMo"),
+    assert variant is not None
+    model = registry.model("ZoomingSlowMo")
+    values: dict[str, Any] = {
+        "model": model,
         "variant": variant,
         "source": store.given(networks.tiny_weights()),
+        "size": (8, 8),
+        "grid": windows.grid(model, 4),
         "device": "cpu",
-        "precision": "fp32",
-        "backend": "eager",
     }
-    return session.Plan(**{**values, **changes})  # type: ignore[arg-type]
+    return Pipeline(**{**values, **changes})
 
 
-def test_equal_plans_share_a_session_and_others_do_not() -> None:
-    first = session.acquire(plan())
-    assert session.acquire(plan()) is first
-    assert session.acquire(plan(precision="bf16")) is not first
-    assert session.acquire(plan(source=store.given(networks.null_weights()))) is not first
+def test_equal_pipelines_share_a_session_and_others_do_not() -> None:
+    first = session.acquire(pipeline())
+    assert session.acquire(pipeline()) is first
+    assert session.acquire(pipeline(size=(30, 20), options=Arguments(sc=False))) is first
+    assert session.acquire(pipeline(precision="bf16")) is not first
+    assert session.acquire(pipeline(stream=1)) is not first
+    assert session.acquire(pipeline(source=store.given(networks.null_weights()))) is not first
 
 
 def test_a_session_and_its_thread_end_with_their_last_user() -> None:
-    held = session.acquire(plan())
-    held.run(torch.rand(2, 3, 8, 8), 2)
+    held = session.acquire(pipeline())
+    assert held.call(lambda network: threading.current_thread().name).startswith("vs_sr cpu")
     gone = weakref.ref(held)
     assert any(thread.name.startswith("vs_sr cpu") for thread in threading.enumerate())
     del held
@@ -69,16 +74,13 @@ def test_filters_free_their_session() -> None:
 
 
 def test_the_network_runs_on_one_thread_whoever_calls() -> None:
-    held = session.acquire(plan())
+    held = session.acquire(pipeline())
     names: set[str] = set()
-    original = held._call
 
-    def spy(function: Callable[[Any], Any]) -> Any:
-        names.add(threading.current_thread().name)
-        return original(function)
+    def call() -> None:
+        names.add(held.call(lambda network: threading.current_thread().name))
 
-    held._call = spy  # type: ignore[method-assign, assignment]
-    threads = [threading.Thread(target=held.run, args=(torch.rand(2, 3, 8, 8), 2)) for _ in range(6)]
+    threads = [threading.Thread(target=call) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -87,21 +89,10 @@ def test_the_network_runs_on_one_thread_whoever_calls() -> None:
 
 
 def test_devices_and_precisions() -> None:
-    assert session.choose_device(-1) == "cpu"
+    assert device.choose(-1) == "cpu"
     with pytest.raises(DeviceError, match=r"device_id=97: no such CUDA device; found: .*; device_id=-1"):
-        session.choose_device(97)
-    assert session.choose_precision("auto", "cpu", float_clip=False) == "fp32"
-    assert session.choose_precision("auto", "cuda:0", float_clip=False) == "fp16"
-    assert session.choose_precision("auto", "cuda:0", float_clip=True) == "fp32"
-    assert session.choose_precision("bf16", "cpu", float_clip=False) == "bf16"
-
-
-def test_running_out_of_memory_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    held = session.acquire(plan(precision="fp16"))
-
-    def fail(*_: object) -> torch.Tensor:
-        raise torch.OutOfMemoryError("tried to allocate 40 GiB")
-
-    monkeypatch.setattr(held, "_network", fail)
-    with pytest.raises(session.OutOfMemoryError, match=r"out of memory on cpu \(tried to allocate 40 GiB\)"):
-        held.run(torch.rand(4, 3, 8, 16), 2)
+        device.choose(97)
+    assert device.choose_precision("auto", "cpu", float_clip=False) == "fp32"
+    assert device.choose_precision("auto", "cuda:0", float_clip=False) == "fp16"
+    assert device.choose_precision("auto", "cuda:0", float_clip=True) == "fp32"
+    assert device.choose_precision("bf16", "cpu", float_clip=False) == "bf16"

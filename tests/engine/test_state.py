@@ -17,8 +17,8 @@ from helpers.recurrence import Clip
 from safetensors.torch import save_file
 
 import vs_sr
+from vs_sr.engine.scheduler import state as state_files
 from vs_sr.errors import ArgumentError
-from vs_sr.scheduler import state as state_files
 from vs_sr.weights import checkpoint
 
 if TYPE_CHECKING:

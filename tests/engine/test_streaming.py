@@ -15,9 +15,10 @@ import vapoursynth as vs
 from helpers.clips import digest, moving, slow
 from helpers.counting import made, run, triple
 from helpers.matrix import in_turn
-from helpers.recurrence import Clip, Position
+from helpers.memory import limited
+from helpers.recurrence import Clip, Timestep
 
-from vs_sr import session
+from vs_sr import messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,16 +108,16 @@ def test_a_clip_of_unknown_length(carry: bool) -> None:
 
 def test_a_feature_computed_at_another_batch_size_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """What convolutions do in their last bits, this model does in its numbers: it tells the size of its batch."""
-    from vs_sr.scheduler import stream
+    from vs_sr.engine.scheduler import stream
 
     clip = Clip(frames=20, carry=True)
     original = stream.Stream._encode
 
-    def encode(self: Any, network: Any, frame: int, picture: Any) -> Any:
+    def encode(self: Any, network: Any, frame: int, image: Any) -> Any:
         if frame not in self._encoded and frame % 3 == 1:
-            pictures = torch.stack([stream.crop(picture(number), self._tile) for number in (frame, frame)])
-            self._encoded[frame] = Position(*(part[:1] for part in network.encode(pictures)))
-        return original(self, network, frame, picture)
+            images = stream.upload(image(frame), self._tile, self._device).repeat(2, 1, 1, 1)
+            self._encoded[frame] = Timestep(*(part[:1] for part in network.encode(images)))
+        return original(self, network, frame, image)
 
     assert fetch(run(clip), "in order") == {n: clip.expected(n) for n in range(40)}
     monkeypatch.setattr(stream.Stream, "_encode", encode)
@@ -198,11 +199,11 @@ def test_out_of_memory_costs_no_frame(
     expected = [np.asarray(frame[1]).copy() for frame in whole.frames()]
     original, calls = ZoomingSlowMo.reconstruct, []
 
-    def reconstruct(self: Any, position: Any, past: torch.Tensor, future: torch.Tensor) -> torch.Tensor:
-        calls.append(position.picture.shape)
-        if len(calls) > 9 and position.picture[0, 0].numel() > 100 * 16:
+    def reconstruct(self: Any, timestep: Any, past: torch.Tensor, future: torch.Tensor) -> torch.Tensor:
+        calls.append(timestep.image.shape)
+        if len(calls) > 9 and timestep.image[0, 0].numel() > 100 * 16:
             raise torch.OutOfMemoryError("tried to allocate 40 GiB")
-        return original(self, position, past, future)
+        return original(self, timestep, past, future)
 
     monkeypatch.setattr(ZoomingSlowMo, "reconstruct", reconstruct)
     caplog.set_level("WARNING", "vs_sr")
@@ -226,8 +227,8 @@ def test_out_of_memory_in_the_smallest_tiles_is_an_error(monkeypatch: pytest.Mon
 
 
 def test_the_plan_is_logged_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(session, "_logged", set())
-    monkeypatch.setattr(session, "total_memory", lambda device: 8 << 20)
+    monkeypatch.setattr(messages, "_logged", set())
+    limited(monkeypatch, 8 << 20)
     caplog.set_level("INFO", "vs_sr")
     node = slow(moving(5, 100, 16))
     node.get_frame(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +12,19 @@ import numpy as np
 import pytest
 import torch
 from helpers import image_networks
-from helpers.images import scene, write
-from helpers.networks import tiny_weights
+from helpers.images import psnr_y, scene, write
+from helpers.networks import tiny, tiny_weights
 from helpers.recurrence import DENSITY, Clip, Recurrence
-from helpers.scheduling import Session, grid
 from helpers.scheduling import clips as any_clips
+from helpers.scheduling import grid, pipeline
 from hypothesis import given, settings
 
-from vs_sr import cli, session
+from vs_sr import cli
 from vs_sr.cli import evaluate
+from vs_sr.engine.scheduler import Held, Recurrent, finish
 from vs_sr.evaluation import drift, measure, metrics, protocols, upscalers
 from vs_sr.evaluation.drift import Age, Drift, Mode, Row
-from vs_sr.evaluation.sharing import SharedSession
-from vs_sr.scheduler import Held, Layout, Recurrent, finish
+from vs_sr.evaluation.sharing import Remembering
 from vs_sr.windows import Grid
 
 if TYPE_CHECKING:
@@ -48,20 +49,14 @@ def test_a_carried_state_grows_older_until_its_segment_ends() -> None:
     assert endless[1::2] == [Age(n, min(n // 3, 2)) for n in range(10)]
 
 
-def test_cuts_reset() -> None:
-    ages = drift.ages(Mode(carry=True).on(PLAIN), frozenset({3}))
-    assert ages[::2] == [Age(n, n // 3) for n in range(4)] + [Age(0, 0), Age(1, 0), *(Age(n, 1) for n in range(2, 6))]
-
-
 @settings(max_examples=60, deadline=None)
 @given(clip=any_clips)
 def test_the_age_is_what_the_scheduler_does(clip: Clip) -> None:
     """The toy's hidden state, computed from the frame that the age names, is the one that the scheduler has."""
-    for output, age in enumerate(drift.ages(grid(clip), frozenset(clip.cuts))):
+    clip = replace(clip, cuts=set())
+    for output, age in enumerate(drift.ages(grid(clip))):
         first = output // clip.multi - age.frames
-        shorter = Clip(
-            frames=clip.frames, window=64, multi=clip.multi, cuts={first - 1, *clip.cuts}, density=clip.density
-        )
+        shorter = Clip(frames=clip.frames, window=64, multi=clip.multi, cuts={first - 1}, density=clip.density)
         assert shorter.expected(output)[0] == clip.expected(output)[0]
 
 
@@ -81,11 +76,10 @@ class Steps(Recurrence):
 @pytest.mark.parametrize("mode", drift.modes(3))
 def test_the_cost_is_the_steps_that_are_taken(mode: Mode) -> None:
     network = Steps()
-    made: Any = Session(network)
-    scheduler = Recurrent(mode.on(PLAIN), made, Layout(size=(2, 1), scale=1), every=3, memory=1 << 20)
+    scheduler = Recurrent(pipeline(mode.on(PLAIN)), every=3, memory=1 << 20)
     held = Held(frozenset(range(10)), frozenset(), lambda n: torch.full((3, 1, 2), float(n)))
     for group in range(PLAIN.groups):
-        finish(scheduler.render(group, held))
+        finish(scheduler.render(network, group, held))
     assert drift.cost(mode.on(PLAIN)) == network.steps / 19
 
 
@@ -101,7 +95,7 @@ def test_modes_are_those_that_differ() -> None:
 
 
 def row(psnr: float, near: float | None = None, far: float | None = None, **how: Any) -> Row:
-    same = {"given": psnr, "between": psnr, "last_quarter": psnr, "gain": 0.0, "cost": 2.0}
+    same = {"input_time": psnr, "interpolated": psnr, "last_quarter": psnr, "gain": 0.0, "cost": 2.0}
     return Row(mode=Mode(**how), psnr_y=psnr, near=near, far=far, **same)
 
 
@@ -137,13 +131,13 @@ def made_up(gain: Callable[[Age], float], **how: Any) -> Drift:
         modes[Mode(lookahead=mode.lookahead)][n] + [gain(age) for age in drift.ages(mode.on(each))[: len(base[n])]]
         for n, each in enumerate(grids)
     ]
-    return Drift(name="made up", clips=("a", "b"), grids=grids, psnr=modes)
+    return Drift(name="made up", clips=("a", "b"), grids=grids, psnr=modes, facts={})
 
 
 def test_the_table() -> None:
     drifts = made_up(lambda age: 0.3 - 0.01 * age.windows if age.windows else 0.0, carry=True, lookahead=1)
     plain, ahead, carried = drifts.rows
-    assert (plain.psnr_y, plain.given, plain.between) == pytest.approx(((0.9 + 3.6) / 2,) * 3)
+    assert (plain.psnr_y, plain.input_time, plain.interpolated) == pytest.approx(((0.9 + 3.6) / 2,) * 3)
     assert plain.last_quarter == pytest.approx((np.mean([1.5, 1.6, 1.7, 1.8]) + np.mean(np.arange(55, 73)) / 10) / 2)
     assert (plain.gain, ahead.gain) == pytest.approx((0, 0.5))
     assert (plain.near, plain.falls, ahead.near, ahead.falls) == (None, False, None, False)
@@ -172,58 +166,50 @@ def test_the_curve() -> None:
     curve = drifts.curve(Mode(carry=True))
     assert [point.frames for point in curve] == list(range(37))
     assert [point.gain for point in curve] == pytest.approx([n / 100 for n in range(37)])
-    assert curve[5].given == pytest.approx(1.0 + 0.05)
-    assert curve[5].between == pytest.approx(1.1 + 0.05)
+    assert curve[5].input_time == pytest.approx(1.0 + 0.05)
+    assert curve[5].interpolated == pytest.approx(1.1 + 0.05)
     assert curve[5].psnr_y == pytest.approx(1.05 + 0.05)
-    assert np.isnan(curve[36].between), "the last frame has no frame behind it"
+    assert np.isnan(curve[36].interpolated), "the last frame has no frame behind it"
     assert [point.frames for point in drifts.curve(Mode())] == [0, 1, 2, 3]
 
 
 # Sharing work
 
 
-def tiny_session() -> session.Session:
-    model, variant, source = upscalers.find(None, str(tiny_weights()))
-    plan = session.Plan(model=model, variant=variant, source=source, device="cpu", precision="fp32", backend="eager")
-    return session.acquire(plan)
-
-
 def test_shared_work_has_the_bits_of_work_done_alone() -> None:
-    pictures = torch.rand(10, 3, 8, 8, generator=torch.Generator().manual_seed(3))
-    held = Held(frozenset(range(10)), frozenset(), lambda n: pictures[n])
-    layout = Layout(size=(8, 8), scale=4)
-    running = tiny_session()
-    shared: Any = SharedSession(running)
+    images = torch.rand(10, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+    held = Held(frozenset(range(10)), frozenset(), lambda n: images[n])
+    alone = tiny()
+    shared = Remembering(alone)
     wanted = [Mode(), Mode(carry=True, segment=2), Mode(carry=True), Mode(carry=True, lookahead=2)]
     both = [
-        {mode: Recurrent(mode.on(PLAIN), each, layout, every=3, memory=1 << 20) for mode in wanted}
-        for each in (running, shared)
+        {mode: Recurrent(pipeline(mode.on(PLAIN), (8, 8), scale=4), every=3, memory=1 << 20) for mode in wanted}
+        for _ in range(2)
     ]
     different = 0
     for group in range(PLAIN.groups):
-        made = [{mode: finish(each[mode].render(group, held)) for mode in wanted} for each in both]
+        made = [
+            {mode: finish(each[mode].render(network, group, held)).images for mode in wanted}
+            for each, network in zip(both, (alone, shared), strict=True)
+        ]
         shared.forget()
         for mode in wanted:
-            alone, together = made[0][mode], made[1][mode]
-            assert alone.keys() == together.keys()  # type: ignore[union-attr]
-            for n in alone:  # type: ignore[union-attr]
-                assert torch.equal(alone[n], together[n])  # type: ignore[index]
-                different += not torch.equal(alone[n], made[0][Mode()][n])  # type: ignore[index]
+            apart, together = made[0][mode], made[1][mode]
+            assert apart.keys() == together.keys()
+            for n in apart:
+                assert torch.equal(apart[n], together[n])
+                different += not torch.equal(apart[n], made[0][Mode()][n])
     assert different, "modes differ"
 
 
 def test_nothing_is_computed_twice() -> None:
     network = Recurrence()
-    made: Any = Session(network)
-    shared: Any = SharedSession(made)
+    shared = Remembering(network)
     held = Held(frozenset(range(10)), frozenset(), lambda n: torch.full((3, 1, 2), float(n)))
-    schedulers = [
-        Recurrent(mode.on(PLAIN), shared, Layout(size=(2, 1), scale=1), every=3, memory=1 << 20)
-        for mode in drift.modes(PLAIN.groups)
-    ]
+    schedulers = [Recurrent(pipeline(mode.on(PLAIN)), every=3, memory=1 << 20) for mode in drift.modes(PLAIN.groups)]
     for group in range(PLAIN.groups):
         for scheduler in schedulers:
-            finish(scheduler.render(group, held))
+            finish(scheduler.render(shared, group, held))
         shared.forget()
     assert sorted(network.calls["encode"]) == list(range(10))
     assert len(network.calls["between"]) == 9
@@ -308,14 +294,14 @@ def test_windows_are_what_is_measured_without_drift(folder: Path, capsys: pytest
     windows = next(line.split() for line in out.splitlines() if line.startswith("windows "))
     model, variant, source = upscalers.find(None, str(tiny_weights()))
     network = upscalers.Network(model, variant, source, scale=4, multi=2)
-    frames = measure.ground_truth(measure.pictures(folder), 4, protocols.preset("vid4"), "waves")
+    frames = measure.ground_truth(map(measure.read, measure.images(folder)), 4, protocols.preset("vid4"), "waves")
     means = []
     for truth in (frames, frames[::-1]):
         low = [protocols.reduce(frame, 4, protocols.preset("vid4")) for frame in truth[::2]]
         made = [
             protocols.code_values(each.rgb, protocols.preset("vid4")) for each in network(low, protocols.preset("vid4"))
         ]
-        means.append(np.mean([metrics.psnr_y(a, b) for a, b in zip(made, truth, strict=True)]))
+        means.append(np.mean([psnr_y(a, b) for a, b in zip(made, truth, strict=True)]))
     assert float(windows[1]) == pytest.approx(np.mean(means), abs=2e-3)
 
 
@@ -338,7 +324,7 @@ def test_super_resolution_alone(folder: Path, capsys: pytest.CaptureFixture[str]
         ("--bicubic", "--bicubic has no meaning with --drift"),
         ("--tail drop", "--tail has no meaning with --drift"),
         ("--figure x.png", "--figure has no meaning with --drift"),
-        ("--csv nowhere/x.csv", "--csv: there is no folder"),
+        ("--csv nowhere/x.csv", "--csv: nowhere/x.csv cannot be written: there is no such folder"),
         ("--model VDSR", "VDSR comes without weights"),
         ("--model EDVR", "EDVR comes without weights"),
         ("--weights none.pth", "neither a name nor a file"),

@@ -1,4 +1,4 @@
-"""``vs-sr evaluate`` and what is behind it: published figures, clips, reports, pictures, errors."""
+"""``vs-sr evaluate`` and what is behind it: published figures, clips, reports, images, errors."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_srgan_on_set5(scale: int, psnr: float) -> None:
 
 
 class Grow(nn.Module):
-    """Nearest neighbour x2 of the image, plus ``tilt`` times a ramp that no mirror leaves alone."""
+    """Nearest neighbor x2 of the image, plus ``tilt`` times a ramp that no mirror leaves alone."""
 
     def __init__(self, tilt: float = 0.0) -> None:
         super().__init__()
@@ -183,7 +183,7 @@ def outputs(network: Network, frames: list[np.ndarray]) -> list[np.ndarray]:
     return [output.rgb for output in network(frames, PROTOCOL)]
 
 
-@pytest.mark.parametrize(("network", "kind"), [(Grow(), "image"), (Middle(), "window")])
+@pytest.mark.parametrize(("network", "kind"), [(Grow(), "image"), (Middle(), "multi-frame")])
 def test_pictures_reach_the_network_as_they_are(network: nn.Module, kind: str) -> None:
     frames = scene(4, 12, 16)
     np.testing.assert_allclose(outputs(fake(network, kind, ends="replicate"), frames), grown(frames), atol=1e-4)
@@ -220,8 +220,8 @@ def test_ensemble_takes_the_mean_over_mirrored_pictures() -> None:
 def test_shared_frames_come_from_one_window(keep: str, tail: str, positions: list[int]) -> None:
     frames = scene(6, 8, 8)
     found = outputs(fake(Walk(), "sequence", multi=2, keep=keep, tail=tail), frames)
-    enlarged = grown(frames)
-    expected = [enlarged[i // 2] if i % 2 == 0 else (enlarged[i // 2] + enlarged[i // 2 + 1]) / 2 for i in range(11)]
+    upscaled = grown(frames)
+    expected = [upscaled[i // 2] if i % 2 == 0 else (upscaled[i // 2] + upscaled[i // 2 + 1]) / 2 for i in range(11)]
     marks = [float((a - b).mean()) / 0.255 for a, b in zip(found, expected, strict=False)]
     np.testing.assert_allclose(marks, positions, atol=1e-3)
 
@@ -265,17 +265,17 @@ def test_networks_on_y_change_luma_and_leave_chroma(y: str) -> None:
             assert x.shape[1] == 1
             return x + 5 / 255
 
-    variant = Variant(scale=1, color="y", enlarged=True)
+    variant = Variant(scale=1, color="y", upscaled=True)
     model = fake(Brighter(), "image").model
     network = Network(model, variant, None, scale=3)
     protocol = replace(protocols.preset("matlab-double"), y=y)  # type: ignore[arg-type]
     frame = scene(1, 8, 12)[0] // 2 + 40
     (output,) = network([frame], protocol)
-    enlarged = protocols.enlarge(frame, 3, protocol)
+    upscaled = protocols.upscale(frame, 3, protocol)
     assert output.y is not None
-    np.testing.assert_allclose(output.y, protocol.luma(enlarged) + 5, atol=1e-4)
+    np.testing.assert_allclose(output.y, protocol.luma(upscaled) + 5, atol=1e-4)
     np.testing.assert_allclose(protocol.luma(output.rgb), output.y, atol=1e-6)
-    gained = output.rgb - enlarged
+    gained = output.rgb - upscaled
     np.testing.assert_allclose(gained, gained[..., :1].repeat(3, 2), atol=1e-9)
 
 
@@ -306,19 +306,19 @@ def test_the_bits_are_those_of_the_filter(name: str, ways: dict[str, Any]) -> No
     model, variant, source = upscalers.find(name, file)
     multi = ways.get("multi", model.multi[0])
     network = Network(
-        model, variant, source, scale=2 if variant.enlarged else variant.scale, multi=multi,
+        model, variant, source, scale=2 if variant.upscaled else variant.scale, multi=multi,
         options=Arguments(device_id=-1, tilesize=ways.get("tilesize")), running=Running(window=ways.get("window")),
     )  # fmt: skip
-    if variant.enlarged:  # the filter is given what the protocol upscales
-        given, measured = [protocols.enlarge(frame, 2, PROTOCOL) for frame in frames], network(frames, PROTOCOL)
+    if variant.upscaled:  # the filter is given what the protocol upscales
+        given, measured = [protocols.upscale(frame, 2, PROTOCOL) for frame in frames], network(frames, PROTOCOL)
         taken = [PROTOCOL.luma(frame)[..., None] / 255 for frame in given]
     else:
         taken, measured = [frame / np.float32(255) for frame in frames], network(frames, PROTOCOL)
     more: dict[str, Any] = {"sc": False} if model.kind != "image" else {}
     more |= {key: list(value) if key == "tilesize" else value for key, value in ways.items()}
-    clip = floats(taken, studio=variant.enlarged)
+    clip = floats(taken, studio=variant.upscaled)
     filtered = getattr(vs.core.vs_sr, name)(
-        clip, weights=file, device_id=-1, **({"scale": 1} if variant.enlarged else {}), **more
+        clip, weights=file, device_id=-1, **({"scale": 1} if variant.upscaled else {}), **more
     )
     found = list(measured)
     assert len(found) == multi * (len(frames) - 1) + 1
@@ -367,9 +367,9 @@ def test_a_perfect_clip_moves_perfectly(clip: Path) -> None:
     measurement = Measurement(
         upscaler=perfect(scene(7), 2), baseline=Bicubic(4, 2), protocol=protocols.preset("vid4"), video=True
     )
-    told: list[tuple[str, int, int]] = []
-    found = measurement.folder(clip, tell=lambda *step: told.append(step))
-    assert told == [("waves", n, 7) for n in range(8)]
+    steps: list[tuple[str, int, int]] = []
+    found = measurement.folder(clip, progress=lambda *step: steps.append(step))
+    assert steps == [("waves", n, 7) for n in range(8)]
     assert [score.interpolated for score in found.scores["oracle"]] == [False, True] * 3 + [False]
     assert found.mean("oracle", "psnr_y") == math.inf
     assert found.mean("oracle", "ssim_rgb") == pytest.approx(1)
@@ -387,7 +387,7 @@ def test_flicker_is_seen(clip: Path) -> None:
     measurement = Measurement(upscaler=perfect(still), protocol=protocols.preset("matlab-double"), video=True)
     found = measurement.folder(clip).temporal["oracle"]
     assert found.change_error == pytest.approx(8 * 219 / 255, rel=1e-3)
-    assert found.sharpness_between is None
+    assert found.sharpness_interpolated is None
 
 
 def test_pictures_of_any_size_are_no_clip(clip: Path) -> None:
@@ -415,12 +415,33 @@ def test_lr_pictures_of_a_benchmark(clip: Path, tmp_path: Path) -> None:
         assert measurement.folder(clip, tmp_path / name).scores == own.scores
     with pytest.raises(ArgumentError, match="must be 16x12 at x4; got 16x48"):
         measurement.folder(clip, tmp_path / "large")
-    with pytest.raises(ArgumentError, match="holds 4 pictures, but"):
+    with pytest.raises(ArgumentError, match="holds 4 images, but"):
         Measurement(upscaler=Bicubic(4), protocol=protocol).folder(clip, tmp_path / "half")
 
 
+def test_frames_at_hand_are_measured_as_files_are(clip: Path) -> None:
+    measurement = Measurement(upscaler=Bicubic(4, 2), protocol=protocols.preset("space-time"), video=True)
+    from_files, at_hand = measurement.folder(clip), measurement.clip("waves", scene(7))
+    assert [score.frame for score in at_hand.scores["bicubic"]] == list("0123456")
+    assert at_hand.temporal == from_files.temporal
+    assert at_hand.mean("bicubic", "psnr_y") == from_files.mean("bicubic", "psnr_y")
+    assert len(measurement.clip("waves", scene(6)).scores["bicubic"]) == 5, "nothing follows the last one"
+    with pytest.raises(ArgumentError, match="at least 3"):
+        measurement.clip("waves", scene(2))
+
+
+def test_the_baseline_in_between_is_the_mean_of_its_neighbors() -> None:
+    lows = [np.full((4, 4, 3), value, dtype=np.uint8) for value in (10, 21)]
+    frames = [output.rgb for output in Bicubic(4, 2)(lows, protocols.preset("space-time"))]
+    assert [frame.shape for frame in frames] == [(16, 16, 3)] * 3
+    assert [float(frame.mean()) for frame in frames] == pytest.approx([10, 15.5, 21])
+    edge = np.repeat(np.uint8([0, 255]), 4)[None, :, None].repeat(8, 0).repeat(3, 2)  # bicubic overshoots here
+    middle = list(Bicubic(4, 2)([edge, edge[:, ::-1]], protocols.preset("space-time")))[1].rgb
+    assert middle.max() == pytest.approx(127.5, abs=1e-9)
+
+
 def test_the_centre_alone(clip: Path) -> None:
-    measurement = Measurement(upscaler=Bicubic(4), protocol=protocols.preset("vid4"), video=True, only="centre")
+    measurement = Measurement(upscaler=Bicubic(4), protocol=protocols.preset("vid4"), video=True, only="center")
     assert [score.frame for score in measurement.folder(clip).scores["bicubic"]] == ["003.png"]
 
 
@@ -472,7 +493,7 @@ def test_the_command_on_a_clip(clip: Path, tmp_path: Path, capsys: pytest.Captur
         assert ["motion", label] in [line[:2] for line in lines]
     assert measure.read(files["figure.png"]).shape[2] == 3
     figure = measure.read(files["figure.png"])
-    assert figure.shape[1] > 3 * 64 * 6  # ground truth, network, bicubic, enlarged six times
+    assert figure.shape[1] > 3 * 64 * 6  # ground truth, network, bicubic, upscaled six times
     assert np.any(np.all(figure == scene(7)[3][20, 30], axis=2))  # the ground truth of the frame in the middle
     assert measure.read(files["plot.png"]).shape == (320, 900, 3)
 
@@ -505,6 +526,7 @@ def test_flags_change_the_protocol(clip: Path, tmp_path: Path, capsys: pytest.Ca
     assert code == 0, err
     assert json.loads((tmp_path / "x.json").read_text())["protocol"] == {
         "resize": "pil",
+        "upscale": None,
         "ground_truth": "resize",
         "cumulative_modcrop": False,
         "border": "5",
@@ -542,10 +564,15 @@ def test_the_list_of_protocols(capsys: pytest.CaptureFixture[str]) -> None:
         ("CLIP --bicubic --scale 2 --border x", "border 'x' is not known"),
         ("CLIP --bicubic --scale 2 --crop 1,2", "--crop '1,2' must be X,Y,WIDTH,HEIGHT"),
         ("CLIP --bicubic --scale 2 --crop 0,0,100,9", "crop 0,0,100,9 is not inside 000.png of 64x48"),
-        ("CLIP --bicubic --scale 2 --csv nowhere/x.csv", "--csv: there is no folder"),
+        (
+            "CLIP --bicubic --scale 2 --csv nowhere/x.csv",
+            "--csv: nowhere/x.csv cannot be written: there is no such folder",
+        ),
         ("CLIP --bicubic --scale 2 --multi 3", "bicubic does 1 and 2"),
         ("CLIP --model ZoomingSlowMo --scale 2", "for x4, not x2"),
-        ("CLIP --model ZoomingSlowMo --set scale", "must be KEY=VALUE"),
+        ("CLIP --protocol matlab", "there is no protocol 'matlab'; choices: matlab-uint8, "),
+        ("CLIP --resize lanczos", "there is no resampling rule 'lanczos'; choices: matlab-double, "),
+        ("CLIP --y 709", "there is no Y '709'; choices: matlab, edsr, "),
         ("CLIP --model ZoomingSlowMo --chop", "chop is for image models"),
         ("CLIP CLIP --bicubic --scale 2 --lr CLIP", "--lr is given 1 times for 2 folders"),
     ],
@@ -638,10 +665,10 @@ def test_a_folder_of_folders(clip: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_a_file_that_is_no_image(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (clip / "004.png").write_text("no picture")
+    (clip / "004.png").write_text("no image")
     code, _, err = run(capsys, clip, "--bicubic", "--scale", 2)
     assert code == 1
-    assert "004.png cannot be read as a picture" in err
+    assert "004.png cannot be read as an image" in err
 
 
 def test_without_pillow(clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,14 +7,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from helpers import golden
+from helpers.images import imresize
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vs_sr import windows
-from vs_sr.cli import evaluate as command
 from vs_sr.errors import ArgumentError
 from vs_sr.evaluation import protocols, resample, sampling, upscalers
-from vs_sr.evaluation.bicubic import imresize
 from vs_sr.evaluation.metrics import psnr, ssim, ssim_rgb
 from vs_sr.evaluation.protocols import Border, Protocol
 
@@ -40,7 +39,7 @@ def figures():
 @pytest.mark.parametrize("name", ["noise", "smooth"])
 @pytest.mark.parametrize("scale", SCALES)
 def test_rules_are_those_of_the_vectors(vectors, name, scale):
-    # imresize is held to the vectors by tests/evaluation/test_bicubic.py; it works to a factor, the rules to a size.
+    # imresize is held to the vectors by tests/evaluation/test_resample.py; it works to a factor, the rules to a size.
     image = vectors[f"{name}_u8"]
     image = image[: image.shape[0] // 12 * 12, : image.shape[1] // 12 * 12]
     size = tuple(round(length * SCALES[scale]) for length in image.shape[:2])
@@ -67,7 +66,9 @@ def test_rules_differ_where_they_say(vectors):
     inside = np.abs(made["pil"] - made["matlab-double"])[4:-4, 4:-4].max()
     assert inside <= 2 < np.abs(made["pil"] - made["matlab-double"]).max()
     with pytest.raises(ArgumentError, match="choices: matlab-double"):
-        resample.resample(image, size, "lanczos")
+        Protocol(resize="lanczos")
+    with pytest.raises(ArgumentError, match="choices: matlab, edsr"):
+        Protocol(y="709")
     with pytest.raises(ArgumentError, match="cannot become"):
         resample.resample(image, (0, 4), "pil")
     with pytest.raises(ArgumentError, match="takes uint8"):
@@ -154,10 +155,7 @@ def test_code_values():
     assert protocols.code_values(rgb, Protocol(output="none")).tolist() == [[[0, 1.7, 254.6]]]
 
 
-def test_the_command_knows_every_choice():
-    assert tuple(protocols.PRESETS) == command.PRESETS
-    assert command.RULES == resample.RULES
-    assert tuple(protocols.LUMAS) == command.LUMAS
+def test_protocols_have_names():
     for name, (_, protocol) in protocols.PRESETS.items():
         assert protocols.preset(name) is protocol
     with pytest.raises(ArgumentError, match="choices: matlab-uint8"):
@@ -197,10 +195,10 @@ def tables():
     return json.loads(golden.find("golden/frame_index_tables.json").read_text())
 
 
-def test_neighbours_are_basicsrs(tables):
+def test_neighbors_are_basicsrs(tables):
     for key, expected in tables["edvr_basicsr_generate_frame_indices"].items():
         ends, size, count = (part.rpartition("=")[2] for part in key.split(","))
-        found = [windows.neighbours(i, range(int(count)), int(size), ends) for i in range(int(count))]
+        found = [windows.neighbors(i, range(int(count)), int(size), ends) for i in range(int(count))]
         assert found == expected, key
     assert len(tables["edvr_basicsr_generate_frame_indices"]) == 8
 
@@ -235,34 +233,29 @@ def test_windows_that_are_none():
     with pytest.raises(ArgumentError, match="no window of 4"):
         sampling.spans(3, 4, 1, "drop")
     with pytest.raises(ArgumentError, match="odd"):
-        windows.neighbours(0, range(9), 4, "circle")
+        windows.neighbors(0, range(9), 4, "circle")
     with pytest.raises(ArgumentError, match="too few"):
-        windows.neighbours(0, range(2), 5, "reflection")
+        windows.neighbors(0, range(2), 5, "reflection")
     with pytest.raises(ArgumentError, match="too few"):
-        windows.neighbours(0, range(4), 5, "reflection_circle")
-    assert windows.neighbours(0, range(3), 5, "reflection") == [2, 1, 0, 1, 2]
-    assert windows.neighbours(0, range(1), 5, "replicate") == [0] * 5
+        windows.neighbors(0, range(4), 5, "reflection_circle")
+    assert windows.neighbors(0, range(3), 5, "reflection") == [2, 1, 0, 1, 2]
+    assert windows.neighbors(0, range(1), 5, "replicate") == [0] * 5
 
 
 @given(height=st.integers(26, 90), width=st.integers(26, 90), limit=st.sampled_from([10, 1500, 100_000]))
 def test_quarters_make_the_whole_again(height, width, limit):
-    whole = np.arange(height * width).reshape(height, width)
+    torch = pytest.importorskip("torch")
+    whole = torch.arange(height * width).view(1, height, width)
     runs = []
 
-    def run(rows, columns):
-        runs.append((rows, columns))
-        return whole[rows, columns]
-
-    def join(parts, size):
-        middle, side = size[0] // 2, size[1] // 2
-        top = np.hstack([parts[0][:middle, :side], parts[1][:middle, side - size[1] :]])
-        return np.vstack(
-            [top, np.hstack([parts[2][middle - size[0] :, :side], parts[3][middle - size[0] :, side - size[1] :]])]
-        )
+    def run(part):
+        runs.append(part)
+        return part.repeat_interleave(2, -1).repeat_interleave(2, -2)
 
     if limit == 10:
         with pytest.raises(ArgumentError, match="cannot be cut"):
-            sampling.chopped((height, width), 10, limit, run, join)
+            sampling.chopped(whole, 10, limit, 2, run)
         return
-    np.testing.assert_array_equal(sampling.chopped((height, width), 10, limit, run, join), whole)
+    assert torch.equal(sampling.chopped(whole, 10, limit, 2, run), run(whole))
     assert len(runs) >= 4
+    assert all(part.shape[-2] * part.shape[-1] < limit for part in runs[:-1])

@@ -10,8 +10,9 @@ import pytest
 import vapoursynth as vs
 from bench import cut_clips
 from bench.cuts import marked, source
+from helpers.clips import with_marks
 
-from vs_sr import cuts, scenes
+from vs_sr import scenes
 from vs_sr.training.textures import power_noise
 
 if TYPE_CHECKING:
@@ -33,13 +34,13 @@ def threads() -> Iterator[None]:
 
 
 def shots(*lengths: int, width: int = 96, height: int = 64, seed: int = 0) -> vs.VideoNode:
-    """A GRAY8 clip of shots, each a picture with a little grain."""
+    """A GRAY8 clip of shots, each an image with a little grain."""
     rng = np.random.default_rng(seed)
-    frames = []
+    made = []
     for length in lengths:
-        picture = 128 + 40 * power_noise(rng, height, width, 1.2, 0.1)
-        frames += [picture + rng.normal(0, 2, picture.shape) for _ in range(length)]
-    return source(np.stack(frames).clip(0, 255).astype(np.uint8))
+        image = 128 + 40 * power_noise(rng, height, width, 1.2, 0.1)
+        made += [image + rng.normal(0, 2, image.shape) for _ in range(length)]
+    return source(np.stack(made).clip(0, 255).astype(np.uint8))
 
 
 def tags(clip: vs.VideoNode) -> list[scenes.Tags]:
@@ -70,21 +71,21 @@ def test_every_format_and_matrix(format: int, matrix: int | None) -> None:
     rgb = core.get_video_format(format).color_family == vs.RGB
     clip = clip.resize.Bicubic(format=format, **({} if rgb else {"matrix": 1}))
     clip = clip.std.RemoveFrameProps("_Matrix") if matrix is None else clip.std.SetFrameProps(_Matrix=matrix)
-    assert tags(cuts.mark("Test", clip)) == expected(12, {4, 8})
+    assert tags(with_marks(clip)) == expected(12, {4, 8})
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 200), (333, 17), (1, 1)])
 def test_every_size(size: tuple[int, int]) -> None:
     width, height = size
     clip = shots(4, 4, width=width, height=height) if min(size) > 1 else core.std.BlankClip(None, 1, 1, vs.GRAY8)
-    found = tags(cuts.mark("Test", clip))
+    found = tags(with_marks(clip))
     assert found == expected(len(found), {3} if min(size) > 1 else set())
 
 
 @pytest.mark.parametrize("props", [{"_FieldBased": 1}, {"_Range": 7}, {"_Transfer": 2, "_Primaries": 250}])
 def test_odd_properties_are_no_error_and_stay(props: dict[str, int]) -> None:
     clip = shots(4, 4, height=63).std.SetFrameProps(**props)
-    for frame in cuts.mark("Test", clip).frames():
+    for frame in with_marks(clip).frames():
         assert {key: frame.props[key] for key in props} == props
 
 
@@ -96,23 +97,23 @@ def test_a_clip_of_wild_numbers_is_no_error() -> None:
         np.asarray(frame[0])[n] = (np.nan, np.inf, -np.inf, 3e38, -1e30, 65504, 0, 1)[n]
         return frame
 
-    assert len(tags(cuts.mark("Test", clip.std.ModifyFrame(clip, spoil)))) == 8
+    assert len(tags(with_marks(clip.std.ModifyFrame(clip, spoil)))) == 8
 
 
 @pytest.mark.parametrize(("lengths", "at"), [((1,), set()), ((1, 1), {0}), ((1, 2), {0}), ((2, 1), {1}), ((3,), set())])
 def test_short_clips(lengths: tuple[int, ...], at: set[int]) -> None:
-    assert tags(cuts.mark("Test", shots(*lengths))) == expected(sum(lengths), at)
+    assert tags(with_marks(shots(*lengths))) == expected(sum(lengths), at)
 
 
 def test_cuts_at_the_ends_and_at_the_borders_of_groups() -> None:
     lengths = (1, 7, 8, 1, 15, 4, 1)
     ends = {int(end) - 1 for end in np.cumsum(lengths)[:-1]}
-    assert tags(cuts.mark("Test", shots(*lengths))) == expected(sum(lengths), ends)
+    assert tags(with_marks(shots(*lengths))) == expected(sum(lengths), ends)
 
 
 def test_a_clip_of_the_greatest_length_costs_nothing() -> None:
     clip = core.std.BlankClip(format=vs.YUV420P8, width=64, height=64, length=2**31 - 1, keep=True)
-    made = cuts.mark("Test", clip)
+    made = with_marks(clip)
     assert made.num_frames == 2**31 - 1
     for n in (0, 10**9, 2**31 - 2):
         assert scenes.read(made.get_frame(n).props) == (None, None)
@@ -125,40 +126,40 @@ def at(marked: list[scenes.Tags]) -> set[int]:
 def test_properties_win() -> None:
     clip = shots(6, 6)
     silent = clip.std.SetFrameProps(_SceneChangePrev=0, _SceneChangeNext=0)
-    assert tags(cuts.mark("Test", silent)) == [(0, 0)] * 12, "what was said stays"
+    assert tags(with_marks(silent)) == [(0, 0)] * 12, "what was said stays"
     moved = tagged(silent, {2: {scenes.NEXT: 1}, 3: {scenes.PREVIOUS: 1}})
-    assert at(tags(cuts.mark("Test", moved))) == {2}
+    assert at(tags(with_marks(moved))) == {2}
 
 
 @pytest.mark.parametrize("wanted", [{2: {scenes.NEXT: 1}}, {3: {scenes.PREVIOUS: 1}}])
 def test_one_side_is_enough_and_the_detector_sees_the_rest(wanted: dict[int, dict[str, int]]) -> None:
-    assert tags(cuts.mark("Test", tagged(shots(8, 6), wanted))) == expected(14, {2, 7})
+    assert tags(with_marks(tagged(shots(8, 6), wanted))) == expected(14, {2, 7})
 
 
 @pytest.mark.parametrize(("n", "key"), [(5, scenes.NEXT), (6, scenes.PREVIOUS)])
 def test_a_frame_that_says_no_is_believed_of_the_side_it_says_it_of(n: int, key: str) -> None:
-    assert at(tags(cuts.mark("Test", tagged(shots(6, 6, 6), {n: {key: 0}})))) == {11}
+    assert at(tags(with_marks(tagged(shots(6, 6, 6), {n: {key: 0}})))) == {11}
     other = {scenes.NEXT: scenes.PREVIOUS, scenes.PREVIOUS: scenes.NEXT}[key]
-    assert at(tags(cuts.mark("Test", tagged(shots(6, 6, 6), {n: {other: 0}})))) == {5, 11}
+    assert at(tags(with_marks(tagged(shots(6, 6, 6), {n: {other: 0}})))) == {5, 11}
 
 
 def test_what_is_told_of_the_clips_ends_stays() -> None:
     clip = tagged(shots(8), {0: {scenes.PREVIOUS: 1}, 7: {scenes.NEXT: 1}})
-    assert tags(cuts.mark("Test", clip)) == [(1, None), *[(None, None)] * 6, (None, 1)]
+    assert tags(with_marks(clip)) == [(1, None), *[(None, None)] * 6, (None, 1)]
     clip = tagged(shots(8), {0: {scenes.PREVIOUS: 0}, 7: {scenes.NEXT: 0}})
-    assert tags(cuts.mark("Test", clip)) == [(0, None), *[(None, None)] * 6, (None, 0)]
+    assert tags(with_marks(clip)) == [(0, None), *[(None, None)] * 6, (None, 0)]
 
 
 def test_properties_and_durations_stay_and_pixels_too() -> None:
     clip = tagged(
         shots(5, 5), {n: {"_DurationNum": n + 1, "_DurationDen": 7 * n + 24, "mine": n} for n in range(0, 10, 2)}
     )
-    for before, after in zip(clip.frames(), cuts.mark("Test", clip).frames(), strict=True):
+    for before, after in zip(clip.frames(), with_marks(clip).frames(), strict=True):
         kept = {key: value for key, value in after.props.items() if key not in (scenes.PREVIOUS, scenes.NEXT)}
         assert kept == dict(before.props)
         assert np.array_equal(np.asarray(before[0]), np.asarray(after[0]))
     variable = core.std.AssumeFPS(clip, fpsnum=24, fpsden=1)
-    assert cuts.mark("Test", variable).fps == variable.fps
+    assert with_marks(variable).fps == variable.fps
 
 
 @pytest.mark.parametrize("count", [1, 8])
@@ -167,14 +168,14 @@ def test_any_order_gives_the_same(count: int, threads: None) -> None:
     lengths = [rng.randint(1, 9) for _ in range(12)]
 
     def run(numbers: list[int]) -> dict[int, scenes.Tags]:
-        clip = cuts.mark("Test", shots(*lengths), 0.3)
+        clip = with_marks(shots(*lengths), 0.3)
         waiting = [(n, clip.get_frame_async(n)) for n in numbers]
         return {n: scenes.read(frame.result().props) for n, frame in waiting}
 
     core.num_threads = count
     forward = list(range(sum(lengths)))
     shuffled = rng.sample(forward, len(forward))
-    in_order = dict(enumerate(tags(cuts.mark("Test", shots(*lengths), 0.3))))
+    in_order = dict(enumerate(tags(with_marks(shots(*lengths), 0.3))))
     assert len(scenes.cuts(in_order)) > 6
     for numbers in (forward, forward[::-1], shuffled, shuffled[:5]):
         assert run(numbers) == {n: in_order[n] for n in numbers}
@@ -182,7 +183,7 @@ def test_any_order_gives_the_same(count: int, threads: None) -> None:
 
 def test_the_threshold_decides() -> None:
     clip = shots(6, 6)
-    assert tags(cuts.mark("Test", clip, 0.0)) != tags(cuts.mark("Test", clip, 1.0))
+    assert tags(with_marks(clip, 0.0)) != tags(with_marks(clip, 1.0))
 
 
 SEEDS = range(50_000, 50_002)

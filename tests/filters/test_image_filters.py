@@ -11,14 +11,16 @@ import pytest
 import torch
 import vapoursynth as vs
 from helpers import image_networks as networks
-from helpers.clips import FORMATS, cut_at, digest, pixels
+from helpers.clips import FORMATS, close, cut_at, digest, pixels
 from helpers.image_networks import CONFIGS, by_hand, moving, planes, weights
 from helpers.matrix import in_turn
+from helpers.memory import limited
 from helpers.support import ROOT, vspipe
 
 import vs_sr
-from vs_sr import cli, registry, session
-from vs_sr.spec import Variant
+from vs_sr import cli, messages, registry
+from vs_sr.engine import device, session
+from vs_sr.spec import Runner, Variant
 from vs_sr.weights import store
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 core = vs.core
 
 KINDS = ("EDSR", "VDSR")
-"""One that takes RGB, one that takes luma of an enlarged clip: all others go the way of one of them."""
+"""One that takes RGB, one that takes luma of an upscaled clip: all others go the way of one of them."""
 
 
 @pytest.fixture(autouse=True)
@@ -39,14 +41,14 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def enlarge(name: str, clip: vs.VideoNode, **arguments: Any) -> vs.VideoNode:
+def upscale(name: str, clip: vs.VideoNode, **arguments: Any) -> vs.VideoNode:
     return getattr(core.vs_sr, name)(clip, **{"weights": str(weights(name)), **arguments})
 
 
 def message(name: str, node: vs.VideoNode | None = None, **arguments: Any) -> str:
     """The error of a call, or of the first frame that comes out of it."""
     with pytest.raises(vs.Error) as caught:
-        enlarge(name, moving() if node is None else node, **arguments).get_frame(0)
+        upscale(name, moving() if node is None else node, **arguments).get_frame(0)
     text = str(caught.value)
     assert text.startswith(f"{name}: ")
     assert "\n" not in text
@@ -95,7 +97,7 @@ def test_all_models_in_one_script(tmp_path: Path) -> None:
                     part = found[at : at + h * w].reshape(h, w)
                     at += h * w
                     if format == vs.RGBS:
-                        assert np.array_equal(part, expected), (name, plane)
+                        assert close(part, expected), (name, plane)
                         continue
                     span, start = (219, 16) if plane == 0 else (224, 128)
                     code = np.clip(expected.astype(np.float64) * span + start, 0, 255)
@@ -108,7 +110,7 @@ def test_all_models_in_one_script(tmp_path: Path) -> None:
 def test_every_format_comes_back_in_its_own_format(name: str, format: int) -> None:
     """As the network run directly gives it, to half a code value."""
     clip = moving(1, 24, 16, format)
-    found = enlarge(name, clip)
+    found = upscale(name, clip)
     assert (found.format.id, found.width, found.height) == (format, 48, 32)
     expected = by_hand(name, clip).get_frame(0)
     bits, rgb = clip.format.bits_per_sample, clip.format.color_family == vs.RGB
@@ -128,7 +130,7 @@ def test_a_luma_network_that_adds_nothing_is_bicubic(format: int, tmp_path: Path
     net.output.weight.data.zero_()
     path = networks.save("VDSR", net, tmp_path / "null.safetensors")
     clip = moving(1, 32, 24, format)
-    found = enlarge("VDSR", clip, weights=str(path)).get_frame(0)
+    found = upscale("VDSR", clip, weights=str(path)).get_frame(0)
     expected = clip.resize.Bicubic(64, 48, filter_param_a=0, filter_param_b=0.5).get_frame(0)
     bits = clip.format.bits_per_sample
     for p, q in zip(pixels(found), pixels(expected), strict=True):
@@ -138,14 +140,14 @@ def test_a_luma_network_that_adds_nothing_is_bicubic(format: int, tmp_path: Path
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize(("width", "height", "format"), [(7, 5, vs.RGB24), (4, 9, vs.YUV444P8), (31, 4, vs.GRAY16)])
 def test_odd_and_tiny_sizes(name: str, width: int, height: int, format: int) -> None:
-    frame = enlarge(name, moving(1, width, height, format)).get_frame(0)
+    frame = upscale(name, moving(1, width, height, format)).get_frame(0)
     assert (frame.width, frame.height, frame.format.id) == (2 * width, 2 * height, format)
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_float_output_is_not_clamped(name: str) -> None:
     clip = core.std.BlankClip(width=16, height=16, format=vs.RGBS, length=1, color=[1.5, -0.5, 0.5])
-    values = np.concatenate([plane.ravel() for plane in pixels(enlarge(name, clip).get_frame(0))])
+    values = np.concatenate([plane.ravel() for plane in pixels(upscale(name, clip).get_frame(0))])
     assert values.max() > 1
     assert values.min() < 0
 
@@ -154,24 +156,24 @@ def test_float_output_is_not_clamped(name: str) -> None:
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3])
-def test_luma_models_enlarge_by_what_is_asked_for(scale: int) -> None:
+def test_luma_models_upscale_by_what_is_asked_for(scale: int) -> None:
     clip = moving(1, 20, 16, vs.RGBS)
-    found = enlarge("VDSR", clip, scale=scale)
+    found = upscale("VDSR", clip, scale=scale)
     assert (found.width, found.height) == (20 * scale, 16 * scale)
     torch.testing.assert_close(planes(found), planes(by_hand("VDSR", clip, scale)), atol=0, rtol=0)
-    assert "scale=9 is out of range; 1 (the clip is enlarged already) to 8" in message("VDSR", scale=9)
+    assert "scale=9 is out of range; 1 (the clip is upscaled already) to 8" in message("VDSR", scale=9)
 
 
 def test_several_scales_in_one_file() -> None:
     for scale in (2, 3, 4):
-        assert enlarge("MDSR", moving(1, 16, 12), scale=scale).get_frame(0).width == 16 * scale
+        assert upscale("MDSR", moving(1, 16, 12), scale=scale).get_frame(0).width == 16 * scale
     assert "scale=5: the file holds x2, x3, x4; choices: 2, 3, 4" in message("MDSR", scale=5)
 
 
 def test_the_scale_of_the_weights_cannot_be_changed() -> None:
     assert "scale=3: the tensors are those of a x2 network; leave scale out" in message("EDSR", scale=3)
     assert "scale=0 is no factor" in message("EDSR", scale=0)
-    assert enlarge("EDSR", moving(1), scale=2).width == 124
+    assert upscale("EDSR", moving(1), scale=2).width == 124
 
 
 def test_what_a_file_leaves_open_is_asked_for(tmp_path: Path) -> None:
@@ -186,8 +188,8 @@ def test_what_a_file_leaves_open_is_asked_for(tmp_path: Path) -> None:
     command = f"vs-sr weights convert {path} {target} --set scale=2 --set range=1"
     assert text.endswith(f"say which in a copy of the file, made by `{command}` (or range=255)")
     assert cli.main(command.split()[1:]) == 0
-    found = enlarge("A2N", moving(1), weights=str(target))
-    torch.testing.assert_close(*(planes(c.resize.Bicubic(format=vs.RGBS)) for c in (found, enlarge("A2N", moving(1)))))
+    found = upscale("A2N", moving(1), weights=str(target))
+    torch.testing.assert_close(*(planes(c.resize.Bicubic(format=vs.RGBS)) for c in (found, upscale("A2N", moving(1)))))
 
 
 # Tags
@@ -198,7 +200,7 @@ def test_tags_come_back(name: str) -> None:
     tags = {"_Matrix": 9, "_Range": 1, "_ChromaLocation": 2, "_Transfer": 16, "_Primaries": 9, "_SARNum": 4,
             "_SARDen": 3, "_SceneChangeNext": 1, "_DurationNum": 7, "_DurationDen": 100}  # fmt: skip
     clip = moving(2, format=vs.YUV420P10).std.SetFrameProps(**tags, Note="kept")
-    for frame in enlarge(name, clip).frames():
+    for frame in upscale(name, clip).frames():
         assert {key: frame.props[key] for key in tags} == tags
         assert frame.props["Note"] in ("kept", b"kept")
         assert not [key for key in frame.props if key.startswith("_vs_sr")]
@@ -207,12 +209,12 @@ def test_tags_come_back(name: str) -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_untagged_clips_keep_the_matrix_of_their_own_size(name: str) -> None:
     clip = moving(1, 620, 46).std.RemoveFrameProps(["_Matrix"])
-    assert enlarge(name, clip).get_frame(0).props["_Matrix"] == 6
+    assert upscale(name, clip).get_frame(0).props["_Matrix"] == 6
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_arguments_override_tags(name: str) -> None:
-    frame = enlarge(name, moving(1, format=vs.YUV444P8), matrix_in=6, matrix=9, range=1, format=vs.YUV420P16).get_frame(
+    frame = upscale(name, moving(1, format=vs.YUV444P8), matrix_in=6, matrix=9, range=1, format=vs.YUV420P16).get_frame(
         0
     )
     assert (frame.format.id, frame.props["_Matrix"], frame.props["_Range"]) == (vs.YUV420P16, 9, 1)
@@ -234,13 +236,13 @@ def test_changing_the_family(
     name: str, given: int, wanted: int, arguments: dict[str, int], tags: tuple[int, int]
 ) -> None:
     clip = moving(1, format=given)
-    frame = enlarge(name, clip, format=wanted, **arguments).get_frame(0)
+    frame = upscale(name, clip, format=wanted, **arguments).get_frame(0)
     assert (frame.format.id, frame.props["_Matrix"], frame.props["_Range"]) == (wanted, *tags)
-    # the same picture as by way of floating point
+    # the same image as by way of floating point
     family = clip.format.color_family if name == "VDSR" else vs.RGB
     flat = core.query_video_format(family, vs.FLOAT, 32, clip.format.subsampling_w if family == vs.YUV else 0,
                                    clip.format.subsampling_h if family == vs.YUV else 0)  # fmt: skip
-    made = enlarge(name, clip.resize.Bicubic(format=flat.id, **({"matrix": 1} if family != vs.RGB else {})))
+    made = upscale(name, clip.resize.Bicubic(format=flat.id, **({"matrix": 1} if family != vs.RGB else {})))
     expected = made.resize.Bicubic(format=wanted, **({"matrix": tags[0]} if tags[0] else {})).get_frame(0)
     for p, q in zip(pixels(frame), pixels(expected), strict=True):
         assert np.abs(p.astype(np.float64) - q).max() <= (1e-5 if p.dtype.kind == "f" else 1)
@@ -249,16 +251,16 @@ def test_changing_the_family(
 def test_the_luma_of_rgb_does_not_depend_on_the_matrix_that_comes_out() -> None:
     """RGB goes to the network by BT.601, whatever YUV is asked for."""
     clip = moving(1, format=vs.RGBS)
-    found = enlarge("VDSR", clip, format=vs.YUV444PS, matrix=9)
+    found = upscale("VDSR", clip, format=vs.YUV444PS, matrix=9)
     expected = by_hand("VDSR", clip).resize.Bicubic(format=vs.YUV444PS, matrix=9)
     torch.testing.assert_close(planes(found), planes(expected), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_alpha_is_enlarged_too(name: str) -> None:
+def test_alpha_is_upscaled_too(name: str) -> None:
     clip = moving(1, format=vs.RGB24)
     alpha = core.std.BlankClip(width=62, height=46, format=vs.GRAY8, length=1, color=200)
-    found = enlarge(name, clip.std.ClipToProp(alpha, prop="_Alpha")).get_frame(0).props["_Alpha"]
+    found = upscale(name, clip.std.ClipToProp(alpha, prop="_Alpha")).get_frame(0).props["_Alpha"]
     assert (found.width, found.height, np.asarray(found[0]).min()) == (124, 92, 200)
 
 
@@ -270,10 +272,10 @@ def test_streams_change_no_bit_no_time_and_no_property(name: str) -> None:
     clip = cut_at(moving(7, 20, 16), 2)
     parts = [clip[n].std.SetFrameProps(_DurationNum=n + 1, _DurationDen=50) for n in range(7)]
     clip = core.std.Splice(parts)
-    expected = [(digest(f), dict(f.props)) for f in enlarge(name, clip).frames()]
+    expected = [(digest(f), dict(f.props)) for f in upscale(name, clip).frames()]
     assert len({bits for bits, _ in expected}) == 7
     for count in (2, 3, 16):
-        out = enlarge(name, clip, num_streams=count)
+        out = upscale(name, clip, num_streams=count)
         assert (out.num_frames, out.fps) == (7, clip.fps)
         shuffled = random.Random(count).sample(range(7), 7)
         futures = {n: out.get_frame_async(n) for n in shuffled}
@@ -283,23 +285,23 @@ def test_streams_change_no_bit_no_time_and_no_property(name: str) -> None:
 
 def test_streams_have_sessions_and_threads_of_their_own() -> None:
     before = set(session._sessions.keys())
-    out = enlarge("SRGAN", moving(4, 16, 12), num_streams=2, precision="bf16")
+    out = upscale("SRGAN", moving(4, 16, 12), num_streams=2, precision="bf16")
     list(out.frames())
     plans = set(session._sessions.keys()) - before
     assert sorted(plan.stream for plan in plans) == [0, 1]
     assert len({id(session._sessions[plan]._worker) for plan in plans}) == 2
 
 
-def test_filters_that_enlarge_by_different_factors_share_a_session() -> None:
+def test_filters_that_upscale_by_different_factors_share_a_session() -> None:
     before = set(session._sessions.keys())
-    outs = [enlarge("VDSR", moving(1, 16, 12), scale=scale, precision="bf16") for scale in (2, 3)]
+    outs = [upscale("VDSR", moving(1, 16, 12), scale=scale, precision="bf16") for scale in (2, 3)]
     assert [out.get_frame(0).width for out in outs] == [32, 48]
     assert len(set(session._sessions.keys()) - before) == 1
 
 
 def test_a_huge_clip_costs_nothing() -> None:
     clip = core.std.BlankClip(width=8, height=8, format=vs.YUV420P8, length=2**31 - 1, fpsnum=0, fpsden=1, keep=True)
-    out = enlarge("SRCNN", clip)
+    out = upscale("SRCNN", clip)
     assert (out.num_frames, out.fps_num) == (2**31 - 1, 0)
     assert out.get_frame(2**31 - 2).width == 16
 
@@ -309,7 +311,7 @@ def test_a_huge_clip_costs_nothing() -> None:
 
 def whole_and_tiled(name: str, **arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:
     clip = moving(1, 83, 67, vs.RGBS)
-    return planes(enlarge(name, clip, tilesize=0)), planes(enlarge(name, clip, **arguments))
+    return planes(upscale(name, clip, tilesize=0)), planes(upscale(name, clip, **arguments))
 
 
 SHAPES = [(13, 13), (7, 11), (1000, 9), (9, 0)]
@@ -318,10 +320,10 @@ SHAPES = [(13, 13), (7, 11), (1000, 9), (9, 0)]
 @pytest.mark.parametrize(("name", "shape"), in_turn(sorted(set(CONFIGS) - {"A2N"}), SHAPES), ids=str)
 def test_tiles_show_no_seams(name: str, shape: tuple[int, int]) -> None:
     """An overlap that covers what the network sees; tiles that fit nowhere, beyond the frame, whole lines."""
-    variant = store.recognise(registry.model(name), store.given(weights(name))).variant
-    halo = variant.halo or 0
-    tile = [0 if more == 0 else 2 * halo + variant.multiple + more for more in shape]
-    whole, tiled = whole_and_tiled(name, tilesize=tile, overlap=halo)
+    variant = store.recognize(registry.model(name), store.given(weights(name))).variant
+    receptive_field = variant.receptive_field or 0
+    tile = [0 if more == 0 else 2 * receptive_field + variant.multiple + more for more in shape]
+    whole, tiled = whole_and_tiled(name, tilesize=tile, overlap=receptive_field)
     assert (whole - tiled).abs().max() <= 1e-4
 
 
@@ -363,21 +365,21 @@ def test_tiles_of_a_network_that_sees_the_whole_frame() -> None:
 def test_frames_that_do_not_fit_are_cut_up_unasked(
     name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """But not for a network whose picture would change."""
+    """But not for a network whose image would change."""
     caplog.set_level("INFO", "vs_sr")
-    monkeypatch.setattr(session, "_logged", set())
-    monkeypatch.setattr(session, "total_memory", lambda device: 1 << 20)
+    monkeypatch.setattr(messages, "_logged", set())
+    limited(monkeypatch, 1 << 20)
     clip = moving(1, 83, 67, vs.RGBS)
-    found = planes(enlarge(name, clip))
+    found = planes(upscale(name, clip))
     assert re.search(
         rf"{name}: frames of \d+x\d+ are run {'whole' if name == 'A2N' else 'in .* tiles of 64x64'}", caplog.text
     )
     monkeypatch.undo()
-    assert (found - planes(enlarge(name, clip))).abs().max() <= 1e-4
+    assert (found - planes(upscale(name, clip))).abs().max() <= 1e-4
 
 
 def test_memory_is_that_of_the_machine() -> None:
-    assert session.total_memory("cpu") == session.total_memory("cpu") > 1 << 28
+    assert device.memory("cpu") == device.memory("cpu") > 1 << 28
 
 
 @pytest.mark.parametrize(
@@ -432,9 +434,9 @@ def test_without_weights_the_error_says_where_to_get_some(name: str) -> None:
     assert published.file in text
     assert f"of the repository {published.repository}" in text
     target = f"{name.lower()}.safetensors"
-    told = "".join(f" --set {key}={value}" for key, value in published.answers.items())
-    assert f"`vs-sr weights convert {published.file} {target}{told}`, and give weights='{target}'" in text
-    assert set(published.answers) <= set(registry.model(name).asks)
+    hints = "".join(f" --set {key}={value}" for key, value in published.hints.items())
+    assert f"`vs-sr weights convert {published.file} {target}{hints}`, and give weights='{target}'" in text
+    assert set(published.hints) <= set(registry.model(name).hints)
 
 
 @pytest.mark.parametrize(("held", "used"), [("VDSR", "SRCNN"), ("A2N", "ESRGAN"), ("ESRGAN", "EDSR"), ("EDSR", "MDSR")])
@@ -450,18 +452,18 @@ def test_weights_of_another_model(held: str, used: str, tmp_path: Path) -> None:
 
 
 def test_running_out_of_memory_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    out = enlarge("EDSR", moving(1), precision="bf16")
+    out = upscale("EDSR", moving(1), precision="bf16")
     out.get_frame(0)
     (held,) = (s for p, s in session._sessions.items() if (p.model.name, p.precision) == ("EDSR", "bf16"))
 
     def fail(*_: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("tried to allocate 40 GiB")
 
-    monkeypatch.setattr(held, "_network", fail)
+    monkeypatch.setattr(held, "_runner", Runner(network=fail, identity="full"))
     with pytest.raises(
         vs.Error, match=r"out of memory on cpu .* with 62x46 pixels at a time; use a smaller window, tilesize or clip"
     ):
-        enlarge("EDSR", moving(1), precision="bf16").get_frame(0)
+        upscale("EDSR", moving(1), precision="bf16").get_frame(0)
 
 
 # Python
@@ -473,7 +475,7 @@ def test_the_typed_function_is_the_filter(name: str) -> None:
     assert function.__name__ == name
     assert "scale:" in function.__doc__
     clip = moving(1, 40, 30)
-    expected = digest(enlarge(name, clip, tilesize=36, overlap=12).get_frame(0))
+    expected = digest(upscale(name, clip, tilesize=36, overlap=12).get_frame(0))
     path = str(weights(name))
     assert digest(function(clip, weights=path, tilesize=36, overlap=[12]).get_frame(0)) == expected
     assert digest(function(clip, model_path=path, tile=36, tile_pad=12, device_index=-1).get_frame(0)) == expected

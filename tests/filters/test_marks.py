@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import vapoursynth as vs
-from helpers.clips import pixels, slow
+from helpers.clips import pixels, slow, with_marks
 
-from vs_sr import cuts, scenes
+from vs_sr import scenes
 from vs_sr.training.textures import power_noise
 
 if TYPE_CHECKING:
@@ -20,15 +20,15 @@ core = vs.core
 
 W, H = 24, 16
 SHOTS = ((0, 7), (1, 6), (2, 2), (3, 1), (4, 8))
-"""Number and length: the cuts of a film; every shot is another picture, with a little grain."""
+"""Number and length: the cuts of a film; every shot is another image, with a little grain."""
 
 
 def film() -> vs.VideoNode:
     """Every frame carries the number of its shot."""
     rng = np.random.default_rng(8)
-    pictures = [128 + 45 * power_noise(rng, H, W, 1.0, 0.1) for _ in SHOTS]
+    images = [128 + 45 * power_noise(rng, H, W, 1.0, 0.1) for _ in SHOTS]
     numbers = [number for number, length in SHOTS for _ in range(length)]
-    grain = [(pictures[number] + rng.normal(0, 1.5, (H, W))).clip(0, 255).astype(np.uint8) for number in numbers]
+    grain = [(images[number] + rng.normal(0, 1.5, (H, W))).clip(0, 255).astype(np.uint8) for number in numbers]
     blank = core.std.BlankClip(width=W, height=H, format=vs.GRAY8, length=len(numbers), keep=True)
 
     def draw(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
@@ -42,7 +42,7 @@ def film() -> vs.VideoNode:
 
 FIRST: dict[str, Callable[[vs.VideoNode], vs.VideoNode]] = {
     "slowed": slow,
-    "only marked": lambda clip: cuts.mark("Test", clip),
+    "only marked": lambda clip: with_marks(clip),
 }
 """Filters as a first pass."""
 
@@ -99,10 +99,10 @@ def test_a_second_pass_finds_what_it_finds_without_marks(
     clip = CHANGED[change](passed[first])
     shots = [frame.props["shot"] for frame in clip.frames()]
     there = {i for i, (a, b) in enumerate(itertools.pairwise(shots)) if a != b}
-    seen = cut_at(cuts.mark("Test", clip.std.RemoveFrameProps([scenes.PREVIOUS, scenes.NEXT])))
+    seen = cut_at(with_marks(clip.std.RemoveFrameProps([scenes.PREVIOUS, scenes.NEXT])))
     assert seen <= there, "the detector takes nothing else for a cut in this film"
     assert len(seen) >= len(there) / 2, "and sees them"
-    found = cut_at(cuts.mark("Test", clip))
+    found = cut_at(with_marks(clip))
     assert seen <= found, "no mark hides a cut"
     # one of two marks, facing the wrong way, cannot be told from a mark of somebody who sets one a cut
     assert found <= there or change == "reversed, every other"

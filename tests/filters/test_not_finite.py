@@ -16,7 +16,7 @@ from helpers.image_networks import moving
 from safetensors.torch import save_file
 
 import vs_sr
-from vs_sr import session
+from vs_sr.engine import transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +123,7 @@ class Overflowing(torch.nn.Module):
 
 
 def register(name: str, build: Callable[[Any], torch.nn.Module]) -> None:
-    fixed = vs_sr.Variant(scale=1, halo=1)
+    fixed = vs_sr.Variant(scale=1, receptive_field=1)
     vs_sr.register(vs_sr.Model(name=name, summary="", paper="", kind="image", build=build, fixed=fixed))
 
 
@@ -177,9 +177,11 @@ def test_a_state_that_is_not_finite_goes_nowhere() -> None:
     clip = spoiled(moving(7, 32, 32, vs.RGBS), 3e38, 1, 0, 1, 2)
     for first in (0, 4, 6):
         made = call("BasicVSR")(clip, window=3, carry=1)
-        with pytest.raises(vs.Error, match="frame [01]: " if first == 0 else "the state before frame 2 of the clip: "):
+        with pytest.raises(
+            vs.Error, match="frame [01]: " if first == 0 else "the state before frame [46] of the clip: "
+        ):
             made.get_frame(first)
-        with pytest.raises(vs.Error, match=r"^BasicVSR: the state before frame 2 of the clip: the network gives NaN"):
+        with pytest.raises(vs.Error, match=r"^BasicVSR: the state before frame 4 of the clip: the network gives NaN"):
             made.get_frame(5)
     made = call("BasicVSR")(clip, window=3, carry=1, segment=2)
     assert np.isfinite(np.asarray(made.get_frame(6)[0])).all(), "the next segment begins at zero"
@@ -211,10 +213,10 @@ def test_the_check_itself(values: list[float], answer: bool) -> None:
         limit = torch.finfo(dtype).max
         part = torch.tensor(values).nan_to_num(nan=np.nan, posinf=np.inf, neginf=-np.inf)
         part = torch.where(part.isfinite(), part.clamp(-limit, limit), part).to(dtype)
-        assert session.finite(part) is answer
+        assert bool(transfer.finite(part)) is answer
         image = torch.zeros(1, 3, 40, 50, dtype=dtype).to(memory_format=torch.channels_last)
         image[0, 2, 39, : len(values)] = part
-        assert session.finite(image[0]) is answer
+        assert bool(transfer.finite(image[0])) is answer
 
 
 # Clips of one frame

@@ -65,7 +65,7 @@ def family(clip: vs.VideoNode) -> str:
     return {vs.RGB: "RGB", vs.YUV: "YUV", vs.GRAY: "GRAY"}[clip.format.color_family]
 
 
-def enlarge(name: str, clip: vs.VideoNode, **arguments: Any) -> vs.VideoNode:
+def upscale(name: str, clip: vs.VideoNode, **arguments: Any) -> vs.VideoNode:
     return getattr(core.vs_sr, name)(clip, **arguments)
 
 
@@ -75,18 +75,18 @@ def enlarge(name: str, clip: vs.VideoNode, **arguments: Any) -> vs.VideoNode:
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("format", FORMATS, ids=lambda f: core.get_video_format(f).name)
 def test_an_argument_wins_over_every_tag(name: str, format: int) -> None:
-    """As for a clip that is tagged anew with what the arguments say; to the bit, pixels and tags."""
+    """As for a clip that is tagged again with what the arguments say; to the bit, pixels and tags."""
     rng = random.Random(int(format))
     clip = flat(format)
     rgb = family(clip) == "RGB"
     for _ in range(4):
         tags = {"_Matrix": rng.choice((*PLAIN, 2, 3)), "_Range": rng.randrange(2), "_Transfer": 1, "_Primaries": 1}
         given = {"range_in": rng.randrange(2)} | ({} if rgb else {"matrix_in": rng.choice(PLAIN)})
-        anew = {"_Range": given["range_in"]} | ({} if rgb else {"_Matrix": given["matrix_in"]})
+        again = {"_Range": given["range_in"]} | ({} if rgb else {"_Matrix": given["matrix_in"]})
         out = {} if rng.randrange(2) else {"format": vs.RGB48 if family(clip) != "RGB" else vs.YUV444P16}
         with (
-            enlarge(name, clip.std.SetFrameProps(**tags), **given, **out).get_frame(0) as found,
-            enlarge(name, clip.std.SetFrameProps(**{**tags, **anew}), **out).get_frame(0) as wanted,
+            upscale(name, clip.std.SetFrameProps(**tags), **given, **out).get_frame(0) as found,
+            upscale(name, clip.std.SetFrameProps(**{**tags, **again}), **out).get_frame(0) as wanted,
         ):
             assert means(found) == means(wanted), (tags, given)
             assert dict(found.props) == dict(wanted.props)
@@ -101,7 +101,7 @@ def test_output_arguments_say_what_the_output_is(name: str) -> None:
     clip = flat(vs.YUV444P16).std.SetFrameProps(_Matrix=6, _Range=0, _Transfer=16, _Primaries=9, _ColorSpace=6)
     for matrix in PLAIN:
         for full in (0, 1):
-            with enlarge(name, clip, matrix=matrix, range=full).get_frame(0) as frame:
+            with upscale(name, clip, matrix=matrix, range=full).get_frame(0) as frame:
                 assert (frame.props["_Matrix"], frame.props["_Range"]) == (matrix, full)
                 assert (frame.props["_Transfer"], frame.props["_Primaries"]) == (16, 9)
                 assert "_ColorSpace" not in frame.props, "an older name would say something else"
@@ -113,16 +113,16 @@ def test_output_arguments_say_what_the_output_is(name: str) -> None:
 def test_rgb_has_no_other_matrix(arguments: dict[str, int]) -> None:
     clip = flat(vs.RGB24) if "format" not in arguments else flat(vs.YUV444P8)
     with pytest.raises(vs.Error, match=r"^PlainRgb: matrix.* is not possible: the (clip|output) is RGB; choices: 0"):
-        enlarge("PlainRgb", clip, **arguments)
+        upscale("PlainRgb", clip, **arguments)
 
 
 @pytest.mark.parametrize("subsampling", [(3, 0), (0, 3), (4, 4)])
 def test_chroma_that_cannot_be_converted_is_refused(subsampling: tuple[int, int]) -> None:
     format = core.query_video_format(vs.YUV, vs.INTEGER, 8, *subsampling)
     with pytest.raises(vs.Error, match=r"^PlainRgb: clip has the format .*quarter of the width and height"):
-        enlarge("PlainRgb", core.std.BlankClip(format=format.id, width=64, height=64))
+        upscale("PlainRgb", core.std.BlankClip(format=format.id, width=64, height=64))
     with pytest.raises(vs.Error, match=r"^PlainRgb: format has the format .*quarter"):
-        enlarge("PlainRgb", flat(vs.YUV444P8), format=format.id)
+        upscale("PlainRgb", flat(vs.YUV444P8), format=format.id)
 
 
 # Tags
@@ -168,7 +168,7 @@ def test_any_tags_on_any_format(seed: int) -> None:
         if rng.random() < 0.2:
             arguments["format"] = rng.choice(FORMATS)
         try:
-            made = enlarge(name, clip, **arguments)
+            made = upscale(name, clip, **arguments)
         except vs.Error as error:
             outcomes["refused"] += 1
             text = str(error)
@@ -227,7 +227,7 @@ def test_tags_that_change_within_a_clip(caplog: pytest.LogCaptureFixture) -> Non
     blank = flat(vs.YUV420P10, len(each))
     clip = tagged(blank, each)
     with caplog.at_level(logging.INFO, "vs_sr"):
-        for n, frame in enumerate(enlarge("PlainRgb", clip).frames()):
+        for n, frame in enumerate(upscale("PlainRgb", clip).frames()):
             matrix = each[n].get("_Matrix", each[n].get("_ColorSpace", 6))
             assert frame.props["_Matrix"] == (6 if matrix == 3 else matrix)
             assert close(means(frame), means(blank.get_frame(0)), frame.format)
@@ -243,14 +243,14 @@ def test_tags_that_change_within_a_clip(caplog: pytest.LogCaptureFixture) -> Non
 def test_planes_of_rgb_can_be_upscaled_and_joined_again(name: str) -> None:
     for full in ({}, {"_Range": 0}, {"_Range": 1}):
         clip = flat(vs.RGB24).std.SetFrameProps(_Matrix=0, **full)
-        parts = [enlarge(name, plane) for plane in core.std.SplitPlanes(clip)]
+        parts = [upscale(name, plane) for plane in core.std.SplitPlanes(clip)]
         joined = core.std.ShufflePlanes(parts, [0, 0, 0], vs.RGB)
         with joined.get_frame(0) as frame:
             assert means(frame) == means(clip.get_frame(0))
             assert frame.props["_Range"] == full.get("_Range", 1)
         joined.resize.Bicubic(format=vs.YUV420P8, matrix=1).get_frame(0).close()
     for format in (vs.YUV444P8, vs.RGB24):
-        made = enlarge(name, core.std.SplitPlanes(clip)[1], format=format).get_frame(0)
+        made = upscale(name, core.std.SplitPlanes(clip)[1], format=format).get_frame(0)
         assert made.props["_Matrix"] == (6 if format == vs.YUV444P8 else 0)
 
 
@@ -273,7 +273,7 @@ def with_alphas(*alphas: Any) -> vs.VideoNode:
 @pytest.fixture(params=[*MODELS, "ZoomingSlowMo"])
 def upscaled(request: pytest.FixtureRequest) -> Iterator[Any]:
     name = request.param
-    return (lambda clip: slow(clip, multi=1, sc=0)) if name == "ZoomingSlowMo" else (lambda clip: enlarge(name, clip))
+    return (lambda clip: slow(clip, multi=1, sc=0)) if name == "ZoomingSlowMo" else (lambda clip: upscale(name, clip))
 
 
 def test_alpha_of_the_frames_size_comes_along(upscaled: Any) -> None:

@@ -12,15 +12,17 @@ import pytest
 import torch
 import vapoursynth as vs
 from helpers import video_networks as networks
-from helpers.clips import cut_at, digest, moving, pixels, planes
+from helpers.clips import close, cut_at, digest, moving, pixels, planes
 from helpers.matrix import in_turn
+from helpers.memory import limited
 
 import vs_sr
-from vs_sr import cli, registry, session
+from vs_sr import cli, messages, registry
+from vs_sr.engine import recurrence
+from vs_sr.engine.scheduler.sliding import Sliding
 from vs_sr.evaluation import protocols, upscalers
 from vs_sr.models.basicvsr.network import BasicVSR
 from vs_sr.models.edvr.network import EDVR
-from vs_sr.scheduler.sliding import Sliding
 from vs_sr.weights import checkpoint, store
 
 if TYPE_CHECKING:
@@ -62,12 +64,12 @@ def test_the_networks_see_all_of_their_frames() -> None:
     for name in EDVRS:
         net: Any = networks.network(name)
         window = frames[: net.frames]
-        made = net(window[None])[0]
+        made = recurrence.multi_frame(net, window[None])[0]
         for n in range(net.frames):
             other = window.clone()
             other[n] = 0.5
-            assert (net(other[None])[0] - made).abs().max() > 1e-3, (name, n)
-        assert (net(window.flip(0)[None])[0] - made).abs().max() > 1e-3
+            assert (recurrence.multi_frame(net, other[None])[0] - made).abs().max() > 1e-3, (name, n)
+        assert (recurrence.multi_frame(net, window.flip(0)[None])[0] - made).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_a_way_to_continue_scenes_that_there_is_not() -> None:
         restore(moving(2), ends="mirror")
     text = str(caught.value)
     assert text.startswith("EDVR: ")
-    assert "ends=mirror: the frames that stand for those in front of a scene's first" in text
+    assert "ends=mirror: the frames that stand for those before a scene's first" in text
     assert text.endswith("choices: replicate, reflection, reflection_circle, circle")
 
 
@@ -122,7 +124,7 @@ CUTS = [(0,), (4,), (2, 4), (4, 9), (3, 8), (0, 1, 2), (5, 6, 11), (12,)]
     ],
     ids=str,
 )
-def test_no_neighbour_is_from_another_scene(ends: str, cuts: tuple[int, ...], both: bool) -> None:
+def test_no_neighbor_is_from_another_scene(ends: str, cuts: tuple[int, ...], both: bool) -> None:
     """A scene that is too short for its ends is continued by "replicate". Which frames these are is asked in full of
     the scheduler, in tests/engine/test_scheduler.py."""
     clip = moving(14, 12, 8)
@@ -130,7 +132,7 @@ def test_no_neighbour_is_from_another_scene(ends: str, cuts: tuple[int, ...], bo
     same(found, networks.edvr_by_hand("5 frames", planes(clip), ends, cuts))
 
 
-def test_neighbours_across_a_cut_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neighbors_across_a_cut_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fault that the test above is for."""
     clip = moving(9, 12, 8)
     expected = networks.edvr_by_hand("5 frames", planes(clip), "replicate", (3,))
@@ -166,14 +168,14 @@ def test_basicvsr_in_one_window_equals_the_network_run_by_hand(length: int) -> N
     found = planes(basic(clip))
     assert found.shape == (length, 3, 80, 144)
     with torch.inference_mode():
-        same(found, net(frames[None])[0])
+        same(found, recurrence.sequence(net, frames[None], 1)[0])
     same(networks.basicvsr_by_hand(frames), found)
 
 
 def test_a_clip_of_one_frame_is_that_frame_twice() -> None:
     clip = moving(1, 36, 20)
     net: Any = networks.network("BasicVSR")
-    expected = net(planes(clip).repeat(2, 1, 1, 1)[None])[0, :1]
+    expected = recurrence.sequence(net, planes(clip).repeat(2, 1, 1, 1)[None], 1)[0, :1]
     same(planes(basic(clip)), expected)
 
 
@@ -304,7 +306,7 @@ def test_formats_come_back(filter: tuple[str, dict[str, Any]], format: int) -> N
     assert (found.format.id, found.width, found.height, found.fps) == (format, 24 * scale, 20 * scale, clip.fps)
     for a, b in zip(found.frames(), expected.frames(), strict=True):
         for p, q in zip(pixels(a), pixels(b), strict=True):
-            assert np.array_equal(p, q)
+            assert close(p, q)
 
 
 def test_frames_of_eight_bit_equal_the_network_run_by_hand() -> None:
@@ -366,13 +368,13 @@ def test_a_huge_clip_costs_nothing() -> None:
 
 def variant(name: str) -> Any:
     model = registry.model(networks.CONFIGS[name][0])
-    return store.recognise(model, store.locate(networks.weights(name), model)).variant
+    return store.recognize(model, store.locate(networks.weights(name), model)).variant
 
 
 @pytest.mark.parametrize(("name", "multiple"), [("5 frames", 4), ("deblurring", 16), ("BasicVSR", 32)])
 def test_what_tiles_and_memory_are_planned_by(name: str, multiple: int) -> None:
     found = variant(name)
-    assert (found.multiple, found.halo, found.channels, found.min_size) == (multiple, None, 8, 1)
+    assert (found.multiple, found.receptive_field, found.channels, found.min_size) == (multiple, None, 8, 1)
 
 
 @pytest.mark.parametrize(
@@ -401,7 +403,7 @@ def test_tiles_equal_the_whole_frame(
 
 
 def test_tiles_of_basicvsr_have_flows_of_their_own() -> None:
-    """SpyNet goes from coarse to fine over all that it sees: a tile gives another flow, and nearly the same picture."""
+    """SpyNet goes from coarse to fine over all that it sees: a tile gives another flow, and nearly the same image."""
     clip = moving(2, 128, 96)
     whole = planes(restore(clip, "BasicVSR", tilesize=0))
     found = planes(restore(clip, "BasicVSR", tilesize=96))
@@ -414,7 +416,7 @@ def test_tiles_that_are_planned_or_found_too_large_overlap(
 ) -> None:
     """Where memory is short beforehand, and where it runs out on the way."""
     caplog.set_level("INFO", "vs_sr")
-    monkeypatch.setattr(session, "_logged", set())
+    monkeypatch.setattr(messages, "_logged", set())
     clip = moving(2, 160, 40)
     given = planes(restore(clip, name, tilesize=[80, 0]))
     kind = EDVR if name == "5 frames" else BasicVSR
@@ -429,8 +431,8 @@ def test_tiles_that_are_planned_or_found_too_large_overlap(
     same(planes(restore(clip, name, tilesize=0)), given)
     assert "trying tiles of 80x40" in caplog.text
     monkeypatch.undo()
-    monkeypatch.setattr(session, "total_memory", lambda device: 1 << 20)
-    monkeypatch.setattr(session, "_logged", set())
+    limited(monkeypatch, 1 << 20)
+    monkeypatch.setattr(messages, "_logged", set())
     same(planes(restore(clip, name)), planes(restore(clip, name, tilesize=64)))
     assert "tiles of 64x40" in caplog.text
 
@@ -469,7 +471,7 @@ def test_the_way_to_continue_scenes_is_written_into_a_converted_file(tmp_path: P
 
 
 def test_evaluation_continues_clips_as_the_weights_say() -> None:
-    """Unless it is told otherwise: the pictures are the filter's."""
+    """Unless it is told otherwise: the images are the filter's."""
     clip = moving(6, 12, 8)
     rgb = [np.moveaxis(frame.numpy(), 0, 2) * 255 for frame in planes(clip)]
     for ends in ("replicate", "reflection_circle"):

@@ -118,7 +118,7 @@ def state(shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
 def fill(module: nn.Module, prefix: str = "") -> nn.Module:
     """Give a network the rule's weights, in evaluation mode; buffers keep their values.
 
-    ``prefix`` goes in front of the parameter names: a part is filled as it is inside its network.
+    ``prefix`` goes before the parameter names: a part is filled as it is inside its network.
     """
     shapes = {prefix + key: tuple(p.shape) for key, p in module.named_parameters()}
     values = {key.removeprefix(prefix): value for key, value in state(shapes).items()}

@@ -86,7 +86,7 @@ VSNode *numbered(VSCore *core, int length) {
 
 int pixel(const VSFrame *frame) { return *vs->getReadPtr(frame, 0); }
 
-// XTemporal's callback: each of the group's first frames, `want` in all, made anew: 10 * input + its place.
+// XTemporal's callback: each of the group's first frames, `want` in all, made again: 10 * input + its place.
 void VS_CC temporal(const VSMap *in, VSMap *out, void *, VSCore *core, const VSAPI *) {
     const int want = static_cast<int>(vs->mapGetInt(in, "want", 0, nullptr));
     for (int k = 0; k < want; ++k) {
@@ -136,15 +136,15 @@ void run(VSCore *core, bool backwards) {
     int length = 5;
     VSNode *source = numbered(core, length);
 
-    const auto picture = [&](VSMap *in) {
+    const auto image = [&](VSMap *in) {
         vs->mapSetNode(in, "clip", source, maReplace);
         vs->mapSetInt(in, "width", 16, maReplace);
         vs->mapSetInt(in, "height", 8, maReplace);
         vs->mapSetInt(in, "format", pfGray8, maReplace);
     };
     VSNode *doubled = node(core, "vs_sr", "XTemporal", [&](VSMap *in) {
-        picture(in);
-        for (const auto &[key, value] : {std::pair{"step", 2}, {"multi", 2}, {"share", 1}, {"before", 0}, {"after", 0}})
+        image(in);
+        for (const auto &[key, value] : {std::pair{"step", 2}, {"multi", 2}, {"groups", 2}, {"before", 0}, {"after", 0}})
             vs->mapSetInt(in, key, value, maReplace);
         vs->mapConsumeFunction(in, "func", vs->createFunction(temporal, nullptr, nullptr, core), maReplace);
     });
@@ -158,7 +158,7 @@ void run(VSCore *core, bool backwards) {
     }
 
     VSNode *routed = node(core, "vs_sr", "XRoute", [&](VSMap *in) {
-        picture(in);
+        image(in);
         vs->mapSetData(in, "keys", "Way", -1, dtUtf8, maReplace);
         vs->mapConsumeFunction(in, "func", vs->createFunction(route, &length, nullptr, core), maReplace);
     });
@@ -178,7 +178,7 @@ void runWithPython() {
     VSCore *core = newCore();
     VSNode *source = blank(core, 0, 1);
     for (const char *filter : {"ZoomingSlowMo", "Installed"}) {
-        const std::string expected = std::string(filter) + ": PlayedError: vs_sr._bridge.call(" + filter + ")";
+        const std::string expected = std::string(filter) + ": PlayedError: vs_sr._entry.call(" + filter + ")";
         const std::string error = refusal(core, filter, source);
         check(error == expected, "with Python: " + error);
     }

@@ -232,5 +232,5 @@ def _status(key: str) -> int:
 
 
 def can_measure() -> bool:
-    """Whether this system counts a process's peak of memory anew when asked to."""
+    """Whether this system counts a process's peak of memory again when asked to."""
     return os.access("/proc/self/clear_refs", os.W_OK)

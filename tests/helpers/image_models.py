@@ -1,4 +1,4 @@
-"""The models that are not among the built-in filters' defaults, and what their files have to be told."""
+"""The models that are not among the built-in filters' defaults, and the hints that their files need."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MODULES = ("a2n", "basicvsr", "edsr", "edvr", "esrgan", "mdsr", "srcnn", "srgan", "srresnet", "vdsr", "zooming_slow_mo")
 
-ANSWERS: Mapping[str, Mapping[str, str]] = {
+HINTS: Mapping[str, Mapping[str, str]] = {
     "a2n_x2": {"scale": "2", "range": "1"},
     "a2n_x3": {"scale": "3", "range": "1"},
     "a2n_x4": {"range": "1"},

@@ -34,7 +34,7 @@ CONFIGS: Mapping[str, tuple[dict[str, Any], dict[str, str]]] = {
 """Model to its network's arguments (all x2), and to what its file's metadata has to say."""
 
 LUMA = ("SRCNN", "VDSR")
-"""Those that take an enlarged clip, and luma alone."""
+"""Those that take an upscaled clip, and luma alone."""
 
 
 @functools.cache
@@ -70,7 +70,7 @@ def weights(name: str) -> Path:
 
 
 def moving(length: int = 2, width: int = 62, height: int = 46, format: int = vs.YUV420P8) -> vs.VideoNode:
-    """A colourful pattern with noise that moves, away from the ends of the range."""
+    """A colorful pattern with noise that moves, away from the ends of the range."""
     blank = vs.core.std.BlankClip(width=width, height=height, format=vs.RGBS, length=length, fpsnum=24000, fpsden=1001,
                                   keep=True)  # fmt: skip
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -135,9 +135,9 @@ def by_hand(name: str, clip: vs.VideoNode, scale: int = 2) -> vs.VideoNode:
         luma = yuv.std.ShufflePlanes(0, vs.GRAY).resize.Bicubic(format=vs.GRAYS)
         luma = luma.resize.Bicubic(**size, **cubic).std.Expr("x 219 * 16 + 255 /")
         made = torch.cat([net(frame[None]) for frame in planes(luma)])
-        enlarged = clip_of(made, luma).std.Expr("x 255 * 16 - 219 /")
+        upscaled = clip_of(made, luma).std.Expr("x 255 * 16 - 219 /")
         if is_gray:
-            return enlarged
+            return upscaled
         chroma = yuv.resize.Bicubic(**size, format=vs.YUV444PS if is_rgb else flat, **cubic)
-        whole = vs.core.std.ShufflePlanes([enlarged, chroma, chroma], [0, 1, 2], vs.YUV)
+        whole = vs.core.std.ShufflePlanes([upscaled, chroma, chroma], [0, 1, 2], vs.YUV)
         return whole.resize.Bicubic(format=vs.RGBS, matrix_in=6) if is_rgb else whole

@@ -1,4 +1,4 @@
-"""Bytes: what torch's allocations come to at the most, and what this process holds."""
+"""Bytes: what torch's allocations come to at most, and what this process holds."""
 
 from __future__ import annotations
 
@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING
 
 from torch.profiler import ProfilerActivity, profile
 
+from vs_sr.engine import budget
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pytest
+
+
+def limited(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Let every device have so many bytes, none of them taken yet."""
+    made = budget.Budget(size)
+    monkeypatch.setattr(budget, "of", lambda device: made)
+
 
 def peak(function: Callable[[], object]) -> int:
-    """Bytes that torch holds on the CPU at the most while ``function`` runs, beyond what it held before.
+    """Bytes that torch holds on the CPU at most while ``function`` runs, beyond what it held before.
 
     Every allocation counts, those within operators too; what libraries take behind torch's back does not.
     """

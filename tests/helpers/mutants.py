@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def mutate(name: str, old: str, new: str) -> ModuleType:
-    """The module ``name`` anew, with every ``old`` in its source replaced by ``new``; the module itself stays."""
+    """The module ``name`` again, with every ``old`` in its source replaced by ``new``; the module itself stays."""
     original = importlib.import_module(name)
     assert original.__file__ is not None
     with open(original.__file__, encoding="utf-8") as file:
         source = file.read()
-    assert old in source, f"{name} has no {old!r} any more: write the mutation anew"
+    assert old in source, f"{name} has no {old!r} any more: write the mutation again"
     mutant = ModuleType(name)
     mutant.__file__ = original.__file__
     mutant.__package__ = original.__package__

@@ -34,7 +34,7 @@ MODELS = {
         paper="",
         kind="image",
         build=lambda variant: Twice(),
-        fixed=vs_sr.Variant(scale=2, halo=0),
+        fixed=vs_sr.Variant(scale=2, receptive_field=0),
     ),
     "PlainLuma": vs_sr.Model(
         name="PlainLuma",
@@ -42,10 +42,10 @@ MODELS = {
         paper="",
         kind="image",
         build=lambda variant: Same(),
-        fixed=vs_sr.Variant(scale=1, color="y", enlarged=True, halo=0),
+        fixed=vs_sr.Variant(scale=1, color="y", upscaled=True, receptive_field=0),
     ),
 }
-"""Both make a clip twice as large: on RGB, and on luma enlarged beforehand."""
+"""Both make a clip twice as large: on RGB, and on luma upscaled beforehand."""
 
 for model in MODELS.values():
     vs_sr.register(model)

@@ -18,49 +18,49 @@ DENSITY = 2
 
 
 def fold(state: int, value: int) -> int:
-    """The state after one more position: another order gives another number."""
+    """The state after one more timestep: another order gives another number."""
     return (31 * state + value + 1) % MODULUS
 
 
 def between(before: int, after: int) -> int:
-    """The value of the position between two frames."""
+    """The value of the timestep between two frames."""
     return 4096 + (7 * before + 13 * after) % 4001
 
 
-class Position(NamedTuple):
-    picture: torch.Tensor
+class Timestep(NamedTuple):
+    image: torch.Tensor
     value: torch.Tensor
 
 
 class Recurrence(nn.Module):
     """Frames whose pixels are their number -> R: what the forward direction has seen, G: the backward one, B: the
-    position's own value. Counts its calls."""
+    timestep's own value. Counts its calls."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
         self.calls: dict[str, list[int]] = {"encode": [], "between": [], "forward": [], "reconstruct": []}
 
-    def encode(self, frame: torch.Tensor) -> Position:
+    def encode(self, frame: torch.Tensor) -> Timestep:
         self.calls["encode"].append(int(frame[0, 0, 0, 0]))
-        return Position(frame, frame[:, :1] + (frame.shape[0] - 1))  # as the last bits of real ones, it tells the batch
+        return Timestep(frame, frame[:, :1] + (frame.shape[0] - 1))  # as the last bits of real ones, it tells the batch
 
-    def between(self, before: Position, after: Position) -> Sequence[Position]:
+    def between(self, before: Timestep, after: Timestep) -> Sequence[Timestep]:
         a, b = before.value, after.value
         self.calls["between"].append(int(a[0, 0, 0, 0]))
-        return [Position(before.picture, 4096 + (7 * a + 13 * b) % 4001)]
+        return [Timestep(before.image, 4096 + (7 * a + 13 * b) % 4001)]
 
-    def forward_step(self, position: Position, state: Carried | None) -> Carried:
-        self.calls["forward"].append(int(position.value[0, 0, 0, 0]))
-        return self.backward_step(position, state)
+    def forward_step(self, timestep: Timestep, state: Carried | None) -> Carried:
+        self.calls["forward"].append(int(timestep.value[0, 0, 0, 0]))
+        return self.backward_step(timestep, state)
 
-    def backward_step(self, position: Position, state: Carried | None) -> Carried:
-        hidden = torch.zeros_like(position.value) if state is None else state[0]
-        return ((31 * hidden + position.value + 1) % MODULUS,)
+    def backward_step(self, timestep: Timestep, state: Carried | None) -> Carried:
+        hidden = torch.zeros_like(timestep.value) if state is None else state[0]
+        return ((31 * hidden + timestep.value + 1) % MODULUS,)
 
-    def reconstruct(self, position: Position, past: torch.Tensor, future: torch.Tensor) -> torch.Tensor:
-        self.calls["reconstruct"].append(int(position.value[0, 0, 0, 0]))
-        return torch.cat([past, future, position.value], 1)
+    def reconstruct(self, timestep: Timestep, past: torch.Tensor, future: torch.Tensor) -> torch.Tensor:
+        self.calls["reconstruct"].append(int(timestep.value[0, 0, 0, 0]))
+        return torch.cat([past, future, timestep.value], 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class Clip:
     density: int = DENSITY
     """1: a model that makes nothing between the frames."""
     before: int = 0
-    """Forward state of an earlier clip, before this one's first position."""
+    """Forward state of an earlier clip, before this one's first timestep."""
 
     def expected(self, output: int) -> tuple[int, int, int]:
         """(R, G, B) of an output frame, for frames that begin at number 0."""

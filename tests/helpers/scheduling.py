@@ -1,28 +1,28 @@
-"""The scheduler without VapourSynth: a session without a thread, grids and clips of any kind."""
+"""The scheduler without VapourSynth and without a session: pipelines, grids and clips of any kind."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hypothesis import strategies as st
 
-from helpers.recurrence import DENSITY, Clip
+from helpers.recurrence import DENSITY, Clip, Recurrence
+from vs_sr.engine.pipeline import Pipeline
+from vs_sr.spec import Model, Variant
 from vs_sr.windows import Grid
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-
-class Session:
-    """A network without a thread and without weights."""
-
-    def __init__(self, network: Any) -> None:
-        self.network = network
-        self.plan = SimpleNamespace(device="cpu", model=SimpleNamespace(name="Recurrence", density=DENSITY))
-
-    def call(self, function: Callable[[Any], Any]) -> Any:
-        return function(self.network)
+def pipeline(grid: Grid, size: tuple[int, int] = (2, 1), **variant: Any) -> Pipeline:
+    """A pipeline of a toy on the CPU, whose images keep their size."""
+    kind = "sequence" if grid.window > 1 else "multi-frame"
+    return Pipeline(
+        model=Model(name="Recurrence", summary="", paper="", kind=kind, build=lambda _: Recurrence(), multi=(DENSITY,)),
+        variant=Variant(**{"scale": 1, **variant}),
+        source=None,
+        size=size,
+        grid=grid,
+        device="cpu",
+    )
 
 
 def grid(clip: Clip) -> Grid:

@@ -76,7 +76,7 @@ SCHEMES: Mapping[str, Mapping[str, Callable[[list[str]], Iterable[str]]]] = {
     "SRResNet": {
         "BasicSR (MSRResNet)": list,
         "BasicSR 2019 (MSRResNet)": _by(("body", "recon_trunk"), ("conv_hr", "HRconv")),
-        "pytorch-SRResNet (instance normalisation)": list,
+        "pytorch-SRResNet (instance normalization)": list,
     },
     "SRGAN": {
         "leftthomas": list,

@@ -54,7 +54,7 @@ def vspipe(
     """``vspipe arguments... script output``, as typed into a shell.
 
     Args:
-        script: A .vpy file, or the text of one (recognised by a line break).
+        script: A .vpy file, or the text of one (recognized by a line break).
         *arguments: Options, ``"-c", "y4m"`` for example.
         output: ``"-"`` for stdout, as bytes; ``"--"`` for none.
         env: Environment, :func:`environment` by default.

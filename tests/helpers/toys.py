@@ -26,7 +26,8 @@ def toy(
     **more: Any,
 ) -> vs.VideoNode:
     arguments: dict[str, Any] = {"width": 16, "height": 8, "format": vs.GRAY16, "before": 0, "after": 1}
-    return temporal("Toy", clip, callback, step=step, multi=multi, share=share, **(arguments | more))
+    arguments["groups"] = max(1, -(-(clip.num_frames - share) // step)) if step > 0 else 1
+    return temporal("Toy", clip, callback, **{"step": step, "multi": multi, **arguments, **more})
 
 
 def echo(step: int, multi: int) -> Callable[..., list[vs.VideoFrame]]:

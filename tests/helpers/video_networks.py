@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from vs_sr import registry
+from vs_sr.engine import recurrence
 from vs_sr.spec import Variant
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def edvr_by_hand(name: str, frames: Tensor, ends: str, cuts: Collection[int] = (
         for scene in scenes(len(frames), cuts):
             for n in range(len(scene)):
                 numbers = [scene[at] for at in around(n, len(scene), net.frames, ends)]
-                made.append(net(frames[numbers][None])[0])
+                made.append(recurrence.multi_frame(net, frames[numbers][None])[0])
     return torch.stack(made)
 
 
@@ -133,17 +134,17 @@ def basicvsr_by_hand(
     the frame's window looks at, or from the cut; a frame alone there is seen twice.
     """
     net: Any = network("BasicVSR")
-    pictures = list(frames[:, None])
+    images = list(frames[:, None])
     step = window - 1
     groups = max(1, -(-(len(frames) - 1) // step))
 
     @functools.cache
     def past(first: int, n: int) -> tuple[Tensor, ...]:
-        return net.forward_step(pictures[n], past(first, n - 1) if n > first else None)  # type: ignore[no-any-return]
+        return net.forward_step(images[n], past(first, n - 1) if n > first else None)  # type: ignore[no-any-return]
 
     @functools.cache
     def future(n: int, last: int) -> tuple[Tensor, ...]:
-        return net.backward_step(pictures[n], future(n + 1, last) if n < last else None)  # type: ignore[no-any-return]
+        return net.backward_step(images[n], future(n + 1, last) if n < last else None)  # type: ignore[no-any-return]
 
     made = []
     with torch.inference_mode():
@@ -155,6 +156,6 @@ def basicvsr_by_hand(
                 first, last = max(group * step, scene.start), min((group + 1) * step + lookahead, scene[-1])
                 after = future(n, last)
                 if first == last:
-                    after = net.backward_step(pictures[n], after)
-                made.append(net.reconstruct(pictures[n], before[0], after[0])[0])
+                    after = net.backward_step(images[n], after)
+                made.append(net.reconstruct(images[n], before[0], after[0])[0])
     return torch.stack(made)

@@ -21,7 +21,7 @@ from torch.library import opcheck
 from torch.nn import functional as F
 
 from vs_sr import ops
-from vs_sr.ops import _launch, colour, dcn, packing, recurrent, shuffle
+from vs_sr.ops import _launch, color, dcn, packing, recurrent, shuffle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ SIZES = [(64, 112), (270, 480), (540, 960)]
 @pytest.fixture(scope="module", autouse=True)
 def ready() -> None:
     """The kernels are compiled and loaded: a card where they are not must not pass on the fallback."""
-    assert ops.prepare(DEVICE, colour_conversion=True), ops.kernel_status()
+    assert ops.prepare(DEVICE, color_conversion=True), ops.kernel_status()
 
 
 def normal(*shape: int, seed: int = 0, scale: float = 1.0, dtype: torch.dtype = torch.float16) -> Tensor:
@@ -157,17 +157,17 @@ def test_elementwise(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 @pytest.mark.parametrize("bits", [8, 10, 16])
 @pytest.mark.parametrize("subsampling", [(1, 1), (1, 0), (0, 0)])
-def test_colour(dtype: torch.dtype, bits: int, subsampling: tuple[int, int]) -> None:
+def test_color(dtype: torch.dtype, bits: int, subsampling: tuple[int, int]) -> None:
     """Against torch, which the CPU tests hold against zimg."""
     rgb = (normal(3, 270, 478, dtype=torch.float32) * 0.3 + 0.5).to(dtype)
     arguments = (1, False, 0, "bicubic")
     planes = torch.ops.vs_sr.rgb_to_yuv(rgb, bits, subsampling, *arguments)
-    expected = colour.down_reference(rgb.double(), bits, subsampling, *arguments)
+    expected = color.down_reference(rgb.double(), bits, subsampling, *arguments)
     for found, wanted in zip(planes, expected, strict=True):
         assert int((found.to(torch.int32) - wanted.to(torch.int32)).abs().max()) <= 1
     y, u, v = planes
     back = torch.ops.vs_sr.yuv_to_rgb(y, u, v, bits, *arguments, dtype)
-    image = colour.up_reference(y, u, v, bits, *arguments, torch.float32)
+    image = color.up_reference(y, u, v, bits, *arguments, torch.float32)
     assert float((back.float() - image).abs().max()) <= (2e-3 if dtype == torch.float16 else 1e-5)
 
 
@@ -367,7 +367,7 @@ def test_compute_sanitizer_finds_nothing(tool: str) -> None:
         def make(*shape):
             t = torch.randn(shape, device="cuda").half()
             return t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t
-        assert ops.prepare("cuda", colour_conversion=True), ops.kernel_status()
+        assert ops.prepare("cuda", color_conversion=True), ops.kernel_status()
         x, om, weight = make(1, 64, 21, 35), make(1, 216, 21, 35) * 4, packing.pack_dcn_weight(make(64, 64, 3, 3))
         ops.dcn_fused(x, om, weight[None], torch.zeros(1, 64, device="cuda"), 0.1)
         ops.dcn_sample(x, om, groups=8)

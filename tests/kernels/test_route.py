@@ -12,7 +12,7 @@ import torch
 from helpers.emulation import emulator as emulation
 from helpers.emulation.checks import HALF, error, normal, output
 
-from vs_sr.ops import _launch, colour, dcn, packing, recurrent, shuffle
+from vs_sr.ops import _launch, color, dcn, packing, recurrent, shuffle
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(launch.kernel.name)
         emulator.run(launch, "shuffled")
 
-    for module in (dcn, recurrent, shuffle, colour):
+    for module in (dcn, recurrent, shuffle, color):
         monkeypatch.setattr(module, "usable", lambda kernel, device: True)
         monkeypatch.setattr(module, "run", run)
     monkeypatch.setattr(dcn, "multiprocessors", lambda device: 1000)
@@ -117,15 +117,15 @@ def test_what_the_kernels_do_not_take_is_done_in_torch(card: list[str]) -> None:
     assert card == []
 
 
-def test_colour(card: list[str]) -> None:
+def test_color(card: list[str]) -> None:
     rgb = normal(3, 10, 12, dtype=torch.float32).mul_(0.2).add_(0.5)
-    planes = colour._rgb_to_yuv(rgb, 10, [1, 1], 1, False, 0, "bicubic")
-    expected = colour.down_reference(rgb, 10, [1, 1], 1, False, 0, "bicubic")
+    planes = color._rgb_to_yuv(rgb, 10, [1, 1], 1, False, 0, "bicubic")
+    expected = color.down_reference(rgb, 10, [1, 1], 1, False, 0, "bicubic")
     for found, wanted in zip(planes, expected, strict=True):
         assert int((found.to(torch.int32) - wanted.to(torch.int32)).abs().max()) <= 1
     y, u, v = planes
-    image = colour._yuv_to_rgb(y, u, v, 10, 1, False, 0, "bicubic", torch.float32)
-    assert torch.allclose(image, colour.up_reference(y, u, v, 10, 1, False, 0, "bicubic", torch.float32), atol=1e-5)
+    image = color._yuv_to_rgb(y, u, v, 10, 1, False, 0, "bicubic", torch.float32)
+    assert torch.allclose(image, color.up_reference(y, u, v, 10, 1, False, 0, "bicubic", torch.float32), atol=1e-5)
     assert card == ["rgb_to_yuv", "yuv_to_rgb"]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from helpers import golden, loading
-from helpers.image_models import ANSWERS, models
+from helpers.image_models import HINTS, models
 from helpers.schemes import SCHEMES
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 def detect(
     shapes: Shapes,
-    answers: Mapping[str, str] | None = None,
+    hints: Mapping[str, str] | None = None,
     values: Mapping[str, Sequence[float]] | None = None,
 ) -> Recognition:
     found = values or {}
     return recognition.detect(
-        shapes, answers=answers, models=models().values(), values=lambda name: found.get(name, (0.0, 0.0, 0.0))
+        shapes, hints=hints, models=models().values(), values=lambda name: found.get(name, (0.0, 0.0, 0.0))
     )
 
 
@@ -72,7 +72,7 @@ def test_published_image_networks(network: str) -> None:
     shapes = golden.image_shapes(network)
     value_range = 1.0 if "neonleexiang" in network else 255.0
     values = {"sub_mean.bias": [value_range * value for value in _DIV2K]}
-    found = detect(shapes, ANSWERS.get(network), values)
+    found = detect(shapes, HINTS.get(network), values)
     assert found.model.name == _MODEL[network.partition("_")[0]]
     assert fits(found, shapes)
     for part in network.split("_"):
@@ -110,7 +110,7 @@ def test_configurations(network: str, config: Mapping[str, Any]) -> None:
     values = {"sub_mean.bias": [255 * value for value in _DIV2K]} if "neonleexiang" not in network else None
     if values is None:
         values = {"sub_mean.bias": list(_DIV2K)}
-    found = detect(shapes, ANSWERS.get(network), values).variant.config
+    found = detect(shapes, HINTS.get(network), values).variant.config
     assert {key: found[key] for key in config} == config
 
 
@@ -190,7 +190,7 @@ def test_two_names_of_a_tensor_lead_to_the_same_place(start: str) -> None:
 
 
 def _variants() -> Mapping[str, st.SearchStrategy[tuple[dict[str, Any], dict[str, str]]]]:
-    """By model: configurations, and what has to be told to find them again."""
+    """By model: configurations, and the hints to find them again."""
     small = st.integers(1, 3)
     width = st.sampled_from([4, 8])
     return {
@@ -355,11 +355,11 @@ def test_counters_may_be_there_or_not() -> None:
     assert detect(without).variant == detect(shapes).variant
 
 
-# Questions
+# Ambiguous files
 
 
 @pytest.mark.parametrize(
-    ("network", "answers", "message"),
+    ("network", "hints", "message"),
     [
         ("a2n_x2", {"range": "1"}, "scale=2 or scale=3"),
         ("a2n_x2", {"scale": "2"}, "range=1 or range=255"),
@@ -378,10 +378,10 @@ def test_counters_may_be_there_or_not() -> None:
         ("srgan_g_leftthomas_x4", {"scale": "2"}, "those of a x4 network"),
     ],
 )
-def test_what_no_tensor_tells_is_asked_for(network: str, answers: dict[str, str], message: str) -> None:
+def test_what_is_ambiguous_needs_a_hint(network: str, hints: dict[str, str], message: str) -> None:
     values = {"sub_mean.bias": [255 * value for value in _DIV2K]}
     with pytest.raises(WeightsError, match=message):
-        detect(golden.image_shapes(network), answers, values)
+        detect(golden.image_shapes(network), hints, values)
 
 
 def test_the_factor_of_unusual_residuals() -> None:
@@ -514,11 +514,11 @@ def test_a_model_without_schemes_is_found_by_its_own_names() -> None:
     assert (found.model.name, found.names) == ("One", {"module.toy.weight": "toy.weight"})
 
 
-def test_a_file_that_fits_two_models_is_refused_until_told() -> None:
+def test_a_file_that_fits_two_models_is_refused_without_a_hint() -> None:
     both = [_toy("One"), _toy("Two")]
     with pytest.raises(WeightsError, match="fit several models: One, Two; say which with architecture="):
         recognition.detect({"toy.weight": (3, 3, 3, 3)}, models=both)
-    assert recognition.detect({"toy.weight": (3,)}, answers={"architecture": "Two"}, models=both).model.name == "Two"
+    assert recognition.detect({"toy.weight": (3,)}, hints={"architecture": "Two"}, models=both).model.name == "Two"
 
 
 def test_facts_of_a_scheme_yield_to_the_user() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from helpers import golden, loading
-from helpers.image_models import ANSWERS, models
+from helpers.image_models import HINTS, models
 from helpers.mutants import assert_seen, mutate
 
 from vs_sr.models import features
@@ -48,10 +48,10 @@ def marked(names: list[str]) -> list[Any]:
     ]
 
 
-def recognised(vector: golden.ImageVector, state: Mapping[str, Tensor]) -> Recognition:
+def recognized(vector: golden.ImageVector, state: Mapping[str, Tensor]) -> Recognition:
     return recognition.detect(
         {key: tuple(tensor.shape) for key, tensor in state.items()},
-        answers=ANSWERS.get(vector.network),
+        hints=HINTS.get(vector.network),
         models=models().values(),
         values=lambda key: state[key].flatten().tolist(),
     )
@@ -68,10 +68,10 @@ def run(network: nn.Module, vector: golden.ImageVector) -> Tensor:
 
 @pytest.mark.parametrize("name", marked(FILTERS))
 def test_a_file_gives_what_its_own_network_gives(name: str) -> None:
-    """From the names in the file alone: recognised, renamed, built, loaded, run."""
+    """From the names in the file alone: recognized, renamed, built, loaded, run."""
     vector = golden.image_index()[name]
     state = vector.state
-    found = recognised(vector, state)
+    found = recognized(vector, state)
     network = found.model.build(found.variant).eval()
     loading.fit(network, {found.names[key]: state[key] for key in found.names}, name)
     assert vector.error(run(network, vector)) <= vector.tolerance
@@ -101,7 +101,7 @@ def test_networks_that_only_training_uses(name: str) -> None:
     assert vector.error(out) <= vector.tolerance
 
 
-def test_batch_normalisation_after_a_bias_is_the_same_as_a_shifted_mean() -> None:
+def test_batch_normalization_after_a_bias_is_the_same_as_a_shifted_mean() -> None:
     """What the two naming schemes of ESRGAN's discriminator differ in."""
     vector = golden.image_index()["esrgan_vgg128_d_old_he"]
     state = VGGDiscriminator.rename(vector.state)
@@ -192,7 +192,7 @@ _MUTATIONS = [
 def test_a_planted_fault_is_seen(folder: str, kind: str, name: str, old: str, new: str) -> None:
     vector = golden.image_index()[name]
     state = vector.state
-    found = recognised(vector, state)
+    found = recognized(vector, state)
     renamed = {found.names[key]: state[key] for key in found.names}
     module = mutate(f"vs_sr.models.{folder}.network", old, new)
     module.__dict__["_shuffle"] = lambda x: (  # sub-pixels column by column instead of row by row
@@ -278,23 +278,23 @@ def test_a_planted_fault_in_training_networks_is_seen(
     ],
 )
 def test_an_output_pixel_sees_no_farther_than_halo(name: str) -> None:
-    """The gradient of an output pixel is zero beyond ``halo``, and nowhere else for certain."""
+    """The gradient of an output pixel is zero beyond ``receptive_field``, and nowhere else for certain."""
     vector = golden.image_index()[name]
-    found = recognised(vector, vector.state)
-    network, halo = _shallow(found.model.name, found.variant)
-    size = 2 * halo + 7
+    found = recognized(vector, vector.state)
+    network, receptive_field = _shallow(found.model.name, found.variant)
+    size = 2 * receptive_field + 7
     channels = 1 if found.variant.color == "y" else 3
-    x = golden.draw01("halo", (1, channels, 3, size)).requires_grad_()
-    centre = size // 2
+    x = golden.draw01("receptive_field", (1, channels, 3, size)).requires_grad_()
+    center = size // 2
     for sub in sorted({0, found.variant.scale - 1}):
-        (gradient,) = torch.autograd.grad(network(x)[..., found.variant.scale * centre + sub].sum(), x)
-        seen = gradient.abs().amax((0, 1, 2)).nonzero().flatten() - centre
-        assert seen.abs().max() <= halo
-    assert halo - 1 <= seen.abs().max()
+        (gradient,) = torch.autograd.grad(network(x)[..., found.variant.scale * center + sub].sum(), x)
+        seen = gradient.abs().amax((0, 1, 2)).nonzero().flatten() - center
+        assert seen.abs().max() <= receptive_field
+    assert receptive_field - 1 <= seen.abs().max()
 
 
 def _shallow(name: str, variant: Variant) -> tuple[nn.Module, int]:
-    """The network with one block, and the halo that its model states for that."""
+    """The network with one block, and the receptive field that its model states for that."""
     blocks = {key: 1 for key in ("blocks", "depth") if key in variant.config}
     network = models()[name].build(Variant(scale=variant.scale, config={**variant.config, **blocks})).eval()
     detect = models()[name].detect
@@ -302,8 +302,8 @@ def _shallow(name: str, variant: Variant) -> tuple[nn.Module, int]:
     shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     again = detect(shapes, {"scale": str(variant.scale), "res_scale": "1", "range": "1"})
     assert again is not None
-    assert again.halo is not None
-    return network, again.halo
+    assert again.receptive_field is not None
+    return network, again.receptive_field
 
 
 @pytest.mark.parametrize(("unshuffle", "scale"), [(2, 2), (4, 1)])
@@ -327,7 +327,7 @@ def test_folding_networks_take_any_size(unshuffle: int, scale: int, size: tuple[
 def test_the_skip_keeps_the_precision_of_the_frame(name: str) -> None:
     """With weights in bfloat16 a frame in float32 loses the body's precision, not its own."""
     vector = golden.image_index()[name]
-    found = recognised(vector, golden.image_state(vector.network, 1.0, rgb_range=vector.input_scale))
+    found = recognized(vector, golden.image_state(vector.network, 1.0, rgb_range=vector.input_scale))
     network = found.model.build(found.variant).eval()
     for parameter in network.parameters():
         parameter.data.mul_(0)  # the body gives nothing: what is left is the skip

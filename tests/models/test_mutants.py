@@ -35,5 +35,5 @@ def test_nothing_else_is(output: torch.Tensor, reason: str) -> None:
 
 
 def test_a_mutation_that_fits_nothing_is_an_error() -> None:
-    with pytest.raises(AssertionError, match="write the mutation anew"):
+    with pytest.raises(AssertionError, match="write the mutation again"):
         mutate("vs_sr.models.layers", "no such line", "")

@@ -10,6 +10,7 @@ from helpers import golden
 from helpers.mutants import assert_seen, mutate, mutate_network
 from torch.nn import functional as F
 
+from vs_sr.engine import recurrence
 from vs_sr.models.basicvsr.network import BasicVSR
 from vs_sr.models.basicvsr.spynet import SpyNet, warp
 from vs_sr.models.edvr.network import EDVR, PCDAlign, Predeblur, TSAFusion
@@ -44,7 +45,10 @@ _FAST_EDVR = ("edvr_m_wotsa_1x5x16x24",)  # besides those below
 def test_edvr(name: str) -> None:
     shape, config = _EDVR[name]
     network = golden.fill(EDVR(**config))
-    assert golden.error(network(golden.draw01("input", shape)), "out", golden.load(name)) < golden.TOLERANCE
+    assert (
+        golden.error(recurrence.multi_frame(network, golden.draw01("input", shape)), "out", golden.load(name))
+        < golden.TOLERANCE
+    )
 
 
 def edvr_intermediates(network: EDVR, frames: Tensor) -> dict[str, Tensor]:
@@ -105,22 +109,22 @@ def test_edvr_takes_any_size(hr_in: bool, predeblur: bool) -> None:
     torch.manual_seed(0)
     network = EDVR(channels=8, groups=2, front_blocks=1, back_blocks=1, hr_channels=8, hr_in=hr_in, predeblur=predeblur)
     frames = golden.draw01("input", (1, 5, 3, 13, 18))
-    out = network.eval()(frames)
+    out = recurrence.multi_frame(network.eval(), frames)
     assert out.shape == (1, 3, 13 * network.scale, 18 * network.scale)
     m = network.multiple
     padded = torch.stack([F.pad(f, (0, -18 % m, 0, -13 % m), mode="replicate") for f in frames.unbind(1)], 1)
-    whole = network(padded)[..., : out.shape[2], : out.shape[3]]
+    whole = recurrence.multi_frame(network, padded)[..., : out.shape[2], : out.shape[3]]
     inside = (..., slice(0, 12 * network.scale), slice(0, 17 * network.scale))  # the base repeats no border
     torch.testing.assert_close(out[inside], whole[inside], rtol=0, atol=1e-5)
 
 
 def test_edvr_refuses_another_number_of_frames() -> None:
     with pytest.raises(ValueError, match="takes 5 frames, got 4"):
-        EDVR(channels=8, groups=2, front_blocks=1, back_blocks=1)(torch.zeros(1, 4, 3, 8, 8))
+        recurrence.multi_frame(EDVR(channels=8, groups=2, front_blocks=1, back_blocks=1), torch.zeros(1, 4, 3, 8, 8))
 
 
 _EDVR_MUTATIONS = [  # (module, what is replaced, by what)
-    ("edvr.network", "coarse = 2 * up2(offset)", "coarse = up2(offset)"),
+    ("layers", "up2(2 * offset)", "up2(offset)"),
     ("edvr.network", "torch.cat([feature, middle.l1], 1)", "torch.cat([middle.l1, feature], 1)"),
     ("edvr.network", "return lrelu(self.cas_dcnpack(feature, offset))", "return self.cas_dcnpack(feature, offset)"),
     ("edvr.network", "self.cas_dcnpack(feature, offset)", "self.cas_dcnpack(offset, feature)"),
@@ -132,15 +136,15 @@ _EDVR_MUTATIONS = [  # (module, what is replaced, by what)
     ),
     ("edvr.network", "F.avg_pool2d(x, 3, 2, 1)", "F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)"),
     ("edvr.network", "self.pcd_align(pyramid, middle)", "self.pcd_align(middle, pyramid)"),
-    ("edvr.network", "torch.cat([deformed, up2(feature)], 1)", "torch.cat([up2(feature), deformed], 1)"),
+    ("layers", "torch.cat([deformed, up2(lrelu(feature))], 1)", "torch.cat([up2(lrelu(feature)), deformed], 1)"),
     ("edvr.network", "weighted.flatten(1, 2)", "weighted.flip(1).flatten(1, 2)"),
     ("edvr.network", "2 * feature * torch.sigmoid(attention)", "feature * torch.sigmoid(attention)"),
     ("edvr.network", "self.reconstruction(self.fusion(aligned))", "self.reconstruction[::-1](self.fusion(aligned))"),
     ("edvr.network", "self.feature_extraction(self.stem", "self.feature_extraction[::-1](self.stem"),
     ("edvr.network", "return lrelu(self.conv_first(frame))", "return self.conv_first(frame)"),
-    ("edvr.network", "self.conv_last(lrelu(self.conv_hr(x)))", "self.conv_last(self.conv_hr(x))"),
+    ("layers", "last(lrelu(hr(x)))", "last(hr(x))"),
     ("edvr.network", "middle = pyramids[self.frames // 2]", "middle = pyramids[0]"),
-    ("edvr.network", "(picture if self.hr_in else enlarge(picture, 4)) + detail", "detail"),
+    ("edvr.network", "(image if self.hr_in else upscale(image, 4)) + detail", "detail"),
     ("layers", "F.leaky_relu(x, 0.1,", "F.leaky_relu(x, 0.2,"),
     ("layers", "deform_conv2d(x, offset, mask,", "deform_conv2d(x, _swapped(offset), mask,"),
     ("layers", 'mode="bilinear", align_corners=False', 'mode="bilinear", align_corners=True'),
@@ -152,7 +156,7 @@ def test_a_planted_fault_in_edvr_is_seen(name: str, old: str, new: str) -> None:
     """By the output of the whole network."""
     network = golden.fill(mutate_network("edvr.network", name, old, new).EDVR())
     arrays = golden.load("edvr_m_1x5x16x24_full")
-    out = network(golden.draw01("input", (1, 5, 3, 16, 24)))
+    out = recurrence.multi_frame(network, golden.draw01("input", (1, 5, 3, 16, 24)))
     assert_seen(out, (1, 3, 64, 96), lambda out: golden.error(out, "out", arrays), golden.TOLERANCE)
 
 
@@ -166,7 +170,7 @@ _BASICVSR: Mapping[str, tuple[int, int]] = {  # frames, blocks
 }
 
 
-def sequence(frames: int, *, mirror: bool = False) -> Tensor:
+def frames_of(frames: int, *, mirror: bool = False) -> Tensor:
     x = golden.draw01("input", (1, frames, 3, 64, 64))
     return torch.cat([x, x.flip(1)], 1) if mirror else x
 
@@ -176,7 +180,7 @@ def sequence(frames: int, *, mirror: bool = False) -> Tensor:
 def test_basicvsr(name: str) -> None:
     frames, blocks = _BASICVSR[name]
     network = golden.fill(BasicVSR(blocks=blocks))
-    out = network(sequence(frames, mirror=name.endswith("mirror")))
+    out = recurrence.sequence(network, frames_of(frames, mirror=name.endswith("mirror")), 1)
     assert golden.error(out, "out", golden.load(name)) < golden.TOLERANCE
 
 
@@ -198,7 +202,7 @@ def test_what_basicvsr_computes_on_the_way() -> None:
     arrays = golden.load("basicvsr_b10_1x3x64x64_full")
     network = golden.fill(BasicVSR(blocks=10))
     assert isinstance(network, BasicVSR)
-    x = sequence(3).unbind(1)
+    x = frames_of(3).unbind(1)
     forward = [network.spynet(x[t + 1], x[t]) for t in range(2)]
     backward = [network.spynet(x[t], x[t + 1]) for t in range(2)]
     future, past = stepped(network, x)
@@ -221,10 +225,10 @@ def test_basicvsr_is_its_steps_one_after_the_other() -> None:
     """The sequence in one call, against the recurrences stepped one by one."""
     network = golden.fill(BasicVSR(channels=8, blocks=1, hr_channels=8))
     assert isinstance(network, BasicVSR)
-    x = sequence(3)[..., :32, :40].unbind(1)
+    x = frames_of(3)[..., :32, :40].unbind(1)
     future, past = stepped(network, x)
     out = torch.stack([network.reconstruct(*each) for each in zip(x, past, future, strict=True)], 1)
-    assert torch.equal(network(torch.stack(x, 1)), out)
+    assert torch.equal(recurrence.sequence(network, torch.stack(x, 1), 1), out)
 
 
 @pytest.mark.parametrize("shape", [(1, 64, 64), (1, 64, 96), (2, 70, 90), (1, 128, 160)])
@@ -253,13 +257,14 @@ def test_spynet_takes_frames_below_its_coarsest_level(height: int, width: int) -
 
 
 def test_basicvsr_takes_a_single_frame() -> None:
-    out = golden.fill(BasicVSR(channels=8, blocks=1, hr_channels=8))(sequence(1)[..., :9, :7])
+    network = golden.fill(BasicVSR(channels=8, blocks=1, hr_channels=8))
+    out = recurrence.sequence(network, frames_of(1)[..., :9, :7], 1)
     assert out.shape == (1, 1, 3, 36, 28)
 
 
 def test_basicvsr_refuses_to_change_the_rate() -> None:
-    with pytest.raises(ValueError, match="multi must be 1"):
-        BasicVSR(channels=8, blocks=1)(sequence(2), 2)
+    with pytest.raises(ValueError, match="2 frames have 2 timesteps, of which multi=2 cannot be made"):
+        recurrence.sequence(BasicVSR(channels=8, blocks=1), frames_of(2), 2)
 
 
 def test_flow_is_computed_in_float32_whatever_the_weights_are() -> None:
@@ -276,13 +281,13 @@ def slow(*values: str) -> Any:
 
 
 _BASICVSR_MUTATIONS = [
-    ("network", "self.spynet(frame, neighbour)", "self.spynet(neighbour, frame)"),
+    ("network", "self.spynet(frame, neighbor)", "self.spynet(neighbor, frame)"),
     slow("network", "torch.cat([future, past], 1)", "torch.cat([past, future], 1)"),
     slow("network", "nn.LeakyReLU(0.1)", "nn.ReLU()"),
     slow(
         "network",
-        "return warp(feature, self.spynet(frame, neighbour))",
-        'return warp(feature, self.spynet(frame, neighbour), "border")',
+        "return warp(feature, self.spynet(frame, neighbor))",
+        'return warp(feature, self.spynet(frame, neighbor), "border")',
     ),
     slow(
         "network",
@@ -311,6 +316,6 @@ def test_a_planted_fault_in_basicvsr_is_seen(name: str, old: str, new: str) -> N
     else:
         arrays = golden.load("basicvsr_b10_1x3x64x64_full")
         network = golden.fill(mutate_network("basicvsr.network", name, old, new).BasicVSR(blocks=10))
-        out = network(sequence(3))
+        out = recurrence.sequence(network, frames_of(3), 1)
         shape, key = (1, 3, 3, 256, 256), "out"
     assert_seen(out, shape, lambda out: golden.error(out, key, arrays), golden.TOLERANCE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 
 import pytest
 import torch
@@ -11,6 +10,7 @@ from helpers import golden
 from helpers.mutants import assert_seen, mutate_network
 from torch.nn import functional as F
 
+from vs_sr.engine import recurrence
 from vs_sr.errors import WeightsError
 from vs_sr.models import zooming_slow_mo
 from vs_sr.models.zooming_slow_mo import network
@@ -41,15 +41,8 @@ def pyramid(name: str) -> network.Pyramid:
     return network.Pyramid(*(golden.draw(f"pcd/{name}/L{i}", shape, 1.0) for i, shape in enumerate(shapes, 1)))
 
 
-def positions(net: ZoomingSlowMo, frames: torch.Tensor) -> list[network.Position]:
-    """All 2T-1 of (B, T, 3, H, W)."""
-    known = [net.encode(frame) for frame in frames.unbind(1)]
-    middle = [made for before, after in pairwise(known) for made in net.between(before, after)]
-    return [known[t // 2] if t % 2 == 0 else middle[t // 2] for t in range(2 * len(known) - 1)]
-
-
 def hidden_states(
-    net: ZoomingSlowMo, sequence: list[network.Position]
+    net: ZoomingSlowMo, sequence: list[network.Timestep]
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Of the two directions, both in time order."""
     found: tuple[list[torch.Tensor], list[torch.Tensor]] = [], []
@@ -58,8 +51,8 @@ def hidden_states(
         (net.backward_step, sequence[::-1], found[1]),
     ):
         state = None
-        for position in order:
-            state = step(position, state)
+        for timestep in order:
+            state = step(timestep, state)
             hidden.append(state[0])
     return found[0], found[1][::-1]
 
@@ -87,15 +80,15 @@ def test_names_and_shapes_are_the_published_ones(blocks: int) -> None:
 )
 def test_whole_network(blocks: int, vector: str, shape: tuple[int, ...]) -> None:
     arrays = golden.load(vector)
-    out = published(blocks)(golden.draw01("input", shape))
+    out = recurrence.sequence(published(blocks), golden.draw01("input", shape), 2)
     assert golden.error(out, "out", arrays) < golden.TOLERANCE
 
 
 def test_intermediate_features(net: ZoomingSlowMo) -> None:
     arrays = golden.load("zsm_b10_1x3x16x24_full")
     frames = golden.draw01("input", (1, 3, 3, 16, 24))
-    sequence = positions(net, frames)
-    pyramids = [position.pyramid for position in sequence[::2] if position.pyramid is not None]
+    sequence = recurrence.timesteps(net, frames.unbind(1))
+    pyramids = [timestep.pyramid for timestep in sequence[::2] if timestep.pyramid is not None]
     aligned = net.pcd_align(pyramids[0], pyramids[1])
     past, future = hidden_states(net, sequence)
     found = {
@@ -104,7 +97,7 @@ def test_intermediate_features(net: ZoomingSlowMo) -> None:
         "i/L3_fea": torch.cat([p.l3 for p in pyramids]),
         "i/pcd_align_pair0": aligned,
         "i/fusion_pair0": net.interpolate(pyramids[0], pyramids[1]),
-        "i/lstm_in": torch.stack([position.recurrent[0].l1 for position in sequence], 1),
+        "i/lstm_in": torch.stack([timestep.recurrent[0].l1 for timestep in sequence], 1),
         "i/h_fwd_t0": past[0],
         "i/h_fwd_last": past[-1],
         "i/h_rev_processing_order_last": future[0],
@@ -154,9 +147,9 @@ def test_one_step_of_the_recurrence(net: ZoomingSlowMo) -> None:
 
 def test_both_directions(net: ZoomingSlowMo) -> None:
     arrays = golden.load("zsm_units")
-    lstm, picture = net.ConvBLSTM.forward_net, torch.empty(0)  # of the pictures the recurrence takes nothing
+    lstm, image = net.ConvBLSTM.forward_net, torch.empty(0)  # of the images the recurrence takes nothing
     features = golden.draw("bilstm/x", (1, 5, 64, *SIZE), 1.0).unbind(1)
-    past, future = hidden_states(net, [network.Position(picture, None, lstm.pyramids(x)) for x in features])
+    past, future = hidden_states(net, [network.Timestep(image, None, lstm.pyramids(x)) for x in features])
     assert golden.error(torch.stack(past, 1), "bilstm/fwd", arrays) < golden.TOLERANCE
     assert golden.error(torch.stack(future, 1), "bilstm/rev_back_in_time_order", arrays) < golden.TOLERANCE
     assert golden.error(fused(net, past, future), "bilstm/out", arrays) < golden.TOLERANCE
@@ -182,7 +175,7 @@ _MUTATIONS = [  # (module, what is replaced, by what)
         "self.pcd_align(self.pyramid(state), frame)",
     ),
     ("zooming_slow_mo.network", "self.pcd_align(before, after)", "self.pcd_align(after, before)"),
-    ("zooming_slow_mo.network", "coarse = up2(2 * offset)", "coarse = up2(offset)"),
+    ("layers", "up2(2 * offset)", "up2(offset)"),
     ("zooming_slow_mo.network", "self.recon_trunk(feature)", "self.recon_trunk[::-1](feature)"),
     ("layers", "deform_conv2d(x, offset, mask,", "deform_conv2d(x, _swapped(offset), mask,"),
     ("layers", 'mode="bilinear", align_corners=False', 'mode="bilinear", align_corners=True'),
@@ -197,7 +190,7 @@ def test_a_planted_fault_is_seen(name: str, old: str, new: str) -> None:
     net.load_state_dict(golden.state(keys(10)))
     arrays = golden.load("zsm_b10_1x3x16x24_full")
     with torch.inference_mode():
-        out = net(golden.draw01("input", (1, 3, 3, 16, 24)))
+        out = recurrence.sequence(net, golden.draw01("input", (1, 3, 3, 16, 24)), 2)
     assert_seen(out, (1, 5, 3, 64, 96), lambda out: golden.error(out, "out", arrays), golden.TOLERANCE)
 
 
@@ -215,63 +208,65 @@ def tiny() -> ZoomingSlowMo:
 def test_any_size_is_padded_with_zeros_and_cropped(tiny: ZoomingSlowMo, size: tuple[int, int]) -> None:
     frames = torch.rand(1, 3, 3, *size)
     h, w = size
-    out = tiny(frames)
+    out = recurrence.sequence(tiny, frames, 2)
     padded = F.pad(frames, (0, -w % 4, 0, -h % 4))
     assert out.shape == (1, 5, 3, 4 * h, 4 * w)
     # The base is made of the frame itself, so only what the network adds comes from the padded one.
     base, padded_base = (
-        torch.stack([network.bicubic(position.picture) for position in positions(tiny, x)], 1) for x in (frames, padded)
+        torch.stack([network.bicubic(each.image) for each in recurrence.timesteps(tiny, x.unbind(1))], 1)
+        for x in (frames, padded)
     )
-    added = tiny(padded) - padded_base
+    added = recurrence.sequence(tiny, padded, 2) - padded_base
     torch.testing.assert_close(out - base, added[..., : 4 * h, : 4 * w], atol=2e-6, rtol=0)
 
 
 @pytest.mark.parametrize("length", [2, 3, 5, 8])
 def test_any_number_of_frames(tiny: ZoomingSlowMo, length: int) -> None:
     frames = torch.rand(1, length, 3, 12, 12)
-    both = tiny(frames)
+    both = recurrence.sequence(tiny, frames, 2)
     assert both.shape[1] == 2 * length - 1
-    torch.testing.assert_close(tiny(frames, multi=1), both[:, ::2], atol=0, rtol=0)
+    torch.testing.assert_close(recurrence.sequence(tiny, frames, 1), both[:, ::2], atol=0, rtol=0)
 
 
 def test_one_frame_is_refused(tiny: ZoomingSlowMo) -> None:
-    with pytest.raises(ValueError, match="T >= 2"):
-        tiny(torch.rand(1, 1, 3, 12, 12))
+    with pytest.raises(ValueError, match="1 frames have 1 timesteps, of which multi=2 cannot be made"):
+        recurrence.sequence(tiny, torch.rand(1, 1, 3, 12, 12), 2)
 
 
 def test_steps_are_the_sequence(tiny: ZoomingSlowMo) -> None:
-    """States that were kept, and positions made anew, give the sequence bit for bit."""
+    """States that were kept, and timesteps made again, give the sequence bit for bit."""
     frames = torch.rand(1, 3, 3, 12, 16)
-    sequence = positions(tiny, frames)
+    sequence = recurrence.timesteps(tiny, frames.unbind(1))
     past, state = [], None
-    for position in sequence:
-        state = tuple(kept.clone() for kept in tiny.forward_step(position, state))
+    for timestep in sequence:
+        state = tuple(kept.clone() for kept in tiny.forward_step(timestep, state))
         past.append(state)
     state = None
-    anew = positions(tiny, frames)
+    again = recurrence.timesteps(tiny, frames.unbind(1))
     made = []
     for t in reversed(range(5)):
-        state = tiny.backward_step(anew[t], state)
-        made.append(tiny.reconstruct(anew[t], past[t][0], state[0]))
-    torch.testing.assert_close(torch.stack(made[::-1], 1), tiny(frames), atol=0, rtol=0)
+        state = tiny.backward_step(again[t], state)
+        made.append(tiny.reconstruct(again[t], past[t][0], state[0]))
+    torch.testing.assert_close(torch.stack(made[::-1], 1), recurrence.sequence(tiny, frames, 2), atol=0, rtol=0)
 
 
 def test_between_takes_input_frames_alone(tiny: ZoomingSlowMo) -> None:
-    first, middle, _ = positions(tiny, torch.rand(1, 2, 3, 12, 16))
+    first, middle, _ = recurrence.timesteps(tiny, torch.rand(2, 1, 3, 12, 16))
     with pytest.raises(ValueError, match="only between input frames"):
         tiny.between(first, middle)
 
 
 def test_batches_are_independent(tiny: ZoomingSlowMo) -> None:
     frames = torch.rand(2, 3, 3, 12, 16)
-    torch.testing.assert_close(tiny(frames), torch.cat([tiny(f[None]) for f in frames]), atol=2e-6, rtol=0)
+    apart = torch.cat([recurrence.sequence(tiny, each[None], 2) for each in frames])
+    torch.testing.assert_close(recurrence.sequence(tiny, frames, 2), apart, atol=2e-6, rtol=0)
 
 
-def test_base_is_the_frame_enlarged_by_cubic_interpolation() -> None:
-    enlarged = network.bicubic(torch.linspace(0, 1, 16).expand(1, 3, 16, 16))
+def test_base_is_the_frame_upscaled_by_cubic_interpolation() -> None:
+    upscaled = network.bicubic(torch.linspace(0, 1, 16).expand(1, 3, 16, 16))
     # away from the border a cubic kernel of a = -0.5 reproduces straight lines
     expected = (torch.arange(64) + 0.5) / 4 - 0.5
-    torch.testing.assert_close(enlarged[0, 0, 20, 8:-8], expected[8:-8] / 15, atol=1e-5, rtol=0)
+    torch.testing.assert_close(upscaled[0, 0, 20, 8:-8], expected[8:-8] / 15, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -317,11 +312,12 @@ def test_an_unknown_base_is_an_error() -> None:
 
 
 def test_half_precision_keeps_the_base_exact(tiny: ZoomingSlowMo) -> None:
-    """The picture itself must not be rounded to the network's precision."""
+    """The image itself must not be rounded to the network's precision."""
     net = ZoomingSlowMo(channels=16, groups=2, front_blocks=1, back_blocks=1, hr_channels=8, base="bicubic")
     net.load_state_dict(tiny.state_dict())
     net.conv_last.weight.data.zero_()
     net.conv_last.bias.data.zero_()
     frames = torch.rand(1, 2, 3, 12, 12)
     with torch.inference_mode():
-        torch.testing.assert_close(net.to(torch.bfloat16)(frames), net.float()(frames), atol=0, rtol=0)
+        found = [recurrence.sequence(net.to(dtype), frames, 2) for dtype in (torch.bfloat16, torch.float32)]
+        torch.testing.assert_close(*found, atol=0, rtol=0)

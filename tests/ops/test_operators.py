@@ -380,7 +380,7 @@ def test_loading_during_a_capture_is_refused_and_prepare_prevents_it(pretended: 
     with pytest.raises(CaptureError, match=r"call vs_sr.ops.prepare\(\) first"):
         _launch.usable(recurrent.BIAS_ACT_RES, CUDA)
     pretended.capturing = False
-    assert ops.prepare(CUDA, colour_conversion=True)
+    assert ops.prepare(CUDA, color_conversion=True)
     assert len(pretended.functions) == len(status.KERNELS)
     pretended.capturing = True
     _launch.run(a_launch(), CUDA)

@@ -152,8 +152,8 @@ def test_an_interrupt_in_a_callback_is_not_turned_into_an_error(error: type[Base
 
 
 def test_a_raw_callback_may_answer_error_or_raise() -> None:
-    """The plugin's own function, without the typed face in front of it."""
-    arguments = {"width": 16, "height": 8, "format": vs.GRAY16, "step": 3, "multi": 1, "share": 0}
+    """The plugin's own function, without the typed face before it."""
+    arguments = {"width": 16, "height": 8, "format": vs.GRAY16, "step": 3, "multi": 1, "groups": 1}
     for func, text in [
         (lambda **_: {"_error": "not today"}, "not today"),
         (lambda **_: {"need": ["one"]}, 'XTemporal: group 0: "need" must be a list of frame numbers'),
@@ -178,10 +178,12 @@ def test_a_raw_callback_may_answer_error_or_raise() -> None:
     [
         ({"step": 0}, "Toy: step must be from 1 to 4096; got 0"),
         ({"multi": -1}, "Toy: multi must be from 1 to 4096; got -1"),
-        ({"share": 2}, "Toy: share must be from 0 to 1; got 2"),
+        ({"groups": 0}, "Toy: groups must be from 1 to 2147483647; got 0"),
+        ({"groups": 5}, "Toy: groups must be at most 1 of 3 input frames; got 5"),
+        ({"parallel": 2}, "Toy: parallel must be from 0 to 1; got 2"),
         ({"before": -1}, "Toy: before must be from 0 to 4096; got -1"),
         ({"after": 2**40}, "Toy: after must be from 0 to 4096; got 1099511627776"),
-        ({"before": 2047, "after": 2047}, "Toy: a window of 4098 input frames; 4096 is the limit"),
+        ({"before": 2047, "after": 2047}, "Toy: a window of 4097 input frames; 4096 is the limit"),
         ({"cache": 0}, "Toy: cache must be from 1 to 64; got 0"),
         ({"width": 0}, "Toy: width must be from 1 to 65536; got 0"),
         ({"format": 12345}, "Toy: format must be a video format's number; got 12345"),

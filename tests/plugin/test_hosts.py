@@ -60,8 +60,8 @@ def check(lines: list[str]) -> None:
     assert "ok XTemporal's frames: 0,1,10,11,20,21,30,31,40,41" in lines
     assert "ok XTemporal's frames: 41,40,31,30,21,20,11,10,1,0" in lines
     assert "ok XRoute's frames: 200,201,202,203,204" in lines
-    assert "ok with Python: ZoomingSlowMo: PlayedError: vs_sr._bridge.call(ZoomingSlowMo)" in lines
-    assert "ok with Python: Installed: PlayedError: vs_sr._bridge.call(Installed)" in lines
+    assert "ok with Python: ZoomingSlowMo: PlayedError: vs_sr._entry.call(ZoomingSlowMo)" in lines
+    assert "ok with Python: Installed: PlayedError: vs_sr._entry.call(Installed)" in lines
     assert lines[-1] == "ok all cores are freed"
 
 

@@ -46,10 +46,10 @@ SAY = """
 import logging, sys, threading
 def say():
     for n in range(2):
-        vs_sr.session.log_once("said once")
+        vs_sr.messages.log_once("said once")
     logging.getLogger("vs_sr").info("said by a thread")
 made = clip()  # no frame is asked for, so that nothing heavy is imported
-import vs_sr.session
+import vs_sr.messages
 say()
 thread = threading.Thread(target=say)
 thread.start()

@@ -3,18 +3,16 @@
 import json
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import vapoursynth as vs
 from helpers.support import ROOT, environment, numbered, pixel, python, vspipe
 
-from vs_sr import _bridge, _names, arguments
+from vs_sr import _bridge, _names, arguments, filters
 from vs_sr.errors import ArgumentError, WeightsError
 
 core = vs.core
@@ -96,7 +94,7 @@ def test_the_scan_of_metadata(tmp_path: Path) -> None:
     first, second, third = tmp_path / "a", tmp_path / "b", tmp_path / "c"
     declare(first, "good-1.0", "# a comment", "Good = good.module", "  Spaced   =   spaced:thing  ", "", "noise")
     declare(first, "Old.Style-2.0-py3.12", "Old = old", suffix=".egg-info")
-    declare(first, "backend-1", "fast = backend", group="vs_sr.backends")
+    declare(first, "backend-1", "fast = backend", "auto = backend", group="vs_sr.backends")
     declare(second, "good-0.9", "Stale = good.stale")
     declare(
         second,
@@ -112,16 +110,16 @@ def test_the_scan_of_metadata(tmp_path: Path) -> None:
     (third / "broken-1.dist-info").mkdir()
     (third / "broken-1.dist-info" / "entry_points.txt").write_bytes(b"[vs_sr.models]\nBroken\xff = x\n")
     path = [str(first), str(tmp_path / "absent"), str(second), str(third), str(first)]
-    usable, problems = _names.models(path)
-    assert [tuple(entry) for entry in usable] == [
+    found = _names.declared("model", path)
+    assert [tuple(entry) for entry, reason in found.items() if not reason] == [
         ("Old", "old", "old_style"),
         ("Good", "good.module", "good"),
         ("Spaced", "spaced:thing", "good"),
         ("Twice", "one", "rival_one"),
     ]
     illegal = "is not a legal name; use letters, digits and _, a letter first"
-    own = "is a function of vs_sr itself; the package must choose another name"
-    assert problems == [
+    own = "has a name of vs_sr itself; the package must choose another"
+    assert list(filter(None, found.values())) == [
         f"bad: model '2Fast' {illegal}",
         f"bad: model 'with-dash' {illegal}",
         f"bad: model 'Ümlaut' {illegal}",
@@ -131,7 +129,10 @@ def test_the_scan_of_metadata(tmp_path: Path) -> None:
         "rival_one: model 'Twice' is declared twice; the first one is used",
         "rival: model 'Contested' is also claimed by rival_one; uninstall all but one of them",
     ]
-    assert [entry.name for entry in _names.entries(_names.BACKENDS, path)] == ["fast"]
+    assert {entry.name: reason for entry, reason in _names.declared("backend", path).items()} == {
+        "fast": "",
+        "auto": "backend: backend 'auto' has a name of vs_sr itself; the package must choose another",
+    }
 
 
 def test_scan_agrees_with_importlib() -> None:
@@ -186,8 +187,8 @@ Create = Callable[[str, dict[str, Any]], object]
 
 @pytest.fixture
 def creating(monkeypatch: pytest.MonkeyPatch) -> Callable[[Create], None]:
-    """Replaces vs_sr.filters, so that the way of a call is seen without networks and weights."""
-    return lambda create: monkeypatch.setitem(sys.modules, "vs_sr.filters", SimpleNamespace(create=create))
+    """Replaces what makes filters, so that the way of a call is seen without networks and weights."""
+    return lambda create: monkeypatch.setattr(filters, "create", create)
 
 
 def test_arguments_and_clips_come_through_as_they_are(creating: Callable[[Create], None]) -> None:
@@ -275,7 +276,7 @@ def test_a_filter_that_gives_no_clip_is_an_error(creating: Callable[[Create], No
         return 5
 
     creating(create)
-    with pytest.raises(vs.Error, match=r"^ZoomingSlowMo: vs_sr._bridge answered without a clip$"):
+    with pytest.raises(vs.Error, match=r"^ZoomingSlowMo: vs_sr._entry answered without a clip$"):
         core.vs_sr.ZoomingSlowMo(numbered(3))
 
 

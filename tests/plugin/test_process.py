@@ -14,6 +14,7 @@ import sys, time
 import numpy as np
 import vapoursynth as vs
 from vs_sr._bridge import temporal
+from vs_sr.windows import Grid
 
 def toy(length, delay=0.0, width=64, height=48):
     source = vs.core.std.BlankClip(length=length, width=width, height=height, format=vs.YUV420P8, keep=True)
@@ -27,7 +28,7 @@ def toy(length, delay=0.0, width=64, height=48):
         return made
 
     return temporal("Toy", source, callback, width=2 * width, height=2 * height, format=vs.YUV420P8,
-                    step=3, multi=2, share=1, before=1, after=1)
+                    step=3, multi=2, groups=Grid(frames=source.num_frames, window=4).groups, before=1, after=1)
 """
 
 
@@ -202,7 +203,7 @@ for round in range(40):
         def callback(g, want, numbers, frames, token=token):
             return [frames[0].copy() for _ in range(want)]
         clip = temporal("Toy", source, callback, width=320, height=240, format=vs.GRAY8,
-                        step=3, multi=2, share=1, before=1, after=1)
+                        step=3, multi=2, groups=17, before=1, after=1)
         for frame in clip.frames(): pass
         if round % 2:
             futures = [clip.get_frame_async(n) for n in range(50)]

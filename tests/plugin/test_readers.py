@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import vapoursynth as vs
+from helpers.memory import limited
 from helpers.support import numbered, vspipe
 from helpers.toys import frame_of, toy
-
-from vs_sr import _bridge, budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +85,7 @@ def callback(group, want, numbers, frames):
     return [core.create_video_frame(core.get_video_format(vs.GRAY8), 16, 16) for _ in range(want)]
 source = core.std.BlankClip(format=vs.GRAY8, width=16, height=16, length=121)
 sizes = dict(width=16, height=16, format=vs.GRAY8)
-clip = temporal("T", source, callback, **sizes, step=3, multi=2, share=1, before=0, after=1)
+clip = temporal("T", source, callback, **sizes, step=3, multi=2, groups=40, before=0, after=1)
 core.std.StackHorizontal([clip[60 * i : 60 * (i + 1)] for i in range(4)]).set_output()
 """
     for threads in (1, 16):
@@ -95,7 +94,7 @@ core.std.StackHorizontal([clip[60 * i : 60 * (i + 1)] for i in range(4)]).set_ou
         assert done.returncode == 0, errors
         last = [line.split() for line in errors.splitlines() if line.startswith("calls")][-1]
         assert int(last[2]) == 40
-        assert int(last[1]) <= 50, "a few at the most are computed twice"
+        assert int(last[1]) <= 50, "a few at most are computed twice"
 
 
 def test_what_is_kept_follows_from_the_size_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +102,7 @@ def test_what_is_kept_follows_from_the_size_of_a_group(monkeypatch: pytest.Monke
     made = {}
     for room in (3, 8):
         size = 6 * 2 * 16 * 8
-        monkeypatch.setattr(_bridge, "_budget", budget.Budget(budget.SHARE * 2 * room * size))
+        limited(monkeypatch, 4 * 2 * room * size)
         calls = Calls(3, 2, 0)
         clip = toy(numbered(60), calls)
         for n in range(6):

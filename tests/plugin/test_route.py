@@ -69,7 +69,7 @@ def test_a_way_that_cannot_be_built_fails_its_frames_alone() -> None:
         routed.get_frame(5)
     assert str(caught.value) == "Toy: IndexError: pop from empty list"
     answers[2] = lambda: clip.std.Invert()
-    assert pixel(routed.get_frame(5)) == 65530, "a way that failed is tried anew"
+    assert pixel(routed.get_frame(5)) == 65530, "a way that failed is tried again"
 
     def planned(n: int, properties: dict[str, Any]) -> vs.VideoNode:
         raise ArgumentError("no such matrix")

@@ -93,8 +93,8 @@ def test_what_is_no_integer_says_nothing(broken: object) -> None:
     assert scenes.read({scenes.PREVIOUS: broken, scenes.NEXT: 1}) == (None, 1)
 
 
-def pictures(*seeds: int) -> list[np.ndarray]:
-    """Smooth noise, a picture a seed, in the size of small copies."""
+def images(*seeds: int) -> list[np.ndarray]:
+    """Smooth noise, an image a seed, in the size of small copies."""
     return [
         (0.5 + 0.12 * power_noise(np.random.default_rng(seed), scenes.HEIGHT, scenes.WIDTH, 1.0, 0.15)).clip(0, 1)
         for seed in seeds
@@ -108,21 +108,21 @@ def found(*copies: np.ndarray, module: ModuleType = scenes) -> set[int]:
 
 
 def test_a_cut_between_two_pictures() -> None:
-    a, b = pictures(1, 2)
+    a, b = images(1, 2)
     assert found(a, b) == {0}
     assert found(a, a, a, b, b, b) == {2}
     assert found(a) == found() == set()
 
 
 def test_black_and_flat_frames_divide_by_nothing() -> None:
-    black, grey = (np.full((scenes.HEIGHT, scenes.WIDTH), level) for level in (0.0, 0.5))
-    (a,) = pictures(1)
-    assert found(black, black, grey, grey) == set()
+    black, gray = (np.full((scenes.HEIGHT, scenes.WIDTH), level) for level in (0.0, 0.5))
+    (a,) = images(1)
+    assert found(black, black, gray, gray) == set()
     assert found(a, a, black, black, a, a) == {1, 3}
 
 
 def test_motion_light_and_grain_are_no_cuts() -> None:
-    (a,) = pictures(1)
+    (a,) = images(1)
     wide = np.tile(a, 2)
     assert found(*(wide[:, 7 * n : 7 * n + scenes.WIDTH] for n in range(6))) == set()
     assert found(a, a, a * 0.5, a * 0.5, a * 0.9 + 0.1) == set()
@@ -142,7 +142,7 @@ FAULTS = {
 
 def temptation(guard: str) -> list[np.ndarray]:
     """Frames without a cut, which only this guard saves from being called one."""
-    a, b = pictures(1, 2)
+    a, b = images(1, 2)
     white = np.ones_like(a)
     match guard:
         case "flash":
@@ -172,13 +172,13 @@ def test_every_guard_is_needed(guard: str) -> None:
 
 
 def test_a_short_shot_is_no_flash() -> None:
-    a, b = pictures(1, 2)
+    a, b = images(1, 2)
     assert found(a, a, a, a, b, b, b, a, a, a, a) == {3, 6}
 
 
-def test_a_cut_depends_on_its_neighbourhood_alone() -> None:
+def test_a_cut_depends_on_its_neighborhood_alone() -> None:
     rng = np.random.default_rng(5)
-    shots = [picture for picture in pictures(*range(6)) for _ in range(int(rng.integers(1, 6)))]
+    shots = [image for image in images(*range(6)) for _ in range(int(rng.integers(1, 6)))]
     copies = {n: np.float32(shot + rng.normal(0, 0.02, shot.shape)) for n, shot in enumerate(shots)}
     whole = scenes.Copies(copies)
     for i in range(len(copies) - 1):
@@ -189,7 +189,7 @@ def test_a_cut_depends_on_its_neighbourhood_alone() -> None:
 
 
 def test_the_quick_bound_is_one() -> None:
-    frames = [*pictures(1, 2, 3), np.zeros((scenes.HEIGHT, scenes.WIDTH)), *pictures(3)]
+    frames = [*images(1, 2, 3), np.zeros((scenes.HEIGHT, scenes.WIDTH)), *images(3)]
     held = scenes.Copies({n: np.float32(frame) for n, frame in enumerate(frames)})
     for i in range(len(frames) - 1):
         assert held._bound(i) >= held.change(i, i + 1) - 1e-6

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 import torch
+from helpers.images import imresize
 
 from vs_sr.errors import VsSrError
-from vs_sr.evaluation.bicubic import imresize
 from vs_sr.training import shapes, textures
 from vs_sr.training.clips import HELD_OUT_SEED, Clips, load_clips, make_clip
 from vs_sr.training.demo import demo_scene
@@ -103,12 +103,12 @@ def test_shading_of_an_edge_is_its_coverage():
     assert mask.sum() == pytest.approx((2 * 20.25) ** 2, rel=0.002)
 
 
-@pytest.mark.parametrize("maker", [textures.stripes_picture, textures.lattice_picture, textures.noise_picture])
+@pytest.mark.parametrize("maker", [textures.stripes_image, textures.lattice_image, textures.noise_image])
 def test_pictures_have_little_power_near_nyquist(maker):
     # What lies beyond half the sheet's Nyquist frequency is lost in the reduction; more would alias.
-    picture = maker(np.random.default_rng(5), 128, 128).mean(axis=2)
+    image = maker(np.random.default_rng(5), 128, 128).mean(axis=2)
     window = np.hanning(128)
-    power = np.abs(np.fft.fft2((picture - picture.mean()) * window * window[:, None])) ** 2
+    power = np.abs(np.fft.fft2((image - image.mean()) * window * window[:, None])) ** 2
     f = np.hypot(np.fft.fftfreq(128)[:, None], np.fft.fftfreq(128))
     assert power[f > 0.35].sum() < 0.03 * power.sum()
 

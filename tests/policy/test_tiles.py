@@ -109,10 +109,11 @@ def test_a_tile_that_keeps_nothing(tile: int, overlap: int, multiple: int, least
 
 
 @pytest.mark.parametrize(
-    ("tile", "halo", "overlap"), [(256, 10, 10), (256, 350, 32), (256, None, 32), (64, 20, 16), (64, 3, 3), (0, 9, 0)]
+    ("tile", "receptive_field", "overlap"),
+    [(256, 10, 10), (256, 350, 32), (256, None, 32), (64, 20, 16), (64, 3, 3), (0, 9, 0)],
 )
-def test_overlap_where_none_is_asked_for(tile: int, halo: int | None, overlap: int) -> None:
-    assert tiles.default_overlap(tile, halo) == overlap
+def test_overlap_where_none_is_asked_for(tile: int, receptive_field: int | None, overlap: int) -> None:
+    assert tiles.default_overlap(tile, receptive_field) == overlap
 
 
 @given(st.integers(64, 500), st.sampled_from([1, 2, 4, 16, 32]), st.integers(1, 2000))
@@ -122,7 +123,7 @@ def test_the_default_overlap_leaves_something_of_a_tile(tile: int, multiple: int
     tiles.spans(size, tile, overlap, multiple)
 
 
-NEEDED = tiles.estimate(scale=4, channels=64, width=2)
+NEEDED = tiles.estimate(scale=4, channels=64, bytes_per_value=2)
 
 
 def plan(size: tuple[int, int], memory: int) -> tuple[int, int]:
@@ -133,7 +134,7 @@ def test_the_planner_takes_whole_frames_where_they_fit() -> None:
     needed = 1920 * 1080 * NEEDED
     assert plan((1920, 1080), needed) == (0, 0)
     assert plan((1920, 1080), needed - 1) != (0, 0)
-    assert NEEDED < tiles.estimate(scale=4, channels=64, width=2, positions=7) < 2 * NEEDED
+    assert NEEDED < tiles.estimate(scale=4, channels=64, bytes_per_value=2, timesteps=7) < 2 * NEEDED
 
 
 @given(st.integers(1, 8000), st.integers(1, 8000), st.integers(0, 1 << 36))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -141,4 +142,27 @@ def test_types_and_documentation_follow(copy: Path) -> None:
     after = python(COPY + PLUGIN + SUITE, str(copy), env=env, cwd=copy)
     assert after.returncode == 0, after.stdout
     assert "\n| [ESPCN](docs/models/espcn.md) | x2, x3 or x4; three" in (copy / "README.md").read_text(encoding="utf-8")
-    assert "\ndef ESPCN(\n    clip: vs.VideoNode,\n" in (copy / "vs_sr" / "__init__.pyi").read_text(encoding="utf-8")
+    assert "\ndef ESPCN(clip: vs.VideoNode, " in (copy / "vs_sr" / "__init__.pyi").read_text(encoding="utf-8")
+
+
+def names(tree: ast.Module) -> set[str]:
+    """Functions and classes of a module; methods as ``Class.method``."""
+    found = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{inner.name}" for inner in node.body if isinstance(inner, ast.FunctionDef)}
+    return found
+
+
+def test_the_way_of_a_frame_names_what_exists() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    way = " ".join(text[text.index("### A frame's way") : text.index("## A model")].split())
+    steps = re.findall(r"`([\w/]+/[\w/]+\.\w+)`(?: `([\w.]+)`)?", way)
+    assert len(steps) > 15
+    for file, name in steps:
+        path = ROOT / file
+        assert path.is_file(), file
+        if name:
+            assert name in names(ast.parse(path.read_text(encoding="utf-8"))), f"{file}: {name}"

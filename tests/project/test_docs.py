@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import re
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from helpers.support import ROOT
 
 from tools import cuts_table, drift_table, generate, models_table
 from tools.pages import COMMAND
-from vs_sr import cli, registry, scenes
+from vs_sr import cli, registry, scenes, spec
 from vs_sr.cli import evaluate
 from vs_sr.weights import store
 
@@ -88,6 +89,21 @@ def test_the_script_in_the_readme_is_the_one_that_is_tested() -> None:
     for line in ("core = vs.core", "clip = core.vs_sr.ZoomingSlowMo(clip)", "clip.set_output()"):
         assert line in text
         assert line in example
+
+
+def test_the_contract_of_a_backend_is_documented() -> None:
+    """Each field and method, the version, and the example as it is."""
+    page = (ROOT / "docs" / "backends.md").read_text(encoding="utf-8")
+    assert f"This page is the contract, number {spec.CONTRACT}: " in page
+    for part in (spec.Backend, spec.Request, spec.Runner):
+        table = page.split(f"\n| `{part.__name__}", 1)[1].split("\n\n")[0]
+        documented = re.findall(r"^\| `(\w+)` \|", table, re.M)
+        assert documented == [field.name for field in dataclasses.fields(part)]
+    for kind, methods in spec.METHODS.items():
+        (row,) = re.findall(rf"^\| `{kind}` \| (.*) \|$", page, re.M)
+        assert re.findall(r"`(\w+)\(", row) == [name.replace("__call__", "network") for name in methods]
+    for file in ("pyproject.toml", "vs_sr_counting.py"):
+        assert f"\n{(ROOT / 'examples' / 'backend' / file).read_text(encoding='utf-8')}```\n" in page, file
 
 
 def test_nothing_tells_of_a_machine() -> None:

@@ -9,17 +9,23 @@ import pytest
 from helpers.support import ROOT, python
 
 LAYERS = (
-    ("errors", "system", "files", "spec", "settings", "machine", "threads", "_names", "arguments"),
-    ("windows", "tiles", "scenes", "color", "budget"),
+    ("errors", "system", "files", "spec", "settings", "machine", "threads", "messages", "_names", "arguments"),
+    ("windows", "tiles", "scenes", "color"),
     ("hookspecs", "registry"),
     ("runtime", "isolation"),
     ("ops",),
     ("models",),
     ("backends",),
     ("weights",),
-    ("nvidia", "session"),
-    ("scheduler",),
-    ("_log", "_bridge", "frames", "cuts", "renderer", "filters", "functions"),
+    ("nvidia",),
+    ("engine",),
+    ("_log",),
+    ("_bridge",),
+    ("frames",),
+    ("cuts",),
+    ("renderer",),
+    ("filters",),
+    ("functions", "_entry"),
     ("training", "evaluation"),
     ("cli", "__main__"),
 )
@@ -29,7 +35,7 @@ POLICY = tuple(name for layer in LAYERS[:3] for name in layer)
 """Neither torch nor VapourSynth."""
 ARRAYS = {"scenes": {"numpy"}}
 """Policy on small arrays; numpy is imported where it is used, so that importing the package stays light."""
-EDGE = ("_log", "_bridge", "frames", "cuts", "renderer", "filters", "functions", "cli")
+EDGE = ("_log", "_bridge", "frames", "cuts", "renderer", "filters", "functions", "_entry", "cli")
 
 TORCH_AT_WILL = ("ops", "models", "backends", "training")
 """These are imported where torch is there already (``vs_sr.ops`` sees to it), or are programs of their own; everybody

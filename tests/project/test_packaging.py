@@ -28,7 +28,7 @@ def callback(g, want, n, f):
     return {"val": [frame for frame in f for _ in range(2)][:want]}
 
 clip = vs.core.vs_sr.XTemporal(source, func=callback, width=16, height=16, format=vs.GRAY8,
-                               step=2, multi=2, share=1, before=0, after=0)
+                               step=2, multi=2, groups=2, before=0, after=0)
 """
 
 REPORT = """\

@@ -62,7 +62,9 @@ def depends_on_the_code_page(node: ast.AST) -> bool:
         return bool({"text", "universal_newlines"} & keywords(node))
     if called(node, "open") and isinstance(node.func, ast.Attribute):
         receiver = ast.unparse(node.func.value)
-        if receiver in {"av", "os"} or receiver[0].isupper():  # modules and classes with an open() of their own
+        if (
+            receiver in {"av", "backend", "os"} or receiver[0].isupper()
+        ):  # modules and classes with an open() of their own
             return False
     binary = any(isinstance(each, ast.Constant) and "b" in str(each.value) for each in node.args)
     return called(node, "open", "fdopen") and not binary

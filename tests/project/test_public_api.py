@@ -39,12 +39,12 @@ def test_arguments_have_the_types_that_are_written() -> None:
     """The table of arguments against signatures written by hand."""
     common = (
         "weights:data:opt;backend:data:opt;device_id:int:opt;precision:data:opt;"
-        "matrix_in:int:opt;range_in:int:opt;matrix:int:opt;range:int:opt;format:int:opt;"
+        "matrix_in:int:opt;range_in:int:opt;matrix:int:opt;range:int:opt;format:int:opt;dither:data:opt;"
     )
     image = f"clip:vnode;scale:int:opt;{common}tilesize:int[]:opt;overlap:int[]:opt;num_streams:int:opt;"
     assert arguments.signature("image") == image
     cuts, tiles = "sc:int:opt;sc_threshold:float:opt;", "tilesize:int[]:opt;overlap:int[]:opt;"
-    assert arguments.signature("window") == f"clip:vnode;{cuts}{common}{tiles}"
+    assert arguments.signature("multi-frame") == f"clip:vnode;{cuts}{common}{tiles}"
     own = "window:int:opt;multi:int:opt;carry:int:opt;segment:int:opt;lookahead:int:opt;"
     states = "checkpoint:int:opt;state_memory:int:opt;state_in:data:opt;state_out:data:opt;"
     assert arguments.signature("sequence") == f"clip:vnode;{own}{cuts}{common}{tiles}{states}"

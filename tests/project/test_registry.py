@@ -69,16 +69,65 @@ def test_unknown_names() -> None:
         registry.backend("eagre")
 
 
-@pytest.mark.slow
-def test_the_example_package_installed_by_pip(tmp_path: Path) -> None:
-    source, site = tmp_path / "source", tmp_path / "site"
-    shutil.copytree(ROOT / "examples" / "plugin", source)  # building leaves files beside the sources
+def installed(folder: Path, example: str) -> Mapping[str, str]:
+    """The environment in which pip has installed a package of ``examples``."""
+    source, site = folder / "source", folder / "site"
+    shutil.copytree(ROOT / "examples" / example, source)  # building leaves files beside the sources
     options = ("--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
     subprocess.run([sys.executable, "-m", "pip", "install", *options, "--target", site, source], check=True)
-    done = vspipe(SCRIPT.format(call="core.vs_sr.Nearest(clip)"), "-c", "y4m", env=with_packages(site))
+    return with_packages(site)
+
+
+@pytest.mark.slow
+def test_the_example_package_installed_by_pip(tmp_path: Path) -> None:
+    env = installed(tmp_path, "plugin")
+    done = vspipe(SCRIPT.format(call="core.vs_sr.Nearest(clip)"), "-c", "y4m", env=env)
     assert done.returncode == 0, done.stderr.decode()
     assert b" W32 H16 " in done.stdout[:80]
     assert done.stdout.split(b"FRAME\n")[2] == bytes([100]) * 512 + bytes([110]) * 128 + bytes([120]) * 128
+
+
+COUNTED = """
+import gc, logging, threading
+closed = threading.Event()
+class Closed(logging.Handler):
+    def emit(self, record):
+        closed.set()
+logging.getLogger("vs_sr.counting").addHandler(Closed())
+
+filters = [core.vs_sr.ZoomingSlowMo(clip, backend="counting", multi=multi) for multi in (2, 1)]
+for filter in filters:
+    for frame in filter.frames():
+        frame.close()
+del filter
+filters.pop()
+gc.collect()
+assert not closed.wait(0.3), "one filter is left that uses it"
+filters.clear()
+gc.collect()
+assert closed.wait(20), "nobody uses it any more"
+core.vs_sr.ZoomingSlowMo(clip, backend="counting").set_output(1)
+core.vs_sr.ZoomingSlowMo(clip, backend="eager").set_output(2)
+"""
+
+
+@pytest.mark.slow
+def test_the_example_backend_installed_by_pip(tmp_path: Path) -> None:
+    """It counts what three frames need, for two filters, and is closed once, when the last of them goes."""
+    env = installed(tmp_path, "backend")
+    counting, eager = (
+        vspipe(SCRIPT.format(call="clip") + COUNTED, "-c", "y4m", "-o", number, env=env) for number in ("1", "2")
+    )
+    assert counting.returncode == 0, counting.stderr.decode()
+    assert counting.stdout == eager.stdout
+    assert counting.stdout.count(b"FRAME\n") == 6
+    log = eager.stderr.decode()
+    assert "ZoomingSlowMo is run by the backend counting (counting 0.1.0 on eager, torch " in log
+    calls = "6 x encode, 4 x between, 10 x backward_step, 10 x forward_step, 8 x reconstruct"
+    assert [line for line in log.splitlines() if " x encode" in line] == [f"Information: ZoomingSlowMo: {calls}"]
+    doctor = python("from vs_sr.cli import main; main(['doctor'])", env=env)
+    summary = "eager, with the number of calls in the log (an example) (cpu: works)"
+    assert f"{'ok      backend counting':30} {summary}\n" in doctor.stdout
 
 
 def test_arguments_of_package_models_are_checked(tmp_path: Path) -> None:
@@ -97,7 +146,7 @@ BROKEN = {
     "Missing": ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
     "Raising": ("raise SystemError('bad day')", "SystemError: bad day"),
     "Empty": ("x = 1", "its hook vs_sr_models gives none of that name"),
-    "Misnamed": (MODEL.format(name="Other"), "its hook vs_sr_models gives none of that name"),
+    "Misnamed": (MODEL.format(name="Other"), "model 'Other' of misnamed is not among the entry points of its package"),
     "Taken": (MODEL.format(name="ZoomingSlowMo"), "is provided by vs_sr.models.zooming_slow_mo already"),
 }
 
@@ -120,27 +169,159 @@ def test_a_broken_package_is_named_and_breaks_nothing_else(tmp_path: Path) -> No
     for line, (name, (_, reason)) in zip(done.stdout.splitlines(), BROKEN.items(), strict=True):
         assert line.startswith(f"{name}: model '{name}' of {name.lower()} cannot be used: ")
         assert reason in line
-        if "none of that name" not in reason:
-            assert f"BROKEN  package {name.lower()}" in doctor.stdout
+        assert f"BROKEN  package                {line.removeprefix(f'{name}: ')}\n" in doctor.stdout
+
+
+BACKEND = """
+from vs_sr import Backend, Runner, hookimpl
+
+def open(request):
+    network = request.network
+    return Runner(network=lambda x: 1 - network(x), identity="negative 1.0")
+
+@hookimpl
+def vs_sr_backends():
+    return [Backend(**dict(name="{name}", summary="", contract=1, open=open, priority=9) | dict({given}))]
+"""
 
 
 def test_backends_from_packages(tmp_path: Path) -> None:
     package(tmp_path, "good", "[vs_sr.models]\nGood = good\n", MODEL.format(name="Good"))
-    module = (
-        "from vs_sr import Backend, hookimpl\n"
-        "@hookimpl\n"
-        "def vs_sr_backends():\n"
-        "    return [Backend(name='negative', summary='', prepare=lambda net: lambda x: 1 - net(x))]\n"
-    )
+    module = BACKEND.format(name="negative", given="")
     package(tmp_path, "turned", "[vs_sr.backends]\nnegative = turned\n", module)
     code = (
-        "import vapoursynth as vs, numpy as np;"
-        "clip = vs.core.std.BlankClip(width=16, height=8, format=vs.RGBS, length=1, color=[0.25, 0.5, 1]);"
-        "f = vs.core.vs_sr.Good(clip, backend='negative').get_frame(0);"
-        "print([float(np.asarray(p)[3, 3]) for p in f])"
+        "import sys, vapoursynth as vs, numpy as np\n"
+        "clip = vs.core.std.BlankClip(width=16, height=8, format=vs.RGBS, length=1, color=[0.25, 0.5, 1])\n"
+        "made = [vs.core.vs_sr.Good(clip, backend=backend) for backend in ('negative', 'auto', 'eager')]\n"
+        "assert 'torch' not in sys.modules, 'a backend is asked for: that is no reason to import torch'\n"
+        "for clip in made: print([float(np.asarray(p)[3, 3]) for p in clip.get_frame(0)])"
     )
     done = python(code, env=with_packages(tmp_path))
-    assert done.stdout == "[0.75, 0.5, 0.0]\n", done.stderr
+    assert done.stdout == 2 * "[0.75, 0.5, 0.0]\n" + "[0.25, 0.5, 1.0]\n", done.stderr
+
+
+NOT_LOADED = {
+    "missing": ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+    "raising": ("raise SystemError('bad day')", "SystemError: bad day"),
+    "leaving": ("raise SystemExit(3)", "SystemExit: 3"),
+    "older": (BACKEND.format(name="older", given="prepare=open"), "unexpected keyword argument 'prepare'"),
+    "future": (BACKEND.format(name="future", given="contract=2"), "is written for contract 2; this vs_sr has 1"),
+    "ranked": (BACKEND.format(name="ranked", given="priority='x'"), "a whole number for its priority; got 'x'"),
+    "texts": ("from vs_sr import hookimpl\n@hookimpl\ndef vs_sr_backends(): return 'a'", "a str in place of a Backend"),
+    "rival": (BACKEND.format(name="eager", given=""), "backend 'eager' of rival is provided by vs_sr.backends.eager"),
+    "other": (BACKEND.format(name="another", given=""), "backend 'another' of other is not among the entry points"),
+    "typo": (BACKEND.format(name="typo", given="").replace("vs_sr_b", "vs_sr_B"), "unknown hook 'vs_sr_Backends'"),
+    "curious": (
+        BACKEND.format(name="curious", given="").replace("ds()", "ds(core)"),
+        "Argument(s) {'core'} are",
+    ),
+    "empty": ("x = 1", "its hook vs_sr_backends gives none of that name"),
+}
+"""Name and module of a backend, the code, and what is said."""
+
+REFUSING = {
+    "picky": ("obstacle=lambda device: f'{device} is no card'", "cpu is no card"),
+    "choosy": ("supports=lambda model, variant, precision: False", "it does not run {model} in fp32"),
+    "asking": ("obstacle=lambda device: 1 / 0", "ZeroDivisionError: division by zero"),
+}
+"""Those that run on no device here: the arguments, and what is said."""
+
+NOT_OPENED = {
+    "failing": ("open=lambda request: 1 / 0", "ZeroDivisionError: division by zero"),
+    "given": ("open=lambda request: request.network", "it gives a "),
+    "bare": (
+        "open=lambda request: Runner(network=1, identity='')",
+        "its network lacks __call__, ",
+    ),
+}
+
+WORKING_ON = """
+import sys
+for name in {names}:
+    try:
+        core.vs_sr.Good(clip, backend=name).get_frame(0)
+    except vs.Error as error:
+        print(error, file=sys.stderr)
+# one works by its name, and where nobody is asked for
+core.vs_sr.Good(clip, backend="eager").get_frame(0)
+core.vs_sr.Good(clip).set_output()
+"""
+
+
+@pytest.fixture(scope="module")
+def beside_broken_ones(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """What vspipe and the doctor say where every backend but "eager" is broken, each in its own way."""
+    folder = tmp_path_factory.mktemp("broken")
+    package(folder, "good", "[vs_sr.models]\nGood = good\n", MODEL.format(name="Good"))
+    modules = {name: module for name, (module, _) in NOT_LOADED.items()}
+    modules |= {name: BACKEND.format(name=name, given=given) for name, (given, _) in (REFUSING | NOT_OPENED).items()}
+    for name, module in modules.items():
+        package(folder, name, f"[vs_sr.backends]\n{name} = {name}\n", module)
+    for name in "taker", "first", "second":
+        entry = "eager" if name == "taker" else "claimed"
+        package(folder, name, f"[vs_sr.backends]\n{entry} = {name}\n", BACKEND.format(name=entry, given=""))
+    script = SCRIPT + WORKING_ON.format(names=[*modules, "claimed"])
+    done = vspipe(script.format(call="clip"), "-c", "y4m", env=with_packages(folder))
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.split(b"FRAME\n")[2] == bytes([100]) * 512 + bytes([110]) * 128 + bytes([120]) * 128
+    doctor = python("import sys; from vs_sr.cli import main; sys.exit(main(['doctor']))", env=with_packages(folder))
+    assert doctor.returncode == 1
+    assert "ok      backend eager" in doctor.stdout
+    return done.stderr.decode(), doctor.stdout
+
+
+def said(text: str, *starts: str) -> str:
+    """The end of the one line that starts so."""
+    (line,) = (line for line in text.splitlines() if line.startswith("".join(starts)))
+    return line.removeprefix("".join(starts))
+
+
+def chosen(log: str) -> str:
+    """What "auto" takes, and why no other; a line says the first part alone where one was asked for by its name."""
+    (line,) = (line for line in log.splitlines() if "Good is run by the backend eager" in line and "; not " in line)
+    return line
+
+
+PACKAGE = f"{'BROKEN  package':30} "
+"""What a line of the doctor begins with."""
+
+
+@pytest.mark.parametrize("name", NOT_LOADED)
+def test_a_backend_that_cannot_be_loaded(beside_broken_ones: tuple[str, str], name: str) -> None:
+    log, doctor = beside_broken_ones
+    for text, start in ((log, "Good: "), (log, "Warning: "), (doctor, PACKAGE)):
+        reason = said(text, start, f"backend '{name}' of {name} cannot be used: ")
+        assert NOT_LOADED[name][1] in reason
+        assert reason.endswith("; update or uninstall its package")
+
+
+def test_a_backend_with_a_name_that_exists(beside_broken_ones: tuple[str, str]) -> None:
+    log, doctor = beside_broken_ones
+    claimed = "backend 'claimed' is also claimed by second; uninstall all but one of them"
+    assert said(log, "Good: first: ") == claimed
+    for text, start in ((log, "Warning: "), (doctor, PACKAGE)):
+        assert said(text, start, "first: ") == claimed
+        assert "has a name of vs_sr itself; the package must choose another" in said(text, start, "taker: ")
+
+
+@pytest.mark.parametrize("name", REFUSING)
+def test_a_backend_that_refuses_every_device(beside_broken_ones: tuple[str, str], name: str) -> None:
+    log, doctor = beside_broken_ones
+    reason = REFUSING[name][1].format(model="Good")
+    assert said(log, f"Good: backend='{name}' ") == f'cannot be used: {reason}; backend="auto" takes one that can'
+    assert f"; not {name}: {reason}" in chosen(log)
+    line = said(doctor, f"{f'ok      backend {name}':30} ")
+    assert line.endswith(f"(cpu: no, {REFUSING[name][1].format(model='ZoomingSlowMo')})")
+
+
+@pytest.mark.parametrize("name", NOT_OPENED)
+def test_a_backend_that_fails_when_it_is_opened(beside_broken_ones: tuple[str, str], name: str) -> None:
+    log, doctor = beside_broken_ones
+    reason = said(log, f"Warning: backend {name} cannot be opened, another one is taken: ")
+    assert reason.startswith(NOT_OPENED[name][1])
+    assert said(log, f"Good: backend='{name}' ") == f'cannot be used: {reason}; backend="auto" takes one that can'
+    line = said(doctor, f"{f'BROKEN  backend {name}':30} ")
+    assert f"(cpu: backend='{name}' cannot be used: {NOT_OPENED[name][1]}" in line
 
 
 def test_models_registered_by_a_script() -> None:
@@ -207,7 +388,7 @@ print(value(load("a.vpy", "0.75"), 0))
 @pytest.mark.slow
 def test_the_older_model_goes_with_its_last_filter() -> None:
     code = """
-from vs_sr import session
+from vs_sr.engine import session
 first = load("a.vpy", "0.25")
 value(first, 0)
 gone = weakref.ref(first["build"])

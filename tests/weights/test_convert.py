@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 import torch
 from helpers import golden, support
-from helpers.image_models import ANSWERS, models
+from helpers.image_models import HINTS, models
+from helpers.images import imresize, luma, psnr_y
 from helpers.schemes import SCHEMES
 from safetensors.torch import save_file
 
+from vs_sr.engine import recurrence
 from vs_sr.errors import ArgumentError, WeightsError
-from vs_sr.evaluation import bicubic, metrics
+from vs_sr.evaluation.metrics import psnr
 from vs_sr.spec import Variant
 from vs_sr.weights import checkpoint, convert, recognition
 
@@ -41,7 +43,7 @@ _TINY: Mapping[str, tuple[dict[str, Any], dict[str, str]]] = {
     "EDVR": ({"channels": 8, "groups": 2, "front_blocks": 1, "back_blocks": 1, "hr_channels": 4}, {}),
     "BasicVSR": ({"channels": 8, "blocks": 1, "hr_channels": 4}, {}),
 }
-_OTHER_FORM = ("zero-mean residual", "pytorch-SRResNet (instance normalisation)")
+_OTHER_FORM = ("zero-mean residual", "pytorch-SRResNet (instance normalization)")
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +61,7 @@ def tiny(model: str) -> nn.Module:
     return network
 
 
-def picture(model: str, network: nn.Module) -> Tensor:
+def image(model: str) -> Tensor:
     channels = 1 if model in ("SRCNN", "VDSR") else 3
     frames = (5,) if models()[model].kind != "image" else ()
     return golden.draw01("input", (1, *frames, channels, 12, 16))
@@ -70,7 +72,7 @@ def picture(model: str, network: nn.Module) -> Tensor:
     [(model, scheme) for model, schemes in SCHEMES.items() for scheme in schemes if scheme not in _OTHER_FORM],
 )
 def test_conversion_from_every_scheme(model: str, scheme: str, tmp_path: Path) -> None:
-    """The converted file is recognised without being told anything, and gives the same picture bit for bit."""
+    """The converted file is recognized without a hint, and gives the same image bit for bit."""
     network = tiny(model)
     state = network.state_dict()
     named = dict(zip(SCHEMES[model][scheme](list(state)), state.values(), strict=True))
@@ -79,12 +81,15 @@ def test_conversion_from_every_scheme(model: str, scheme: str, tmp_path: Path) -
     assert found.scheme.name == scheme
 
     file = checkpoint.read(tmp_path / "out.safetensors")
-    again = recognition.recognise(file, models=ALL)
+    again = recognition.recognize(file, models=ALL)
     assert (again.model.name, again.variant) == (model, found.variant)
     copy = recognition.network(file, again).eval()
-    x = picture(model, network)
+    x = image(model)
+    run = {"sequence": lambda net, x: recurrence.sequence(net, x, 1), "multi-frame": recurrence.multi_frame}.get(
+        models()[model].kind, lambda net, x: net(x)
+    )
     with torch.inference_mode():
-        assert torch.equal(copy(x), network(x))
+        assert torch.equal(run(copy, x), run(network, x))
 
 
 def test_metadata_says_what_the_file_is(tmp_path: Path) -> None:
@@ -118,21 +123,26 @@ def test_metadata_of_a_safetensors_source_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "answers", "error", "message"),
+    ("target", "hints", "error", "message"),
     [
         ("out.pth", {}, ArgumentError, r"must end in \.safetensors; got 'out.pth'"),
         ("in.safetensors", {}, ArgumentError, "the same file"),
-        ("out.safetensors", {"flavour": "x"}, ArgumentError, "flavour: VDSR asks for architecture, scale"),
+        (
+            "out.safetensors",
+            {"flavour": "x"},
+            ArgumentError,
+            "flavour is no hint for VDSR; choices: ",
+        ),
         ("missing/out.safetensors", {}, ArgumentError, "cannot be written: there is no such folder"),
         ("out.safetensors", {"architecture": "EDSR"}, WeightsError, "none of the known networks"),
     ],
 )
 def test_what_cannot_be_converted(
-    target: str, answers: dict[str, str], error: type[Exception], message: str, tmp_path: Path
+    target: str, hints: dict[str, str], error: type[Exception], message: str, tmp_path: Path
 ) -> None:
     save_file(tiny("VDSR").state_dict(), tmp_path / "in.safetensors")
     with pytest.raises(error, match=message):
-        convert.convert(tmp_path / "in.safetensors", tmp_path / target, answers, models=ALL)
+        convert.convert(tmp_path / "in.safetensors", tmp_path / target, hints, models=ALL)
     assert [path.name for path in tmp_path.iterdir()] == ["in.safetensors"]
 
 
@@ -170,9 +180,9 @@ def test_description(tmp_path: Path) -> None:
             "file      in.pth: PyTorch, 4 tensors, 360 numbers",
             "types     float32",
             "inside    state_dict",
-            "network   VDSR: sharpens an enlarged clip; twenty layers, luma only",
+            "network   VDSR: sharpens an upscaled clip; twenty layers, luma only",
             "names     pytorch-vdsr, behind 'module.'",
-            "scale     1, for a clip enlarged beforehand",
+            "scale     1, for a clip upscaled beforehand",
             "takes     luma",
             "config    zero_mean=False, depth=2, features=4, channels=1",
         ]
@@ -182,7 +192,7 @@ def test_description(tmp_path: Path) -> None:
 def test_description_of_an_open_question_and_of_a_stranger(tmp_path: Path) -> None:
     save_file(tiny("A2N").state_dict(), path := tmp_path / "a.safetensors", {"licence": "MIT"})
     text = convert.describe(path, models=ALL)
-    assert "network   not recognised: its tensors are those of A2N (A2N names), but the x2 and the x3 network" in text
+    assert "network   not recognized: its tensors are those of A2N (A2N names), but the x2 and the x3 network" in text
     assert "metadata  licence: MIT" in text
     assert "scale     3" in convert.describe(path, {"scale": "3", "range": "1"}, models=ALL)
     save_file({"x": torch.zeros(2, 3)}, path)
@@ -211,12 +221,12 @@ def published(name: str, tmp_path: Path) -> nn.Module:
     """The network of a published file, by way of a converted one."""
     convert.convert(golden.test_data(f"weights/{name}.pth"), target := tmp_path / "out.safetensors", models=ALL)
     file = checkpoint.read(target)
-    found = recognition.recognise(file, models=ALL)
+    found = recognition.recognize(file, models=ALL)
     return recognition.network(file, found).eval()
 
 
 def set5(name: str, scale: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A picture of Set5, cropped to a multiple of the scale: (H, W, 3)."""
+    """An image of Set5, cropped to a multiple of the scale: (H, W, 3)."""
     image = pytest.importorskip("PIL.Image").open(golden.test_data(f"footage/set5/{name}.png")).convert("RGB")
     array = np.asarray(image)
     return array[: array.shape[0] // scale * scale, : array.shape[1] // scale * scale]
@@ -225,21 +235,21 @@ def set5(name: str, scale: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
 def vdsr_psnr(network: nn.Module, name: str, scale: int) -> float:
     """PSNR-Y by the uint8 protocol: MATLAB's bicubic to 8 bit both ways, the border of ``scale`` left out."""
     truth = set5(name, scale)
-    enlarged = bicubic.imresize(bicubic.imresize(truth, 1 / scale), scale)
-    luma = torch.from_numpy(metrics.luma(enlarged) / 255).float()[None, None]
+    upscaled = imresize(imresize(truth, 1 / scale), scale)
+    y = torch.from_numpy(luma(upscaled) / 255).float()[None, None]
     with torch.inference_mode():
-        out = network(luma)[0, 0].double().numpy() * 255
-    return metrics.psnr(out.clip(0, 255), metrics.luma(truth), border=scale)
+        out = network(y)[0, 0].double().numpy() * 255
+    return psnr(out.clip(0, 255), luma(truth), border=scale)
 
 
 def srgan_psnr(network: nn.Module, name: str, scale: int) -> float:
-    """PSNR-Y of the picture in 8 bit, its LR made by MATLAB's bicubic, the border of ``scale`` left out."""
+    """PSNR-Y of the image in 8 bit, its LR made by MATLAB's bicubic, the border of ``scale`` left out."""
     truth = set5(name, scale)
-    small = np.ascontiguousarray(bicubic.imresize(truth, 1 / scale))
+    small = np.ascontiguousarray(imresize(truth, 1 / scale))
     with torch.inference_mode():
         out = network(torch.from_numpy(small).permute(2, 0, 1)[None] / 255)
-    picture = (out[0].permute(1, 2, 0) * 255).round().byte().numpy()
-    return metrics.psnr_y(picture, truth, border=scale)
+    image = (out[0].permute(1, 2, 0) * 255).round().byte().numpy()
+    return psnr_y(image, truth, border=scale)
 
 
 _SET5 = ("baby", "bird", "butterfly", "head", "woman")
@@ -248,8 +258,8 @@ _SET5 = ("baby", "bird", "butterfly", "head", "woman")
 def test_published_vdsr_beats_bicubic(tmp_path: Path) -> None:
     network = published("vdsr_twtygqyy_model_epoch_50", tmp_path)
     truth = set5("butterfly", 3)
-    enlarged = bicubic.imresize(bicubic.imresize(truth, 1 / 3), 3)
-    assert vdsr_psnr(network, "butterfly", 3) > metrics.psnr_y(enlarged, truth, border=3) + 5
+    upscaled = imresize(imresize(truth, 1 / 3), 3)
+    assert vdsr_psnr(network, "butterfly", 3) > psnr_y(upscaled, truth, border=3) + 5
 
 
 @pytest.mark.slow
@@ -263,8 +273,8 @@ def test_published_vdsr_reaches_its_figures(scale: int, expected: float, tmp_pat
 def test_published_srgan_runs(scale: int, tmp_path: Path) -> None:
     network = published(f"srgan_leftthomas_netG_epoch_{scale}_100_2018-01-17", tmp_path)
     truth = set5("butterfly", scale)
-    enlarged = bicubic.imresize(bicubic.imresize(truth, 1 / scale), scale)
-    assert srgan_psnr(network, "butterfly", scale) > metrics.psnr_y(enlarged, truth, border=scale)
+    upscaled = imresize(imresize(truth, 1 / scale), scale)
+    assert srgan_psnr(network, "butterfly", scale) > psnr_y(upscaled, truth, border=scale)
 
 
 @pytest.mark.slow
@@ -276,5 +286,5 @@ def test_published_srgan_reaches_its_figures(scale: int, expected: float, tmp_pa
 
 def test_answers_of_the_vectors_are_asked_for() -> None:
     """What the tests tell is what the models say they may ask."""
-    asked = {key for model in ALL for key in model.asks}
-    assert {key for answers in ANSWERS.values() for key in answers} <= asked
+    known = {key for model in ALL for key in model.hints}
+    assert {key for hints in HINTS.values() for key in hints} <= known

@@ -44,7 +44,7 @@ def network(seed: int) -> dict[str, torch.Tensor]:
     return {name: torch.empty_like(tensor).uniform_(-0.2, 0.2, generator=generator) for name, tensor in state.items()}
 
 
-def enlarge(path: Path | str) -> vs.VideoNode:
+def upscale(path: Path | str) -> vs.VideoNode:
     return core.vs_sr.ESRGAN(clip(), weights=str(path), device_id=-1)
 
 
@@ -57,25 +57,25 @@ def look(node: vs.VideoNode) -> bytes:
 
 
 def test_what_a_file_holds_when_the_filter_is_made_is_what_runs(tmp_path: Path) -> None:
-    """Two clips of an older and a newer content, alive at once; a link that is set anew; a folder left."""
+    """Two clips of an older and a newer content, alive at once; a link that is set again; a folder left."""
     path = tmp_path / "net.pth"
     expected = []
     for seed in (1, 2):
         torch.save(network(seed), tmp_path / f"{seed}.pth")
-        expected.append(look(enlarge(tmp_path / f"{seed}.pth")))
+        expected.append(look(upscale(tmp_path / f"{seed}.pth")))
     assert expected[0] != expected[1]
     shutil.copy(tmp_path / "1.pth", path)
-    first = enlarge(path)
+    first = upscale(path)
     assert look(first) == expected[0]
     shutil.copy(tmp_path / "2.pth", path)
-    second = enlarge(path)
+    second = upscale(path)
     assert (look(first), look(second)) == (expected[0], expected[1])
     with first.get_frame(1) as a, second.get_frame(1) as b:
         assert (np.asarray(a[0]).tobytes(), np.asarray(b[0]).tobytes()) == (expected[0], expected[1])
 
     link = tmp_path / "latest.pth"
     link.symlink_to("1.pth")
-    node = enlarge(link)
+    node = upscale(link)
     link.unlink()
     link.symlink_to("2.pth")
     assert look(node) == expected[0]
@@ -88,7 +88,7 @@ def test_a_file_that_changes_before_its_first_frame_is_an_error(change: str, tmp
     torch.save(network(3), path)
     torch.save(network(4), other)
     before = path.stat()
-    node = enlarge(path)
+    node = upscale(path)
     if change == "gone":
         path.unlink()
     elif change == "another file":
@@ -109,11 +109,11 @@ def test_a_relative_name_is_meant_where_the_script_is(tmp_path: Path, monkeypatc
     (tmp_path / "there").mkdir()
     torch.save(network(5), tmp_path / "here/net.pth")
     torch.save(network(6), tmp_path / "there/net.pth")
-    right = look(enlarge(tmp_path / "here/net.pth"))
+    right = look(upscale(tmp_path / "here/net.pth"))
     monkeypatch.chdir(tmp_path / "here")
-    nodes = [enlarge("net.pth"), enlarge("../here/net.pth")]
+    nodes = [upscale("net.pth"), upscale("../here/net.pth")]
     monkeypatch.setenv("HOME", str(tmp_path / "here"))
-    nodes.append(enlarge("~/net.pth"))
+    nodes.append(upscale("~/net.pth"))
     monkeypatch.setenv("HOME", str(tmp_path / "there"))
     monkeypatch.chdir(tmp_path / "there")
     assert [look(node) for node in nodes] == [right] * 3
@@ -306,7 +306,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(value: float, tmp_path:
     state = network(1)
     state["conv_body.weight"][3, 2, 1, 0] = value
     torch.save(state, path := tmp_path / "net.pth")
-    node = enlarge(path)
+    node = upscale(path)
     with pytest.raises(vs.Error, match=r"ESRGAN: net\.pth: conv_body\.weight holds NaN or infinity"):
         node.get_frame(0)
     with pytest.raises(WeightsError, match=r"conv_body\.weight holds NaN or infinity"):

@@ -17,8 +17,8 @@ import torch
 from helpers import hostile, image_models, image_networks
 from safetensors.torch import save
 
+from vs_sr.engine.scheduler.state import State
 from vs_sr.errors import VsSrError
-from vs_sr.scheduler.state import State
 from vs_sr.weights import checkpoint, convert, recognition
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def show(path: Path) -> None:
 
 def load(path: Path) -> None:
     file = checkpoint.read(path)
-    found = recognition.recognise(file, models=image_models.models().values())
+    found = recognition.recognize(file, models=image_models.models().values())
     recognition.network(file, found)
 
 
@@ -82,7 +82,7 @@ def go_on(path: Path) -> None:
 def survive(work: Callable[[Path], None], path: Path, content: bytes, what: str) -> bool:
     """Whether the file is read; fails where it costs too much, or fails in other words than ours."""
     path.write_bytes(content)
-    for attempt in range(3):  # the work is the same each time; what is measured depends on the neighbours, too
+    for attempt in range(3):  # the work is the same each time; what is measured depends on the neighbors, too
         with hostile.measured() as cost:
             try:
                 work(path)

@@ -116,7 +116,7 @@ FILES: dict[str, object] = {
 def test_the_averaged_copy_is_taken(name: str, legacy: bool, tmp_path: Path) -> None:
     torch.save(FILES[name], path := tmp_path / "net.pth", _use_new_zipfile_serialization=not legacy)
     file = checkpoint.read(path)
-    found = recognition.recognise(file, models=image_models.models().values())
+    found = recognition.recognize(file, models=image_models.models().values())
     state = recognition.network(file, found).state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in AVERAGED.items())
 

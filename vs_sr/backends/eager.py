@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vs_sr.hookspecs import hookimpl
-from vs_sr.spec import Backend
+from vs_sr.spec import Backend, Request, Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from torch import nn
+    from collections.abc import Sequence
 
 
-def prepare(network: nn.Module) -> Callable[..., Any]:
-    """The network itself."""
-    return network
+def open(request: Request) -> Runner:
+    """The network itself, moved to the device."""
+    from vs_sr.runtime import torch
+
+    dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[request.precision]
+    network = request.network.to(request.device, dtype)
+    network = network.to(memory_format=torch.channels_last)  # quicker everywhere
+    return Runner(network=network, identity=f"eager, torch {torch.__version__}")
 
 
 @hookimpl
 def vs_sr_backends() -> Sequence[Backend]:
     """The backend "eager"."""
-    return [Backend(name="eager", summary="torch, operator by operator: runs everywhere", prepare=prepare)]
+    return [Backend(name="eager", summary="torch, operator by operator: runs everywhere", contract=1, open=open)]

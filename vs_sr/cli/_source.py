@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vs_sr.cli import _video
 from vs_sr.errors import VsSrError
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import vapoursynth as vs
 
 _RATE = Fraction(24)
-"""Of a file that tells neither a rate nor a duration."""
-_MOST = 240
-"""Frames of a part, whatever their rate is."""
+"""Of a file that has neither a rate nor durations."""
+_LIMIT = 240
+"""Frames of a part at most, whatever their rate is."""
 _ENCODED = ("YUV420P8", "YUV422P8", "YUV444P8", "YUV420P10", "YUV422P10", "YUV444P10")
 """Formats that y4m and H.264 have, too."""
 
@@ -57,7 +57,7 @@ class Source:
         return self.sar * Fraction(self.clip.width * height, self.clip.height * width)
 
     def image(self, number: int, width: int, height: int) -> npt.NDArray[np.uint8]:
-        """A frame at a size, (height, width, 3) RGB; the last one in place of those behind it."""
+        """A frame at a size, (height, width, 3) RGB; the last one in place of those after it."""
         import numpy as np
         import vapoursynth as vs
 
@@ -79,10 +79,8 @@ def open_file(path: Path, seconds: int = 1) -> Source:
     """
     import vapoursynth as vs
 
-    if not path.exists():
-        raise VsSrError(f"there is no file {path}")
     if not path.is_file():
-        raise VsSrError(f"{path} is no file; give a video")
+        raise VsSrError(f"{path} is no file; give a video" if path.exists() else f"there is no file {path}")
     path = path.resolve()
     info = _video.probe(path)
     try:
@@ -96,24 +94,23 @@ def open_file(path: Path, seconds: int = 1) -> Source:
     color = dict(info.color)
     if clip.format.color_family == vs.RGB:  # converted for the encoder
         color |= {"colorspace": vs.MATRIX_BT709, "color_range": 1}
-    number, by = (int(props.get(key, 0)) for key in ("_SARNum", "_SARDen"))
+    sar = _ratio(props, "_SAR") or Fraction(1)
     if info.turned:  # the source filter turns frames, but not the shape of their pixels
-        number, by = by, number
-    return Source(
-        path=path,
-        clip=clip,
-        durations=durations,
-        sar=Fraction(number, by) if number > 0 and by > 0 else Fraction(1),
-        color=color,
-    )
+        sar = 1 / sar
+    return Source(path=path, clip=clip, durations=durations, sar=sar, color=color)
 
 
 def _durations(clip: vs.VideoNode, seconds: int) -> tuple[Fraction, ...]:
-    """Those of the first frames; what a file does not tell, as of its last frame, is that of the frame before."""
+    """Those of the first frames; where a file has none, as for its last frame, that of the frame before."""
     usual = 1 / clip.fps if clip.fps else 1 / _RATE
     found: list[Fraction] = []
-    while len(found) < min(clip.num_frames, _MOST) and sum(found) < seconds:
+    while len(found) < min(clip.num_frames, _LIMIT) and sum(found) < seconds:
         props = clip.get_frame(len(found)).props
-        number, by = (int(props.get(key, 0)) for key in ("_DurationNum", "_DurationDen"))
-        found.append(Fraction(number, by) if number > 0 and by > 0 else found[-1] if found else usual)
+        found.append(_ratio(props, "_Duration") or (found[-1] if found else usual))
     return tuple(found)
+
+
+def _ratio(props: Mapping[str, Any], name: str) -> Fraction | None:
+    """A frame's property in two parts; None where it is absent, or not above zero."""
+    number, by = (int(props.get(f"{name}{part}", 0)) for part in ("Num", "Den"))
+    return Fraction(number, by) if number > 0 and by > 0 else None

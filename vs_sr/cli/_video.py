@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import subprocess
@@ -13,9 +12,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, BinaryIO
 
-from vs_sr import settings, system
+from vs_sr import files, settings, system
 from vs_sr.errors import VsSrError
 
 if TYPE_CHECKING:
@@ -37,10 +36,6 @@ _LARGEST = 30_000
 class Info:
     """What has to be known of a video stream."""
 
-    width: int
-    height: int
-    rate: Fraction
-    """Frames per second; 0 where the file does not say."""
     color: Mapping[str, int]
     """Code points of H.273: color_primaries, color_trc, colorspace; and color_range (1 limited, 2 full)."""
     turned: bool = False
@@ -60,7 +55,7 @@ class Look:
 
 
 def probe(path: Path) -> Info:
-    """Size, rate, color tags and rotation of a file's first video stream.
+    """Color tags and rotation of a file's first video stream.
 
     Raises:
         VsSrError: the file cannot be read, or holds no video.
@@ -77,7 +72,7 @@ def probe(path: Path) -> Info:
             color = {tag: int(getattr(context, tag) or 0) for tag in tags}
             frame = next(container.decode(stream), None)
             turned = frame is not None and frame.rotation % 180 != 0
-            return Info(context.width, context.height, _fraction(stream.average_rate), color, turned)
+            return Info(color, turned)
     except (OSError, av.FFmpegError) as error:
         reason = getattr(error, "strerror", None) or error
         raise VsSrError(f"{path} cannot be read as a video: {reason}") from None
@@ -87,7 +82,7 @@ def write(path: Path, frames: Sequence[npt.NDArray[np.uint8]], rate: Fraction) -
     """Encode frames (H, W, 3) RGB to H.264 in 4:2:0, tagged BT.709, limited range. Sizes must be even."""
     import av
 
-    with partial_file(path) as unfinished, av.open(str(unfinished), "w", format="mp4") as container:
+    with files.replacing(path) as file, av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=rate, options=_QUALITY)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"
@@ -98,15 +93,14 @@ def write(path: Path, frames: Sequence[npt.NDArray[np.uint8]], rate: Fraction) -
         container.mux(stream.encode())
 
 
-def frames(path: Path, start: int = 0, stop: int | None = None) -> list[npt.NDArray[np.uint8]]:
-    """Frames ``start`` to ``stop`` of a file, (H, W, 3) RGB, by decoding from its beginning."""
+def frames(path: Path) -> list[npt.NDArray[np.uint8]]:
+    """The frames of a file, (H, W, 3) RGB."""
     import av
     import numpy as np
 
     with av.open(str(path.resolve())) as container:
-        decoded = itertools.islice(container.decode(video=0), start, stop)
         matrix = "ITU709" if container.streams.video[0].codec_context.colorspace == 1 else "DEFAULT"
-        images = (frame.to_ndarray(format="rgb24", src_colorspace=matrix) for frame in decoded)
+        images = (frame.to_ndarray(format="rgb24", src_colorspace=matrix) for frame in container.decode(video=0))
         return [np.asarray(image, dtype=np.uint8) for image in images]
 
 
@@ -121,7 +115,7 @@ def render(script: Path, arguments: Mapping[str, str], path: Path, look: Look) -
     program = _vspipe()
     given = [part for name, value in arguments.items() for part in ("-a", f"{name}={value}")]
     with ExitStack() as stack:
-        unfinished = stack.enter_context(partial_file(path))
+        file = stack.enter_context(files.replacing(path))
         # Not on this thread: an interruption would be lost while PyAV reads. It ends with the stream, that with vspipe.
         encoder = stack.enter_context(ThreadPoolExecutor(1))
         source = subprocess.Popen(
@@ -134,7 +128,7 @@ def render(script: Path, arguments: Mapping[str, str], path: Path, look: Look) -
         assert source.stdout is not None
         failure: Exception | None = None
         try:
-            encoder.submit(_encode, source.stdout, unfinished, look).result()
+            encoder.submit(_encode, source.stdout, file, look).result()
         except (av.InvalidDataError, EOFError) as error:  # of a stream that ends too soon
             failure = error
         except (OSError, av.FFmpegError) as error:
@@ -159,7 +153,7 @@ def _vspipe() -> Path:
     return Path(found)
 
 
-def _encode(stream: IO[bytes], path: Path, look: Look) -> None:
+def _encode(stream: IO[bytes], file: BinaryIO, look: Look) -> None:
     import av
 
     with ExitStack() as stack:
@@ -168,7 +162,7 @@ def _encode(stream: IO[bytes], path: Path, look: Look) -> None:
         except av.FFmpegError as error:
             raise EOFError(str(error)) from None
         video = source.streams.video[0]
-        target = stack.enter_context(av.open(str(path), "w", format="mp4"))
+        target = stack.enter_context(av.open(file, "w", format="mp4"))
         encoder = target.add_stream("libx264", rate=_fraction(video.base_rate) or 25, options=_QUALITY)
         encoder.width, encoder.height = video.codec_context.width, video.codec_context.height
         encoder.pix_fmt = video.codec_context.pix_fmt
@@ -191,20 +185,3 @@ def _tag(context: av.VideoCodecContext, color: Mapping[str, int]) -> None:
     for tag, value in color.items():
         if value:
             setattr(context, tag, value)
-
-
-class partial_file:  # noqa: N801
-    """A file that gets its name when it is whole: ``with partial_file(path) as unfinished``."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-
-    def __enter__(self) -> Path:
-        return self._unfinished
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            system.replace(self._unfinished, self._path)
-        else:
-            self._unfinished.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
@@ -11,16 +10,24 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vs_sr.errors import VsSrError
+from vs_sr import files
+from vs_sr.errors import ArgumentError, VsSrError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
+
+    import numpy as np
+    import numpy.typing as npt
 
     from vs_sr.cli import _source
 
+    Image = npt.NDArray[np.uint8]
+
+_LABELS = ("bicubic, neighbors blended", "vs_sr ZoomingSlowMo")
 _SIZE = (192, 108)
 _FRAMES = 24
-_LEAST = 8
+_SMALLEST = 8
 """Pixels a side."""
 _MINUTES = 3.0
 """A clip of the user's own is shrunk until rendering it is expected to take no longer than this."""
@@ -48,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         raise VsSrError(f"{error.filename or out} cannot be written: {error.strerror or error}") from None
 
 
-def _check(out: Path, *files: Path) -> None:
+def _check(out: Path, *results: Path) -> None:
     """Refuse at once what would fail after minutes of work.
 
     Raises:
@@ -56,16 +63,17 @@ def _check(out: Path, *files: Path) -> None:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out).close()
     except OSError as error:
         raise VsSrError(f"nothing can be written to the folder {out}: {error.strerror}; use another --out") from None
-    for file in files:
-        if file.is_dir():
-            raise VsSrError(f"{file} is a folder, where a file is to be written; use another --out")
+    for path in results:
+        try:
+            files.check_target(path)
+        except ArgumentError as error:
+            raise VsSrError(f"{path} {error}; use another --out") from None
 
 
 def _make(clip: Path | None, out: Path, film: Path, image: Path) -> int:
-    from vs_sr.cli import _picture, _source, _video
+    from vs_sr.cli import _source, _video
 
     if clip is None:
         _generate(out / "input.mp4")
@@ -73,8 +81,8 @@ def _make(clip: Path | None, out: Path, film: Path, image: Path) -> int:
         raise VsSrError(f"{clip} is what the demo writes; use another --out")
     source = _source.open_file(clip or out / "input.mp4")
     width, height = source.clip.width, source.clip.height
-    if min(width, height) < _LEAST:
-        raise VsSrError(f"{clip} is {width}x{height}; the model takes {_LEAST}x{_LEAST} pixels at least")
+    if min(width, height) < _SMALLEST:
+        raise VsSrError(f"{clip} is {width}x{height}; the model takes at least {_SMALLEST}x{_SMALLEST} pixels")
     arguments = {"source": str(source.path), "frames": str(len(source.durations))}
     if clip is not None:
         width, height = _affordable(source)
@@ -96,25 +104,52 @@ def _make(clip: Path | None, out: Path, film: Path, image: Path) -> int:
     middle = len(output) // 2 | 1
     height, width = output[0].shape[:2]
     neighbors = [source.image(middle // 2 + step, width // 4, height // 4) for step in (0, 1)]
-    _picture.side_by_side((neighbors[0], neighbors[1]), output[middle], image, sar)
+    _side_by_side(neighbors, output[middle], image, sar)
     rate = len(halves) / sum(halves)
     print(f"{len(output)} frames, {width}x{height}, {float(rate):.5g} fps: {film}, {image}")
     return 0
 
 
+def _side_by_side(neighbors: Sequence[Image], ours: Image, path: Path, sar: Fraction) -> None:
+    """Write a PNG of two panels.
+
+    Args:
+        neighbors: the input frames (H, W, 3) before and after; upscaled by bicubic and blended on the left.
+        ours: the frame between them, (4H, 4W, 3), on the right.
+        path: of the PNG.
+        sar: width of a pixel divided by its height; the panels have square ones.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    from vs_sr.evaluation import protocols
+    from vs_sr.evaluation.upscalers import Bicubic
+
+    protocol = protocols.preset("space-time")
+    blended = protocols.code_values(list(Bicubic(4, 2)(neighbors, protocol))[1].rgb, protocol)
+    height, width = ours.shape[:2]
+    width, height = (round(width * sar), height) if sar > 1 else (width, round(height / sar))
+    gap = 4
+    canvas = Image.new("RGB", (2 * width + gap, height), "white")
+    for left, panel, label in zip((0, width + gap), (blended, ours), _LABELS, strict=True):
+        canvas.paste(Image.fromarray(panel).resize((width, height), Image.Resampling.BICUBIC), (left, 0))
+        draw = ImageDraw.Draw(canvas)
+        font = ImageFont.load_default(max(10, height // 24))
+        box = draw.textbbox((left + 8, 8), label, font=font)
+        draw.rectangle((box[0] - 4, box[1] - 4, box[2] + 4, box[3] + 4), fill="black")
+        draw.text((left + 8, 8), label, font=font, fill="white")
+    canvas.save(path)
+
+
 def _generate(path: Path) -> None:
     """Render a moving scene at the size of the result, and reduce and encode it as the input."""
-    import numpy as np
-
     from vs_sr.cli import _video
-    from vs_sr.evaluation.vid4 import reduce_frames
+    from vs_sr.training.clips import as_frames, reduce_frames
     from vs_sr.training.demo import demo_scene
 
     print("rendering a moving scene ...", file=sys.stderr)
     width, height = _SIZE
     scene = demo_scene(_FRAMES, 4 * height, 4 * width)
-    pixels = np.rint(np.asarray(scene).transpose(0, 2, 3, 1) * 255).clip(0, 255).astype(np.uint8)
-    _video.write(path, list(reduce_frames(pixels)), Fraction(24))
+    _video.write(path, list(reduce_frames(as_frames(scene))), Fraction(24))
 
 
 def _script() -> Path:
@@ -129,28 +164,24 @@ def _script() -> Path:
 
 def _affordable(source: _source.Source) -> tuple[int, int]:
     """The size at which the part is rendered within a few minutes here; even, and never above the clip's own."""
-    from vs_sr import registry, session
+    from vs_sr import registry, windows
+    from vs_sr.engine.engine import Engine
+    from vs_sr.engine.pipeline import Pipeline
+    from vs_sr.engine.plan import Plan
     from vs_sr.runtime import torch
     from vs_sr.weights import store
 
     model = registry.model("ZoomingSlowMo")
     weights = store.shipped(model.weights or "")
-    device = session.choose_device(None)
-    plan = session.Plan(
-        model=model,
-        variant=store.recognise(model, weights).variant,
-        source=weights,
-        device=device,
-        precision=session.choose_precision("auto", device, float_clip=False),
-        backend="eager",
-    )
-    probe = torch.rand(4, 3, 32, 48)
-    running = session.acquire(plan)
-    running.run(probe, 2)
+    variant = store.recognize(model, weights).variant
+    width, height = 48, 32
+    grid = windows.grid(model, model.window)
+    pipeline = Pipeline(model=model, variant=variant, source=weights, size=(width, height), grid=grid)
+    engine, probe = Engine(Plan(pipeline), grid), list(torch.rand(grid.window, 3, height, width))
+    list(engine.clip(probe))
     start = time.perf_counter()
-    running.run(probe, 2)
-    # a window gives frames for three of its four inputs
-    per_pixel = (time.perf_counter() - start) / (3 * probe.shape[-1] * probe.shape[-2])
+    list(engine.clip(probe))
+    per_pixel = (time.perf_counter() - start) / (grid.step * width * height)
     size = (source.clip.width, source.clip.height)
     seconds = per_pixel * size[0] * size[1] * len(source.durations)
     if seconds <= 60 * _MINUTES:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from vs_sr.errors import described
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
+
+    from vs_sr.spec import Backend
 
 _PACKAGES = ("vs-sr", "vapoursynth", "torch", "numpy", "pluggy", "safetensors", "av")
 _CUPY = ("cupy-cuda13x", "cupy-cuda12x")
@@ -31,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             findings = list(check())
         except Exception as error:
-            findings = [(False, check.__name__.strip("_"), f"{type(error).__name__}: {error}")]
+            findings = [(False, check.__name__.strip("_"), described(error))]
         for well, subject, text in findings:
             broken |= not well
             print(f"{'ok     ' if well else 'BROKEN '} {subject:22} {text}")
@@ -123,12 +128,51 @@ def _devices() -> Iterator[Finding]:
 
 
 def _plugins() -> Iterator[Finding]:
-    from vs_sr import _names, registry
+    from vs_sr import registry
+    from vs_sr.runtime import torch
 
-    for kind, items in (("model", registry.models()), ("backend", registry.backends())):
-        for item in items:
-            yield True, f"{kind} {item.name}", item.summary
-    for module, reason in registry.failures().items():
-        yield False, f"package {module}", reason
-    for problem in _names.models()[1]:
+    for model in registry.models():
+        yield True, f"model {model.name}", model.summary
+    devices = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    for backend in registry.backends():
+        tried = {device: _trial(backend, device) for device in devices}
+        found = "; ".join(f"{device}: {text}" for device, (_, text) in tried.items())
+        yield all(well for well, _ in tried.values()), f"backend {backend.name}", f"{backend.summary} ({found})"
+    for problem in (*registry.problems("model"), *registry.problems("backend")):
         yield False, "package", problem
+
+
+def _trial(backend: Backend, device: str) -> tuple[bool, str]:
+    """Whether a backend opens a network of one layer; the shipped one, where it runs only models that it knows."""
+    from vs_sr import registry
+    from vs_sr.arguments import Arguments
+    from vs_sr.engine import choice, session
+    from vs_sr.engine.device import choose_precision
+    from vs_sr.engine.pipeline import Pipeline
+    from vs_sr.runtime import torch
+    from vs_sr.spec import Model, Variant
+    from vs_sr.weights import store
+    from vs_sr.windows import Grid
+
+    layer = Pipeline(
+        model=Model(name="layer", summary="", paper="", kind="image", build=lambda _: torch.nn.Conv2d(3, 3, 1)),
+        variant=Variant(scale=1),
+        source=None,
+        size=(64, 64),
+        grid=Grid(frames=1, window=1),
+        options=Arguments(backend=backend.name),
+        device=device,
+        precision=choose_precision("auto", device, float_clip=False),
+    )
+    shipped = next(iter(store.index().values()))
+    model, source = registry.model(shipped.model), store.shipped(shipped.name)
+    known = replace(layer, model=model, source=source, variant=store.recognize(model, source).variant)
+    for tried in (layer, known):
+        reason = choice.obstacle(backend, tried.model, tried.variant, device, tried.precision)
+        if reason is None:
+            try:
+                session.acquire(tried).call(lambda network: None)
+            except Exception as error:
+                return False, str(error)
+            return True, "works"
+    return True, f"no, {reason}"

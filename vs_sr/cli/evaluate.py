@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from vs_sr.errors import ArgumentError, QuestionError, WeightsError
+from vs_sr import files
+from vs_sr.cli import _hints
+from vs_sr.errors import ArgumentError
 from vs_sr.windows import ENDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vs_sr.arguments import Arguments
     from vs_sr.evaluation.measure import Clip
     from vs_sr.evaluation.protocols import Protocol
     from vs_sr.evaluation.upscalers import Upscaler
@@ -22,27 +24,13 @@ if TYPE_CHECKING:
 
     type Found = tuple[Model, Variant, Source | None]
 
-# argparse wants the choices before anything heavy is imported; tests hold them to those of vs_sr.evaluation.
-RULES = ("matlab-double", "matlab-uint8", "matlab-once", "pil")
-PRESETS = ("matlab-uint8", "matlab-double", "vdsr", "pil", "edsr", "div2k", "a2n-article", "yjn870", "vid4")
-LUMAS = ("matlab", "edsr", "a2n", "yjn870", "jpeg")
-
 _CLIPS = 4
 """Generated clips: a few minutes' work for two CPU cores."""
-_OF_DRIFT = {
-    "folder",
-    "model",
-    "weights",
-    "answers",
-    "device_id",
-    "precision",
-    "backend",
-    "multi",
-    "window",
-    "drift",
-    "clips",
-}
-_OF_DRIFT |= {"csv", "json", "plot"}
+_OF_DRIFT = (
+    *("folder", "model", "weights", "hints", "device_id", "precision", "backend", "multi", "window"),
+    *("drift", "clips", "csv", "json", "plot"),
+)
+"""What has a meaning there."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,14 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a model of `vs-sr models`; default: the weights' own; without weights ZoomingSlowMo",
     )
     what.add_argument("--weights", metavar="W", help="a shipped name or a file; default: the model's own")
-    what.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="answers",
-        metavar="KEY=VALUE",
-        help="what no tensor tells of the weights (scale=2, range=255, ...); may be given several times",
-    )
+    _hints.add_argument(what)
     what.add_argument("--bicubic", action="store_true", help="measure bicubic alone")
     what.add_argument("--no-baseline", action="store_true", help="do not measure bicubic beside the network")
     what.add_argument("--scale", type=int, help="factor; needed for bicubic and for networks on upscaled images")
@@ -78,14 +59,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--lr", action="append", type=Path, default=[], metavar="FOLDER", help="LR images, if given")
 
     how = parser.add_argument_group("protocol", "--protocol sets all of these; the others change one of them")
-    how.add_argument("--protocol", choices=PRESETS, help="default: vid4 for clips, else matlab-uint8")
-    how.add_argument("--resize", choices=RULES, help="how LR is made and upscaled")
+    how.add_argument(
+        "--protocol", metavar="NAME", help="one of --list-protocols; default: vid4 for clips, else matlab-uint8"
+    )
+    how.add_argument("--resize", metavar="RULE", help="how LR is made and upscaled; see --list-protocols")
     how.add_argument("--ground-truth", choices=("crop", "resize"), help="how it comes to a multiple of the scale")
     how.add_argument("--cumulative-modcrop", action=argparse.BooleanOptionalAction, help="multiples of 2, 3, ... scale")
     how.add_argument("--border", metavar="N", help="pixels left out on each side: a number, scale, or scale+N")
     how.add_argument("--ssim-border", metavar="N", help="the same for SSIM alone")
     how.add_argument("--ssim-padding", choices=("valid", "zero"), help="zero: as pytorch_ssim")
-    how.add_argument("--y", choices=LUMAS, help="the constants of Y")
+    how.add_argument("--y", metavar="NAME", help="the constants of Y; see --list-protocols")
     how.add_argument("--round-y", action=argparse.BooleanOptionalAction, help="round Y to integers before PSNR")
     how.add_argument("--output", choices=("round", "truncate", "none"), help="how RGB becomes code values")
     how.add_argument(
@@ -114,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     clip.add_argument("--tail", choices=("short", "drop"), default="short", help="frames after the last whole window")
     clip.add_argument("--ends", choices=ENDS, help="for multi-frame models (EDVR); default: as the weights say")
     clip.add_argument("--mirrored", action="store_true", help="run on the clip and its reverse, take the mean")
-    clip.add_argument("--frames", choices=("all", "centre"), default="all", help="which frames are scored")
+    clip.add_argument("--frames", choices=("all", "center"), default="all", help="which frames are scored")
 
     drift = parser.add_argument_group("drift")
     drift.add_argument(
@@ -149,8 +132,6 @@ def run(options: argparse.Namespace) -> int:
     from vs_sr.evaluation.measure import Measurement
 
     _check(options)
-    if options.figure or options.plot:
-        figure.check()
     folders = [inner for folder in options.folder for inner in measure.folders(folder)]
     if options.lr and len(options.lr) != len(folders):
         raise ArgumentError(f"--lr is given {len(options.lr)} times for {len(folders)} folders")
@@ -185,16 +166,23 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse before anything is computed what would fail at the end."""
+    from vs_sr.evaluation import pillow
+
     if options.scale is not None and not 1 <= options.scale <= 16:
         raise ArgumentError(f"--scale {options.scale} is out of range; 1 to 16")
-    for name, least in (("window", 0), ("shared", 0), ("chop", 0)):
+    for name in ("window", "shared", "chop"):
         value = getattr(options, name)
-        if value is not None and value < least:
-            raise ArgumentError(f"--{name} {value} is out of range; {least} or more")
+        if value is not None and value < 0:
+            raise ArgumentError(f"--{name} {value} is out of range; 0 or more")
     for name in ("csv", "json", "figure", "plot"):
         path = getattr(options, name)
-        if path is not None and not path.absolute().parent.is_dir():
-            raise ArgumentError(f"--{name}: there is no folder {path.absolute().parent}")
+        try:
+            if path is not None:
+                files.check_target(path)
+        except ArgumentError as error:
+            raise ArgumentError(f"--{name}: {path} {error}") from None
+    if options.figure or options.plot:
+        pillow.require("--figure and --plot")
 
 
 def _drift(options: argparse.Namespace) -> int:
@@ -210,12 +198,12 @@ def _drift(options: argparse.Namespace) -> int:
     if options.window is not None and not 2 <= options.window <= 64:
         raise ArgumentError(f"--window {options.window} is out of range; 2 to 64 with --drift")
     _check(options)
-    from vs_sr import registry, session
+    from vs_sr import registry, windows
     from vs_sr.cli._progress import Progress
+    from vs_sr.engine.pipeline import Pipeline
     from vs_sr.evaluation import drift, figure, measure, protocols, report
+    from vs_sr.weights import store
 
-    if options.plot:
-        figure.check()
     choices = [model.name for model in registry.models() if model.kind == "sequence"]
     model, variant, source = _found(options.model, options)
     if model.name not in choices:
@@ -223,34 +211,25 @@ def _drift(options: argparse.Namespace) -> int:
     multi = options.multi or model.multi[0]
     if multi not in model.multi:
         raise ArgumentError(f"{model.name} cannot do --multi {multi}; choices: {', '.join(map(str, model.multi))}")
-    device = session.choose_device(options.device_id)
-    plan = session.Plan(
-        model=model,
-        variant=variant,
-        source=source,
-        device=device,
-        precision=session.choose_precision(options.precision, device, float_clip=False),
-        backend="eager" if options.backend == "auto" else options.backend,
-    )
-    scale, protocol = variant.scale, protocols.preset("vid4")
+    grid = windows.grid(model, model.window, window=options.window, multi=multi)
+    pipeline = Pipeline(model=model, variant=variant, source=source, size=(1, 1), grid=grid, options=_wishes(options))
+    scale, protocol = variant.scale, protocols.preset(drift.PROTOCOL)
     folders = [
-        (folder.name, measure.ground_truth(measure.pictures(folder), scale, protocol, folder.name))
+        (folder.name, measure.ground_truth(map(measure.read, measure.images(folder)), scale, protocol, folder.name))
         for folder in options.folder
     ]
-    running, window = session.acquire(plan), options.window or model.window
-    sets = []
+    sets: list[drift.Drift] = []
     with Progress() as progress:
         for title, found in (("generated", [drift.generated(number) for number in range(clips)]), ("footage", folders)):
             if found:
-                sets.append(drift.measure(title, found, running, window=window, multi=multi, tell=progress))
+                sets.append(drift.measure(title, found, pipeline, progress))
     print(report.drift_table(sets))
     if options.csv:
         report.write_drift_csv(options.csv, sets)
     if options.json:
-        facts = {"upscaler": model.name, "precision": plan.precision, "device": plan.device}
+        facts = {"upscaler": model.name, **sets[0].facts}
         if source is not None:
-            digest = hashlib.sha256(source.path.read_bytes()).hexdigest()
-            facts |= {"weights": source.path.name, "sha256": digest}
+            facts |= {"weights": source.path.name, "sha256": store.digest(source)}
         report.write_json(options.json, report.drift_record(sets, facts))
     if options.plot:
         figure.drift(sets, options.plot)
@@ -279,7 +258,6 @@ def _video(options: argparse.Namespace, folders: Sequence[Path], found: Found | 
 
 def _upscalers(options: argparse.Namespace, found: Found | None, video: bool) -> tuple[Upscaler, Upscaler | None]:
     """What is measured, and bicubic beside it."""
-    from vs_sr.arguments import Arguments
     from vs_sr.evaluation import upscalers
 
     if found is None:
@@ -290,14 +268,14 @@ def _upscalers(options: argparse.Namespace, found: Found | None, video: bool) ->
             raise ArgumentError(f"--multi {multi}: bicubic does 1 and 2")
         return upscalers.Bicubic(_scale(options), multi), None
     model, variant, source = found
-    scale = _scale(options) if variant.enlarged else options.scale or variant.scale
+    scale = _scale(options) if variant.upscaled else options.scale or variant.scale
     network = upscalers.Network(
         model,
         variant,
         source,
         scale=scale,
         multi=options.multi or (model.multi[0] if video else 1),
-        options=Arguments(device_id=options.device_id, precision=options.precision, backend=options.backend),
+        options=_wishes(options),
         running=upscalers.Running(
             window=options.window,
             shared=options.shared,
@@ -310,6 +288,12 @@ def _upscalers(options: argparse.Namespace, found: Found | None, video: bool) ->
         ),
     )
     return network, None if options.no_baseline else upscalers.Bicubic(scale, network.multi)
+
+
+def _wishes(options: argparse.Namespace) -> Arguments:
+    from vs_sr.arguments import Arguments
+
+    return Arguments(device_id=options.device_id, precision=options.precision, backend=options.backend)
 
 
 def _heading(upscaler: Upscaler, video: bool, protocol: str) -> str:
@@ -331,27 +315,14 @@ def _ordinal(multi: int) -> str:
 def _found(name: str | None, options: argparse.Namespace) -> Found:
     from vs_sr.evaluation import upscalers
 
-    try:
-        return upscalers.find(name, options.weights, _answers(options.answers))
-    except QuestionError as error:
-        choices = " or ".join(f"--set {answer}" for answer in error.answers)
-        raise WeightsError(f"{error.question}; say which with {choices}") from None
+    with _hints.named():
+        return upscalers.find(name, options.weights, dict(options.hints))
 
 
 def _scale(options: argparse.Namespace) -> int:
     if options.scale is None:
         raise ArgumentError("--scale is needed: nothing else says the factor of upscaling")
     return cast("int", options.scale)
-
-
-def _answers(told: list[str]) -> dict[str, str]:
-    answers = {}
-    for each in told:
-        key, equals, value = each.partition("=")
-        if not (key and equals and value):
-            raise ArgumentError(f"--set {each!r} must be KEY=VALUE, such as scale=2")
-        answers[key] = value
-    return answers
 
 
 def _protocol(options: argparse.Namespace, video: bool) -> Protocol:

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
         weights = ["none needed"] if model.fixed else shipped or [theirs]
         marked = [f"{name} (default)" if name == model.weights else name for name in weights]
         print(f"    weights: {', '.join(marked)}")
-    failures = registry.failures()
-    for module, reason in failures.items():
-        print(f"vs-sr models: {module} cannot be loaded: {reason}", file=sys.stderr)
-    return 1 if failures else 0
+    problems = registry.problems("model")
+    for problem in problems:
+        print(f"vs-sr models: {problem}", file=sys.stderr)
+    return 1 if problems else 0

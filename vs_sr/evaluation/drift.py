@@ -1,7 +1,7 @@
 """How a sequence model fares as its forward state grows older: PSNR-Y against frames since the last reset.
 
 Every mode, windows or a carried state, with and without lookahead, runs through the scheduler of the filters. Each
-clip is run forwards and backwards, so that its pictures come early and late alike: what differs between distances
+clip is run forwards and backwards, so that its frames come early and late alike: what differs between distances
 from the reset is the state, not what happens to be shown there.
 """
 
@@ -9,24 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, cast
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from vs_sr import windows
+from vs_sr.engine import session
+from vs_sr.engine.plan import Plan
+from vs_sr.engine.scheduler import Held, Recurrent, finish
+from vs_sr.engine.transfer import Download
 from vs_sr.errors import ArgumentError
 from vs_sr.evaluation import metrics, protocols
-from vs_sr.evaluation.bicubic import round_half_up
-from vs_sr.evaluation.sharing import SharedSession
-from vs_sr.scheduler import Held, Layout, Recurrent, finish
+from vs_sr.evaluation.sharing import Remembering
 from vs_sr.windows import Grid
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from vs_sr.evaluation.measure import Tell
-    from vs_sr.session import Session
+    from vs_sr.engine.pipeline import Pipeline
+    from vs_sr.engine.session import Session
+    from vs_sr.evaluation.measure import Progress
 
     Float64 = npt.NDArray[np.float64]
     Frames = Sequence[npt.NDArray[np.uint8]]
@@ -40,6 +43,8 @@ FRAMES, SIZE = 120, 128
 FASTEST = 2.0
 """Their speed, in pixels per frame, where they are in the middle: over so many frames, layers that fly off sooner
 leave nothing to see."""
+
+PROTOCOL = "vid4"
 
 TOLERANCE = 0.02
 """dB. Less is no difference."""
@@ -78,18 +83,18 @@ class Age(NamedTuple):
     """Of the forward state at an output."""
 
     frames: int
-    """Input frames that it has seen before this one since it was zero; an output in between goes with the frame in
-    front of it."""
+    """Input frames that it has seen before this one since it was zero; an interpolated output goes with the
+    frame before it."""
     windows: int
     """The same in windows."""
 
 
-def ages(grid: Grid, cuts: frozenset[int] = frozenset()) -> list[Age]:
-    """The age of the forward state at every output frame."""
+def ages(grid: Grid) -> list[Age]:
+    """The age of the forward state at every output frame of a scene."""
     found = {}
     frame = window = 0
     for group in range(grid.groups):
-        for run in windows.runs(grid, group, cuts):
+        for run in windows.runs(grid, group, ()):
             if run.fresh:
                 frame, window = run.inputs[0], group
             for output, _ in run.outputs:
@@ -98,7 +103,7 @@ def ages(grid: Grid, cuts: frozenset[int] = frozenset()) -> list[Age]:
 
 
 def cost(grid: Grid) -> float:
-    """Positions that the two directions step over in order, per output frame that is not a repetition."""
+    """Timesteps that the two directions step over in order, per output frame that is not a repetition."""
     steps = 0
     for group in range(grid.groups):
         for run in windows.runs(grid, group, ()):
@@ -117,10 +122,10 @@ class Row:
 
     mode: Mode
     psnr_y: float
-    given: float
-    """At the times of input frames."""
-    between: float
-    """At the times in between; nan without any."""
+    input_time: float
+    """Of input-time frames."""
+    interpolated: float
+    """Of interpolated frames; nan without any."""
     last_quarter: float
     """Over the last quarter of the outputs."""
     gain: float
@@ -144,8 +149,8 @@ class Point(NamedTuple):
 
     frames: int
     psnr_y: float
-    given: float
-    between: float
+    input_time: float
+    interpolated: float
     gain: float
     """Above windows without lookahead, on the same outputs."""
 
@@ -160,6 +165,8 @@ class Drift:
     """Of each clip, as plain windows."""
     psnr: Mapping[Mode, Sequence[Float64]]
     """PSNR-Y of each clip's outputs."""
+    facts: Mapping[str, str]
+    """Where and how the network was run."""
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -173,8 +180,8 @@ class Drift:
         return Row(
             mode=mode,
             psnr_y=whole,
-            given=self._mean(mode, slice(None, None, multi)),
-            between=float(np.mean([self._between(each) for each in self.psnr[mode]])) if multi > 1 else float("nan"),
+            input_time=self._mean(mode, slice(None, None, multi)),
+            interpolated=mean([self._interpolated(each) for each in self.psnr[mode]] if multi > 1 else []),
             last_quarter=float(np.mean([each[-max(1, len(each) // 4) :].mean() for each in self.psnr[mode]])),
             gain=whole - plain,
             near=near,
@@ -185,7 +192,7 @@ class Drift:
     def _mean(self, mode: Mode, part: slice) -> float:
         return float(np.mean([each[part].mean() for each in self.psnr[mode]]))
 
-    def _between(self, values: Float64) -> float:
+    def _interpolated(self, values: Float64) -> float:
         return float(values[np.arange(len(values)) % self.grids[0].multi != 0].mean())
 
     def _halves(self, mode: Mode) -> tuple[float | None, float | None]:
@@ -206,22 +213,23 @@ class Drift:
         found: dict[int, list[tuple[bool, float, float]]] = {}
         for grid, mine, plain in zip(self.grids, self.psnr[mode], self.psnr[Mode()], strict=True):
             for output, age in enumerate(ages(mode.on(grid))[: len(mine)]):
-                between = output % grid.multi != 0
-                found.setdefault(age.frames, []).append((between, mine[output], mine[output] - plain[output]))
-
-        def mean(values: list[float]) -> float:
-            return float(np.mean(values)) if values else float("nan")
-
+                interpolated = output % grid.multi != 0
+                found.setdefault(age.frames, []).append((interpolated, mine[output], mine[output] - plain[output]))
         return [
             Point(
                 frames=frames,
                 psnr_y=mean([psnr for _, psnr, _ in there]),
-                given=mean([psnr for between, psnr, _ in there if not between]),
-                between=mean([psnr for between, psnr, _ in there if between]),
+                input_time=mean([psnr for interpolated, psnr, _ in there if not interpolated]),
+                interpolated=mean([psnr for interpolated, psnr, _ in there if interpolated]),
                 gain=mean([gain for _, _, gain in there]),
             )
             for frames, there in sorted(found.items())
         ]
+
+
+def mean(values: Sequence[float]) -> float:
+    """nan where there are none."""
+    return float(np.mean(values)) if values else float("nan")
 
 
 def advise(rows: Sequence[Row]) -> Row:
@@ -238,88 +246,92 @@ def generated(number: int) -> tuple[str, Frames]:
     Raises:
         VsSrError: Pillow is not installed.
     """
-    from vs_sr.training.clips import HELD_OUT_SEED
+    from vs_sr.training.clips import HELD_OUT_SEED, as_frames
     from vs_sr.training.scenes import make_scene
 
     seed = HELD_OUT_SEED + number
-    scene = make_scene(seed, frames=FRAMES, height=SIZE, width=SIZE, fastest=FASTEST)
-    return f"scene {seed}", list(round_half_up(255 * scene.transpose(0, 2, 3, 1)))
+    return f"scene {seed}", list(as_frames(make_scene(seed, frames=FRAMES, height=SIZE, width=SIZE, fastest=FASTEST)))
 
 
 def measure(
     name: str,
     clips: Sequence[tuple[str, Frames]],
-    session: Session,
-    *,
-    window: int,
-    multi: int,
-    tell: Tell | None = None,
+    pipeline: Pipeline,
+    progress: Progress | None = None,
 ) -> Drift:
     """Run clips in every mode, forwards and backwards.
 
     Args:
         name: of the set.
         clips: names and ground truth, (H, W, 3) uint8 of sizes that are multiples of the scale, one scene each.
-        session: of a model of kind "sequence" for RGB.
-        window: input frames of a window.
-        multi: every so many frames are given.
-        tell: is told of progress.
+        pipeline: of a model of kind "sequence" for RGB; its size is that of each clip, and of its grid the window
+            and the factor count: every ``multi`` th frame is given.
+        progress: is called as windows are done.
 
     Raises:
         ArgumentError: a clip is too short or too small.
         OutOfMemoryError: the device has no memory for it.
     """
+    variant, multi = pipeline.variant, pipeline.grid.multi
     runs = [
         (f"{clip}, {way}", frames[: len(frames) - (len(frames) - 1) % multi][::step])
         for clip, frames in clips
         for way, step in (("forwards", 1), ("backwards", -1))
     ]
-    density = session.plan.model.density
-    grids = [
-        Grid(frames=-(-len(frames) // multi), window=window, multi=multi, density=density) for _, frames in runs
-    ]  # fmt: skip
+    grids = [replace(pipeline.grid, frames=-(-len(frames) // multi)) for _, frames in runs]
     for (clip, frames), grid in zip(runs, grids, strict=True):
         if grid.frames < 2:
             raise ArgumentError(f"{clip.rpartition(',')[0]} is too short: at least two of its frames must be given")
-        least, (height, width) = session.plan.variant.min_size, frames[0].shape[:2]
-        if min(height, width) < least * session.plan.variant.scale:
+        height, width = frames[0].shape[:2]
+        if min(height, width) < variant.min_size * variant.scale:
             raise ArgumentError(f"{clip.rpartition(',')[0]} of {width}x{height} is too small for the model")
     wanted = modes(min(grid.groups for grid in grids))
     psnr: dict[Mode, list[Float64]] = {mode: [] for mode in wanted}
+    running: Session | None = None
+    luma = protocols.preset(PROTOCOL).luma
     for (clip, frames), grid in zip(runs, grids, strict=True):
+        height, width = (side // variant.scale for side in frames[0].shape[:2])
+        plan = Plan(
+            replace(pipeline, size=(width, height), grid=grid, options=replace(pipeline.options, tilesize=(0, 0)))
+        )
+        placed = plan.pipeline()
+        running = session.acquire(placed)  # the one before is let go only now: it is the same one
         scores: dict[Mode, list[float]] = {mode: [] for mode in wanted}
-        for mode, picture, done in _pictures(frames, grid, wanted, session):
-            scores[mode].append(metrics.psnr_y(picture, frames[len(scores[mode])]))
-            if tell:
-                tell(clip, done, grid.groups * len(wanted))
+        for mode, image, done in _images(frames, placed, wanted, running):
+            scores[mode].append(metrics.psnr(luma(image), luma(frames[len(scores[mode])])))
+            if progress:
+                progress(clip, done, grid.groups * len(wanted))
         for mode in wanted:
             psnr[mode].append(np.array(scores[mode]))
-    return Drift(name=name, clips=tuple(clip for clip, _ in runs), grids=tuple(grids), psnr=psnr)
+    facts = {"precision": placed.precision, "device": placed.device}
+    return Drift(name=name, clips=tuple(clip for clip, _ in runs), grids=tuple(grids), psnr=psnr, facts=facts)
 
 
-def _pictures(
-    frames: Frames, grid: Grid, wanted: Sequence[Mode], session: Session
+def _images(
+    frames: Frames, pipeline: Pipeline, wanted: Sequence[Mode], running: Session
 ) -> Iterator[tuple[Mode, npt.NDArray[np.generic], int]]:
     """Every mode's outputs, each mode's in order: all modes window by window, as they have most work in common.
     With them, the windows that are done."""
     from vs_sr.runtime import torch
 
-    protocol, variant = protocols.preset("vid4"), session.plan.variant
-    low = [protocols.reduce(frame, variant.scale, protocol).transpose(2, 0, 1) for frame in frames[:: grid.multi]]
-    given = [torch.from_numpy(np.ascontiguousarray(frame, dtype=np.float32) / 255) for frame in low]
+    protocol, grid = protocols.preset(PROTOCOL), pipeline.grid
+    low = [protocols.reduce(frame, pipeline.variant.scale, protocol) for frame in frames[:: grid.multi]]
+    given = [torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1), dtype=np.float32) / 255) for frame in low]
     held = Held(frozenset(range(len(given))), frozenset(), given.__getitem__)
-    layout = Layout(size=(low[0].shape[2], low[0].shape[1]), scale=variant.scale, multiple=variant.multiple)
-    shared = SharedSession(session)
-    schedulers = {
-        mode: Recurrent(mode.on(grid), cast("Session", shared), layout, every=8, memory=1 << 30) for mode in wanted
-    }
+    schedulers = {mode: Recurrent(replace(pipeline, grid=mode.on(grid)), every=8, memory=1 << 30) for mode in wanted}
+    network = running.call(Remembering)
     done = 0
     for group in range(grid.groups):
+        numbers = [output for output in grid.outputs(group) if output < outputs(grid)]
         for mode, scheduler in schedulers.items():
-            made = finish(scheduler.render(group, held))
+            made = running.call(partial(_render, network, scheduler, group, held, numbers)).wait()
             done += 1
-            for output in grid.outputs(group):
-                if output < outputs(grid):
-                    rgb = made[output].numpy().transpose(1, 2, 0) * 255
-                    yield mode, protocols.code_values(rgb, protocol), done
-        shared.forget()
+            for image in made:
+                yield mode, protocols.code_values(image.numpy().transpose(1, 2, 0) * 255, protocol), done
+        network.forget()
+
+
+def _render(
+    network: Remembering, scheduler: Recurrent, group: int, held: Held, numbers: Sequence[int], _: object
+) -> Download:
+    return Download(finish(scheduler.render(network, group, held)), numbers)

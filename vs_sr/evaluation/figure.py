@@ -1,4 +1,4 @@
-"""Pictures of a measurement: crops side by side, and figures over the frames. Drawn with Pillow."""
+"""Figures of a measurement, as images: crops side by side, and PSNR over the frames. Drawn with Pillow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vs_sr.errors import ArgumentError, VsSrError
+from vs_sr.errors import ArgumentError
 from vs_sr.evaluation.measure import Clip
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _GAP = 8
 _TEXT = 16
 _ROWS = 8
-"""A picture of crops has no more rows: the first clips or pictures."""
-_COLOURS = ("#0b6e99", "#c4581c", "#4c8c2b", "#7a4fa3", "#a8324a", "#8a7a1f")
+"""An image of crops has no more rows: the first clips or images."""
+_COLORS = ("#0b6e99", "#c4581c", "#4c8c2b", "#7a4fa3", "#a8324a", "#8a7a1f")
 _PLOT = (900, 320)
 _MARGINS = (64, 34, 20, 40)
 """Left, top, right, bottom of a plot."""
@@ -32,28 +32,15 @@ _PANEL, _LEGEND = (600, 340), 210
 """A plot of drift, and what stands at its right; in pixels."""
 
 
-def check() -> None:
-    """Refuse early where pictures cannot be drawn.
-
-    Raises:
-        VsSrError: Pillow is not installed.
-    """
-    try:
-        import PIL.Image  # noqa: F401
-    except ImportError:
-        raise VsSrError("--figure and --plot need pillow; install it with: pip install 'vs-sr[demo]'") from None
-
-
 def crops(clips: Sequence[Clip], path: Path) -> None:
-    """Write a picture: a row per sample, with the same part of ground truth and of every upscaler's output.
+    """Write an image: a row per sample, with the same part of ground truth and of every upscaler's output.
 
-    Small parts are enlarged by whole pixels.
+    Small parts are upscaled by whole pixels.
 
     Raises:
         VsSrError: Pillow is not installed.
         ArgumentError: the file cannot be written.
     """
-    check()
     from PIL import Image, ImageDraw, ImageFont
 
     samples = [(clip, sample) for clip in clips for sample in clip.samples][:_ROWS]
@@ -83,13 +70,12 @@ def crops(clips: Sequence[Clip], path: Path) -> None:
 
 
 def plot(clips: Sequence[Clip], path: Path) -> None:
-    """Write a picture: PSNR-Y over the pictures of each clip, a panel a clip; frames in between are hollow.
+    """Write an image: PSNR-Y over the frames of each clip, a panel a clip; interpolated ones are hollow.
 
     Raises:
         VsSrError: Pillow is not installed.
         ArgumentError: the file cannot be written.
     """
-    check()
     from PIL import Image, ImageDraw, ImageFont
 
     canvas = Image.new("RGB", (_PLOT[0], _PLOT[1] * len(clips)), "white")
@@ -100,21 +86,20 @@ def plot(clips: Sequence[Clip], path: Path) -> None:
 
 
 def drift(drifts: Sequence[Drift], path: Path) -> None:
-    """Write a picture: PSNR-Y over input frames since the reset, and the gain above windows; a line a mode.
+    """Write an image: PSNR-Y over input frames since the reset, and the gain above windows; a line a mode.
 
-    A row a set of clips. Modes that differ in their lookahead alone have one colour, the paler the more they see.
+    A row a set of clips. Modes that differ in their lookahead alone have one color, the paler the more they see.
 
     Raises:
         VsSrError: Pillow is not installed.
         ArgumentError: the file cannot be written.
     """
-    check()
     from PIL import Image, ImageDraw, ImageFont
 
     (width, height), (left, above, right, below) = _PANEL, _MARGINS
     canvas = Image.new("RGB", (2 * width + _LEGEND, height * len(drifts)), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
-    colours = _shades(list(dict.fromkeys(mode for drift in drifts for mode in drift.psnr)))
+    colors = _shades(list(dict.fromkeys(mode for drift in drifts for mode in drift.psnr)))
     for row, drift in enumerate(drifts):
         top = row * height
         curves = {mode: drift.curve(mode) for mode in drift.psnr}
@@ -134,24 +119,24 @@ def drift(drifts: Sequence[Drift], path: Path) -> None:
             axes.draw(draw, font, f"{drift.name}: {title}")
             axes.label(draw, font, [str(number) for number in range(count)])
             for mode, line in reversed(lines.items()):  # the simplest on top
-                draw.line([axes.place(index, value) for index, value in line], fill=colours[mode], width=2)
+                draw.line([axes.place(index, value) for index, value in line], fill=colors[mode], width=2)
         for number, mode in enumerate(curves):
             y = top + above + 14 * number
-            draw.line([(2 * width, y + 7), (2 * width + 16, y + 7)], fill=colours[mode], width=3)
+            draw.line([(2 * width, y + 7), (2 * width + 16, y + 7)], fill=colors[mode], width=3)
             draw.text((2 * width + 22, y), str(mode), font=font, fill="black")
     _save(canvas, path)
 
 
 def _shades(modes: Sequence[Mode]) -> dict[Mode, str]:
-    """A colour for each mode."""
+    """A color for each mode."""
     from PIL import ImageColor
 
     families = list(dict.fromkeys((mode.carry, mode.segment) for mode in modes))
     found = {}
     for mode in modes:
-        colour = ImageColor.getrgb(_COLOURS[families.index((mode.carry, mode.segment)) % len(_COLOURS)])
+        color = ImageColor.getrgb(_COLORS[families.index((mode.carry, mode.segment)) % len(_COLORS)])
         pale = mode.lookahead / (1 + max(each.lookahead for each in modes))
-        found[mode] = "#" + "".join(f"{round(part + (255 - part) * pale):02x}" for part in colour[:3])
+        found[mode] = "#" + "".join(f"{round(part + (255 - part) * pale):02x}" for part in color[:3])
     return found
 
 
@@ -172,7 +157,7 @@ class _Axes:
         return low, high if high > low else low + step, step
 
     def place(self, index: float, value: float) -> tuple[float, float]:
-        """In the picture; what is above the highest line is drawn on it."""
+        """In the image; what is above the highest line is drawn on it."""
         low, high, _ = self._grid
         left, top, right, bottom = self.box
         x = left + (right - left) * (index + 0.5) / self.count
@@ -203,16 +188,16 @@ def _panel(draw: ImageDraw.ImageDraw, font: Font, clip: Clip, top: int) -> None:
     axes.draw(draw, font, f"{clip.name}: PSNR-Y, dB")
     axes.label(draw, font, [score.frame.rpartition(".")[0][-10:] for score in next(iter(clip.scores.values()))])
     for number, (label, scores) in enumerate(clip.scores.items()):
-        colour = _COLOURS[number % len(_COLOURS)]
+        color = _COLORS[number % len(_COLORS)]
         points = [axes.place(index, score.psnr_y) for index, score in enumerate(scores)]
-        if clip.temporal:  # pictures that are no clip have no order to draw a line along
-            draw.line(points, fill=colour, width=2)
+        if clip.temporal:  # images that are no clip have no order to draw a line along
+            draw.line(points, fill=color, width=2)
         for (x, y), score in zip(points, scores, strict=True):
             draw.ellipse(
-                (x - 4, y - 4, x + 4, y + 4), fill="white" if score.interpolated else colour, outline=colour, width=2
+                (x - 4, y - 4, x + 4, y + 4), fill="white" if score.interpolated else color, outline=color, width=2
             )
         x = box[2] - 150 * (len(clip.scores) - number)
-        draw.ellipse((x, top + 10, x + 8, top + 18), fill=colour)
+        draw.ellipse((x, top + 10, x + 8, top + 18), fill=color)
         draw.text((x + 14, top + 8), label, font=font, fill="black")
 
 

@@ -1,13 +1,12 @@
-"""Pictures and clips measured by a protocol: a row of figures per frame, and for clips how they move."""
+"""Images and clips measured by a protocol: a row of figures per frame, and for clips how they move."""
 
 from __future__ import annotations
 
 import math
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,21 +19,22 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from vs_sr.evaluation.protocols import Protocol
-    from vs_sr.evaluation.upscalers import Output, Upscaler
+    from vs_sr.evaluation.upscalers import Upscaler
 
+    Frame = npt.NDArray[np.uint8]
     Image = npt.NDArray[np.generic]
     Float64 = npt.NDArray[np.float64]
 
 SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".ppm")
-"""Of pictures that are read: lossless ones."""
+"""Of images that are read: lossless ones."""
 
-type Tell = Callable[[str, int, int], None]
-"""Called with a label, pictures done and pictures in all."""
+type Progress = Callable[[str, int, int], None]
+"""Called with a label, images done and images in all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """One output picture against its ground truth."""
+    """One output image against its ground truth."""
 
     frame: str
     """Name of the ground truth's file."""
@@ -61,23 +61,23 @@ class Temporal:
     """Mean of ``abs((O[t+1] - O[t]) - (T[t+1] - T[t]))`` over pixels and frames, in code values: 0 where output O
     moves as target T does; flicker and frozen texture raise it."""
     sharpness: float
-    """Mean over frames at the inputs' times of sharpness(O) / sharpness(T), where sharpness is the mean length of
+    """Mean over input-time frames of sharpness(O) / sharpness(T), where sharpness is the mean length of
     the gradient: 1 is the target's, below 1 softer."""
-    sharpness_between: float | None
+    sharpness_interpolated: float | None
     """The same over interpolated frames; None without any."""
 
     @property
     def pulse(self) -> float | None:
-        """Sharpness of frames at the inputs' times minus that of frames in between: what is seen as pulsing."""
-        return None if self.sharpness_between is None else self.sharpness - self.sharpness_between
+        """Sharpness of input-time frames minus that of interpolated ones: what is seen as pulsing."""
+        return None if self.sharpness_interpolated is None else self.sharpness - self.sharpness_interpolated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """The same part of a picture from everyone, for the eye."""
+    """The same part of an image from everyone, for the eye."""
 
     frame: str
-    parts: tuple[tuple[str, npt.NDArray[np.uint8]], ...]
+    parts: tuple[tuple[str, Frame], ...]
     """(label, (h, w, 3)), the ground truth first."""
 
 
@@ -89,11 +89,11 @@ class Clip:
     scores: dict[str, tuple[Score, ...]]
     """By upscaler, the one that is measured first."""
     temporal: dict[str, Temporal] = field(default_factory=dict)
-    """By upscaler; empty for pictures that are no clip."""
+    """By upscaler; empty for images that are no clip."""
     samples: tuple[Sample, ...] = ()
 
     def mean(self, upscaler: str, figure: str, *, interpolated: bool | None = None) -> float:
-        """Mean of a figure over the pictures, as papers take it; over those at one kind of time where asked.
+        """Mean of a figure over the images, as papers take it; over those at one kind of time where asked.
 
         nan where there are none.
         """
@@ -127,8 +127,8 @@ def folders(path: Path) -> list[Path]:
 
 
 def looks_like_a_clip(folder: Path) -> bool:
-    """Whether images are frames: three at least, numbered without a gap, of one size."""
-    paths = pictures(folder)
+    """Whether images are frames: at least three, numbered without a gap, of one size."""
+    paths = images(folder)
     parts = [re.fullmatch(r"(.*?)(\d+)", path.stem) for path in paths]
     names = {part[1] for part in parts if part}
     numbers = [int(part[2]) for part in parts if part]
@@ -140,7 +140,7 @@ def _images(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
 
 
-def pictures(folder: Path) -> list[Path]:
+def images(folder: Path) -> list[Path]:
     """The images of a folder in the order of their names.
 
     Raises:
@@ -154,8 +154,8 @@ def pictures(folder: Path) -> list[Path]:
     return found
 
 
-def read(path: Path) -> npt.NDArray[np.uint8]:
-    """A picture as (H, W, 3) uint8 RGB.
+def read(path: Path) -> Frame:
+    """An image as (H, W, 3) uint8 RGB.
 
     Raises:
         ArgumentError: it cannot be read.
@@ -167,53 +167,20 @@ def read(path: Path) -> npt.NDArray[np.uint8]:
             frame = next(container.decode(video=0))
             return np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
     except (OSError, av.FFmpegError, StopIteration, IndexError) as error:
-        raise ArgumentError(f"{path} cannot be read as a picture: {error or 'it is empty'}") from None
+        raise ArgumentError(f"{path} cannot be read as an image: {error or 'it is empty'}") from None
 
 
-def ground_truth(paths: Sequence[Path], scale: int, protocol: Protocol, name: str) -> list[npt.NDArray[np.uint8]]:
-    """The frames of a clip, of a size that is a multiple of ``scale``.
+def ground_truth(frames: Iterable[Frame], scale: int, protocol: Protocol, name: str) -> list[Frame]:
+    """The frames of a clip, brought to a size that is a multiple of ``scale``.
 
     Raises:
-        ArgumentError: they cannot be read, are too small, or differ in size; ``name`` is the clip's in messages.
+        ArgumentError: they are too small, or differ in size; ``name`` is the clip's in messages.
     """
-    truth = [protocols.ground_truth(read(path), scale, protocol) for path in paths]
+    truth = [protocols.ground_truth(frame, scale, protocol) for frame in frames]
     if len({image.shape for image in truth}) > 1:
         sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in truth})
         raise ArgumentError(f"the frames of {name} must have one size; got {', '.join(sizes)}")
     return truth
-
-
-def score(output: Output, target: Image, scale: int, protocol: Protocol, frame: str, *, between: bool) -> Score:
-    """The figures of one picture.
-
-    Raises:
-        ArgumentError: output and target differ in size, or the border leaves too little of them.
-    """
-    rgb, y, truth = protocols.code_values(output.rgb, protocol), _y(output, protocol), _rounded(target, protocol)
-    border = protocol.border.at(scale)
-    ssim_border = (protocol.ssim_border or protocol.border).at(scale)
-    padding = protocol.ssim_padding
-    try:
-        return Score(
-            frame=frame,
-            interpolated=between,
-            psnr_rgb=metrics.psnr(rgb, target, border=border),
-            psnr_y=metrics.psnr(y, truth, border=border),
-            ssim_rgb=metrics.ssim_rgb(rgb, target, border=ssim_border, padding=padding),
-            ssim_y=metrics.ssim(y, truth, border=ssim_border, padding=padding),
-        )
-    except ValueError as error:
-        raise ArgumentError(f"{frame}: {error}") from None
-
-
-def _y(output: Output, protocol: Protocol) -> Float64:
-    y = protocol.luma(protocols.code_values(output.rgb, protocol)) if output.y is None else output.y
-    return np.floor(y + 0.5) if protocol.round_y else y
-
-
-def _rounded(target: Image, protocol: Protocol) -> Float64:
-    y = protocol.luma(target)
-    return np.floor(y + 0.5) if protocol.round_y else y
 
 
 class _Motion:
@@ -224,68 +191,70 @@ class _Motion:
         self._changes: list[float] = []
         self._ratios: dict[bool, list[float]] = {False: [], True: []}
 
-    def add(self, y: Float64, truth: Float64, *, between: bool) -> None:
+    def add(self, y: Float64, truth: Float64, *, interpolated: bool) -> None:
         if self._last is not None:
             self._changes.append(float(np.mean(np.abs((y - self._last[0]) - (truth - self._last[1])))))
         self._last = (y, truth)
-        self._ratios[between].append(metrics.sharpness(y) / max(metrics.sharpness(truth), 1e-6))
+        self._ratios[interpolated].append(metrics.sharpness(y) / max(metrics.sharpness(truth), 1e-6))
 
     def result(self) -> Temporal | None:
         """None for a single frame."""
         if not self._changes:
             return None
-        between = self._ratios[True]
+        interpolated = self._ratios[True]
         return Temporal(
             change_error=float(np.mean(self._changes)),
             sharpness=float(np.mean(self._ratios[False])),
-            sharpness_between=float(np.mean(between)) if between else None,
+            sharpness_interpolated=float(np.mean(interpolated)) if interpolated else None,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What is done with a folder of ground truth."""
+    """What is measured, and how: ``folder(path)`` takes images from files, ``clip(name, frames)`` frames at hand."""
 
     upscaler: Upscaler
     protocol: Protocol
     baseline: Upscaler | None = None
-    """Measured beside it on the same pictures."""
+    """Measured beside it on the same images."""
     video: bool = False
-    """The folder is a clip, in the order of the names; else its pictures have nothing to do with each other."""
-    only: Literal["all", "centre"] = "all"
+    """The folder is a clip, in the order of the names; else its images have nothing to do with each other."""
+    only: Literal["all", "center"] = "all"
     """Which output frames of a clip are scored."""
     crop: tuple[int, int, int, int] | None = None
     """(x, y, width, height) of samples; None: where the ground truth has most detail."""
 
-    def folder(self, folder: Path, lr: Path | None = None, tell: Tell | None = None) -> Clip:
-        """Measure the pictures of a folder.
+    def folder(self, folder: Path, lr: Path | None = None, progress: Progress | None = None) -> Clip:
+        """Measure the images of a folder.
 
         Args:
             folder: ground truth.
-            lr: LR pictures in the same order, where the benchmark has its own; else they are made of ground truth.
-            tell: is told of progress.
+            lr: LR images in the same order, where the benchmark has its own; else they are made of ground truth.
+            progress: is called as images are done.
 
         Raises:
-            ArgumentError: pictures that cannot be read, are too small, or differ where they must not.
+            ArgumentError: images that cannot be read, are too small, or differ where they must not.
         """
-        targets = pictures(folder)
-        if tell:
-            tell(folder.name, 0, len(targets))
-        given = pictures(lr) if lr is not None else None
-        if given is not None and len(given) not in (len(targets), self._inputs(len(targets))):
-            raise ArgumentError(f"{lr} holds {len(given)} pictures, but {folder} holds {len(targets)}")
+        targets = images(folder)
+        names = [path.name for path in targets]
+        if progress:
+            progress(folder.name, 0, len(targets))
+        lows = images(lr) if lr is not None else None
+        if lows is not None and len(lows) not in (len(targets), self._inputs(len(targets))):
+            raise ArgumentError(f"{lr} holds {len(lows)} images, but {folder} holds {len(targets)}")
         if self.video:
-            clip = self._clip(targets, given, tell, folder.name)
-            return Clip(name=folder.name, scores=clip.scores, temporal=clip.temporal, samples=clip.samples)
+            given = [read(path) for path in lows] if lows else None
+            return self.clip(folder.name, [read(path) for path in targets], given, names, progress)
         scores: dict[str, list[Score]] = {}
         samples: list[Sample] = []
-        for number, (target, low) in enumerate(zip_longest(targets, given or [])):
-            one = self._clip([target], [low] if low else None, None, folder.name)
+        for number, target in enumerate(targets):
+            low = [read(lows[number])] if lows else None
+            one = self.clip(folder.name, [read(target)], low, [names[number]])
             for label, rows in one.scores.items():
                 scores.setdefault(label, []).extend(rows)
             samples += one.samples
-            if tell:
-                tell(folder.name, number + 1, len(targets))
+            if progress:
+                progress(folder.name, number + 1, len(targets))
         return Clip(
             name=folder.name, scores={label: tuple(rows) for label, rows in scores.items()}, samples=tuple(samples)
         )
@@ -293,44 +262,64 @@ class Measurement:
     def _inputs(self, count: int) -> int:
         return (count + self.upscaler.multi - 1) // self.upscaler.multi
 
-    def _clip(self, paths: Sequence[Path], lows: Sequence[Path] | None, tell: Tell | None, name: str) -> Clip:
-        scale, multi = self.upscaler.scale, self.upscaler.multi
-        count = len(paths) - (len(paths) - 1) % multi  # frames in between have a given one on either side
+    def clip(
+        self,
+        name: str,
+        frames: Sequence[Frame],
+        lows: Sequence[Image] | None = None,
+        names: Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> Clip:
+        """Measure a clip, or a single image.
+
+        Args:
+            name: of the clip.
+            frames: ground truth, (H, W, 3) uint8 RGB; frames at the end that no input follows are left out.
+            lows: LR frames, of all or of the inputs alone; None: made of ground truth.
+            names: of the frames; None: their numbers.
+            progress: is called as frames are done.
+
+        Raises:
+            ArgumentError: frames that are too few, too small, or of different sizes.
+        """
+        scale, multi, protocol = self.upscaler.scale, self.upscaler.multi, self.protocol
+        count = len(frames) - (len(frames) - 1) % multi  # an interpolated frame has an input on either side
         if count < 2 and multi > 1:
-            raise ArgumentError(f"{name} has {len(paths)} frames; with frames in between it takes 3 at least")
-        paths = paths[:count]
-        truth = ground_truth(paths, scale, self.protocol, name)
+            raise ArgumentError(
+                f"{name} has {len(frames)} frames; with interpolated ones it takes at least {multi + 1}"
+            )
+        truth = ground_truth(frames[:count], scale, protocol, name)
         if lows is None:
-            low = [protocols.reduce(image, scale, self.protocol) for image in truth[::multi]]
+            lows = [protocols.reduce(image, scale, protocol) for image in truth[::multi]]
         else:
-            low = [read(path) for path in (lows[:count:multi] if len(lows) >= count else lows[: self._inputs(count)])]
-            wanted = (truth[0].shape[0] // scale, truth[0].shape[1] // scale)
-            if low[0].shape[:2] != wanted:
-                found = f"{low[0].shape[1]}x{low[0].shape[0]}"
-                raise ArgumentError(f"LR pictures for {name} must be {wanted[1]}x{wanted[0]} at x{scale}; got {found}")
+            lows = lows[:count:multi] if len(lows) >= count else lows[: self._inputs(count)]
+            (height, width), wanted = lows[0].shape[:2], tuple(side // scale for side in truth[0].shape[:2])
+            if (height, width) != wanted:
+                raise ArgumentError(
+                    f"LR images for {name} must be {wanted[1]}x{wanted[0]} at x{scale}; got {width}x{height}"
+                )
         everyone = [each for each in (self.upscaler, self.baseline) if each is not None]
         scores: dict[str, list[Score]] = {each.label: [] for each in everyone}
         motion = {each.label: _Motion() for each in everyone}
         samples: list[Sample] = []
-        for index, outputs in enumerate(self._together(everyone, low)):
-            if tell:
-                tell(name, index + 1, count)
-            between = index % multi != 0
-            chosen = self.only == "all" or index == count // 2
+        # a frame at a time from everyone; as many as the first gives
+        for index, outputs in enumerate(zip(*(each(lows, protocol) for each in everyone), strict=False)):
+            if progress:
+                progress(name, index + 1, count)
+            frame, interpolated = names[index] if names else str(index), index % multi != 0
+            target, target_y = truth[index], self._rounded(protocol.luma(truth[index]))
             parts = []
             for each, output in zip(everyone, outputs, strict=True):
-                if chosen:
-                    row = score(output, truth[index], scale, self.protocol, paths[index].name, between=between)
-                    scores[each.label].append(row)
+                rgb = protocols.code_values(output.rgb, protocol)
+                y = self._rounded(protocol.luma(rgb) if output.y is None else output.y)
+                if self.only == "all" or index == count // 2:
+                    figures = self._figures(frame, rgb, y, target, target_y)
+                    scores[each.label].append(Score(frame=frame, interpolated=interpolated, **figures))
                 if self.video:
-                    motion[each.label].add(
-                        self._inside(_y(output, self.protocol)),
-                        self._inside(_rounded(truth[index], self.protocol)),
-                        between=between,
-                    )
+                    motion[each.label].add(self._inside(y), self._inside(target_y), interpolated=interpolated)
                 parts.append((each.label, np.rint(output.rgb.astype(np.float64).clip(0, 255)).astype(np.uint8)))
             if index == self._shown(count):
-                samples.append(self._sample(paths[index].name, truth[index], parts))
+                samples.append(self._sample(frame, target, parts))
         moved = {each: gathered.result() for each, gathered in motion.items()}
         return Clip(
             name=name,
@@ -339,9 +328,23 @@ class Measurement:
             samples=tuple(samples),
         )
 
-    def _together(self, everyone: Sequence[Upscaler], low: Sequence[Image]) -> Iterator[tuple[Output, ...]]:
-        """Outputs of all upscalers, a frame at a time; as many as the first gives."""
-        return zip(*(each(low, self.protocol) for each in everyone), strict=False)
+    def _figures(self, frame: str, rgb: Image, y: Float64, target: Image, target_y: Float64) -> dict[str, float]:
+        protocol, scale = self.protocol, self.upscaler.scale
+        border = protocol.border.at(scale)
+        ssim_border = (protocol.ssim_border or protocol.border).at(scale)
+        padding = protocol.ssim_padding
+        try:
+            return {
+                "psnr_rgb": metrics.psnr(rgb, target, border=border),
+                "psnr_y": metrics.psnr(y, target_y, border=border),
+                "ssim_rgb": metrics.ssim_rgb(rgb, target, border=ssim_border, padding=padding),
+                "ssim_y": metrics.ssim(y, target_y, border=ssim_border, padding=padding),
+            }
+        except ValueError as error:
+            raise ArgumentError(f"{frame}: {error}") from None
+
+    def _rounded(self, y: Float64) -> Float64:
+        return np.floor(y + 0.5) if self.protocol.round_y else y
 
     def _inside(self, plane: Float64) -> Float64:
         border = self.protocol.border.at(self.upscaler.scale)
@@ -352,13 +355,13 @@ class Measurement:
         middle = count // 2
         return middle | 1 if self.upscaler.multi > 1 and count > 1 else middle
 
-    def _sample(self, frame: str, truth: Image, parts: Sequence[tuple[str, npt.NDArray[np.uint8]]]) -> Sample:
+    def _sample(self, frame: str, truth: Frame, parts: Sequence[tuple[str, Frame]]) -> Sample:
         height, width = truth.shape[:2]
         x, y, w, h = self.crop or detailed_part(self.protocol.luma(truth))
         if not (0 <= x < x + w <= width and 0 <= y < y + h <= height):
             raise ArgumentError(f"crop {x},{y},{w},{h} is not inside {frame} of {width}x{height}")
         window = (slice(y, y + h), slice(x, x + w))
-        everyone = [("ground truth", truth.astype(np.uint8)), *parts]
+        everyone = [("ground truth", truth), *parts]
         return Sample(frame=frame, parts=tuple((label, image[window].copy()) for label, image in everyone))
 
 

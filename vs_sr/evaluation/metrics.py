@@ -16,26 +16,11 @@ Image = npt.NDArray[np.generic]
 Float64 = npt.NDArray[np.float64]
 type Padding = Literal["valid", "zero"]
 
-# BT.601 luma of 8-bit full-range RGB, on the studio range 16..235, with MATLAB's constants.
-LUMA = np.array([65.481, 128.553, 24.966]) / 255
-LUMA_OFFSET = 16.0
-
 # Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity".
 SSIM_SIZE = 11
 SSIM_SIGMA = 1.5
 SSIM_C1 = (0.01 * 255) ** 2
 SSIM_C2 = (0.03 * 255) ** 2
-
-
-def luma(rgb: Image) -> Float64:
-    """BT.601 Y (16..235, not rounded) of RGB (..., 3) in 0..255, as MATLAB's ``rgb2ycbcr`` without its rounding.
-
-    Raises:
-        ValueError: the last axis does not hold three channels.
-    """
-    if rgb.shape[-1] != 3:
-        raise ValueError(f"RGB needs three channels last; got shape {rgb.shape}")
-    return rgb.astype(np.float64) @ LUMA + LUMA_OFFSET
 
 
 def _pair(a: Image, b: Image, border: int) -> tuple[Float64, Float64]:
@@ -61,13 +46,8 @@ def psnr(a: Image, b: Image, *, border: int = 0) -> float:
     return math.inf if mse == 0 else 10 * math.log10(255**2 / mse)
 
 
-def psnr_y(a: Image, b: Image, *, border: int = 0) -> float:
-    """PSNR in dB on the luma of two RGB images (H, W, 3) in 0..255; see :func:`psnr`."""
-    return psnr(luma(a), luma(b), border=border)
-
-
 def sharpness(plane: Image) -> float:
-    """Mean length of the gradient of a plane (H, W), by differences of neighbours, in the plane's units.
+    """Mean length of the gradient of a plane (H, W), by differences of neighbors, in the plane's units.
 
     Raises:
         ValueError: no plane, or fewer than two pixels in a direction.
@@ -116,11 +96,6 @@ def ssim(a: Image, b: Image, *, border: int = 0, padding: Padding = "valid") -> 
     covariance = blur(x * y) - mean_x * mean_y
     numerator = (2 * mean_x * mean_y + SSIM_C1) * (2 * covariance + SSIM_C2)
     return float(np.mean(numerator / ((mean_x**2 + mean_y**2 + SSIM_C1) * (var_x + var_y + SSIM_C2))))
-
-
-def ssim_y(a: Image, b: Image, *, border: int = 0) -> float:
-    """SSIM on the luma of two RGB images (H, W, 3) in 0..255; see :func:`ssim`."""
-    return ssim(luma(a), luma(b), border=border)
 
 
 def ssim_rgb(a: Image, b: Image, *, border: int = 0, padding: Padding = "valid") -> float:

@@ -1,6 +1,6 @@
-"""Protocols: everything between a ground-truth picture and a figure in a paper's table, as named choices.
+"""Protocols: everything between a ground-truth image and a figure in a paper's table, as named choices.
 
-The same network and pictures give figures up to 0.5 dB apart, by how the LR was made, what was rounded, what
+The same network and images give figures up to 0.5 dB apart, by how the LR was made, what was rounded, what
 was cropped, and what "Y" is. A :class:`Protocol` states each of these; :data:`PRESETS` names the usual sets.
 """
 
@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from vs_sr.errors import ArgumentError
-from vs_sr.evaluation.metrics import LUMA, LUMA_OFFSET
-from vs_sr.evaluation.resample import Rule, resample
+from vs_sr.evaluation.resample import RULES, Rule, resample
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 type GroundTruth = Literal["crop", "resize"]
 type Rounding = Literal["round", "truncate", "none"]
 type LumaName = Literal["matlab", "edsr", "a2n", "yjn870", "jpeg"]
-
-GROUND_TRUTHS: tuple[GroundTruth, ...] = get_args(GroundTruth.__value__)
-ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding.__value__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,7 @@ def _over(divisor: float, *weights: float) -> tuple[float, float, float]:
 
 
 LUMAS: dict[LumaName, Luma] = {
-    "matlab": Luma(_over(1, *LUMA.tolist()), LUMA_OFFSET, "rgb2ycbcr: 16 + (65.481 R + 128.553 G + 24.966 B) / 255"),
+    "matlab": Luma(_over(255, 65.481, 128.553, 24.966), 16, "rgb2ycbcr: 16 + (65.481 R + 128.553 G + 24.966 B) / 255"),
     "edsr": Luma(_over(256, 65.738, 129.057, 25.064), 16, "the same over 256, as EDSR and A2N have it"),
     "a2n": Luma(_over(256, 65.738, 129.057, 25.046), 16, "25.046 for blue, the A2N article's: +0.001 dB"),
     "yjn870": Luma(_over(256, 64.738, 129.057, 25.064), 16, "64.738 for red, yjn870's: +0.03 dB; white is 234"),
@@ -94,10 +90,12 @@ class Border:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Protocol:
-    """How pictures are prepared and measured. The defaults are those of most benchmark tables."""
+    """How images are prepared and measured. The defaults are those of most benchmark tables."""
 
     resize: Rule = "matlab-uint8"
-    """How the LR is made, and how it is enlarged for the baseline and for networks that want it enlarged."""
+    """How the LR is made, and how it is upscaled for the baseline and for networks on upscaled images."""
+    upscale: Rule | None = None
+    """How it is upscaled where that differs; None: as ``resize``."""
     ground_truth: GroundTruth = "crop"
     """How the ground truth comes to a multiple of the scale. "resize" smooths it: about +0.5 dB at x3."""
     cumulative_modcrop: bool = False
@@ -114,6 +112,16 @@ class Protocol:
     """How RGB output becomes code values; the Y of networks that give Y stays as it is."""
     round_y: bool = False
     """Round both Ys to integers, as MATLAB's rgb2ycbcr does on uint8: -0.03 to -0.08 dB."""
+
+    def __post_init__(self) -> None:
+        """Refuse names that nothing has.
+
+        Raises:
+            ArgumentError: there is no such rule or luma.
+        """
+        for what, name, choices in (("resampling rule", self.resize, RULES), ("Y", self.y, LUMAS)):
+            if name not in choices:
+                raise ArgumentError(f"there is no {what} {name!r}; choices: {', '.join(choices)}")
 
     @property
     def luma(self) -> Luma:
@@ -135,7 +143,7 @@ PRESETS: dict[str, tuple[str, Protocol]] = {
     "edsr": ("matlab-uint8 with EDSR's constants of Y", Protocol(y="edsr")),
     "div2k": ("EDSR's validation on DIV2K: RGB, border = scale + 6", Protocol(y="edsr", border=Border(1, 6))),
     "a2n-article": (
-        "Pillow's LR, ground truth resized, output not rounded, SSIM of the whole picture",
+        "Pillow's LR, ground truth resized, output not rounded, SSIM of the whole image",
         Protocol(resize="pil", ground_truth="resize", output="none", y="a2n", ssim_border=Border(0, 0)),
     ),
     "yjn870": (
@@ -145,6 +153,10 @@ PRESETS: dict[str, tuple[str, Protocol]] = {
     "vid4": (
         "video: LR rounded once, no border; Zooming Slow-Mo, EDVR, BasicSR on Vid4, REDS4 (RGB column)",
         Protocol(resize="matlab-once", border=Border(0, 0)),
+    ),
+    "space-time": (
+        "vid4 with matlab-uint8 LR and a baseline in floating point: the figures of our training",
+        Protocol(upscale="matlab-double", border=Border(0, 0)),
     ),
 }
 """Name to (summary, protocol)."""
@@ -162,14 +174,14 @@ def preset(name: str) -> Protocol:
 
 
 def ground_truth(image: npt.NDArray[np.uint8], scale: int, protocol: Protocol) -> npt.NDArray[np.uint8]:
-    """A picture (H, W, 3) at a size that is a multiple of ``scale``, cropped or resized as the protocol says.
+    """An image (H, W, 3) at a size that is a multiple of ``scale``, cropped or resized as the protocol says.
 
     Raises:
         ArgumentError: it is smaller than ``scale``.
     """
     height, width = image.shape[:2]
     if min(height, width) < scale:
-        raise ArgumentError(f"a picture of {width}x{height} is too small for x{scale}")
+        raise ArgumentError(f"an image of {width}x{height} is too small for x{scale}")
     if protocol.ground_truth == "resize":
         size = (height // scale * scale, width // scale * scale)
         if size == (height, width):
@@ -182,13 +194,13 @@ def ground_truth(image: npt.NDArray[np.uint8], scale: int, protocol: Protocol) -
 
 
 def reduce(target: npt.NDArray[np.uint8], scale: int, protocol: Protocol) -> Image:
-    """The LR picture (H/scale, W/scale, 3) in 0..255 of a ground truth: uint8, or float64 by the double rule."""
+    """The LR image (H/scale, W/scale, 3) in 0..255 of a ground truth: uint8, or float64 by the double rule."""
     return resample(target, (target.shape[0] // scale, target.shape[1] // scale), protocol.resize)
 
 
-def enlarge(lr: Image, scale: int, protocol: Protocol) -> Image:
-    """An LR picture (h, w, 3) enlarged by bicubic: (scale*h, scale*w, 3), uint8 or float64 as it is."""
-    return resample(lr, (lr.shape[0] * scale, lr.shape[1] * scale), protocol.resize)
+def upscale(lr: Image, scale: int, protocol: Protocol) -> Image:
+    """An LR image (h, w, 3) upscaled by bicubic: (scale*h, scale*w, 3), uint8 or float64 as the rule has it."""
+    return resample(lr, (lr.shape[0] * scale, lr.shape[1] * scale), protocol.upscale or protocol.resize)
 
 
 def code_values(rgb: Image, protocol: Protocol) -> Image:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,10 @@ import numpy as np
 
 from vs_sr.evaluation import drift
 from vs_sr.evaluation.drift import Drift
-from vs_sr.evaluation.measure import FIGURES, Clip
+from vs_sr.evaluation.measure import FIGURES, Clip, Temporal
 from vs_sr.evaluation.protocols import Border, Protocol
 
 _HEADS = {"psnr_y": "PSNR-Y", "ssim_y": "SSIM-Y", "psnr_rgb": "PSNR-RGB", "ssim_rgb": "SSIM-RGB"}
-_COLUMNS = ("clip", "upscaler", "frame", "interpolated", *FIGURES)
 
 
 def table(clips: Sequence[Clip]) -> str:
@@ -43,7 +42,7 @@ def table(clips: Sequence[Clip]) -> str:
                 for name, kind in (("mean, input-time", False), ("mean, interpolated", True)):
                     row(name, label, {figure: clip.mean(label, figure, interpolated=kind) for figure in FIGURES})
         for label, temporal in clip.temporal.items():
-            lines.append(f"{'motion':{width}}  {label:{labels}}  " + _temporal(asdict(temporal), temporal.pulse))
+            lines.append(f"{'motion':{width}}  {label:{labels}}  {_motion(temporal)}")
     if len(clips) > 1:
         lines += ["", "all"]
         for label in clips[0].scores:
@@ -51,11 +50,11 @@ def table(clips: Sequence[Clip]) -> str:
     return "\n".join(lines)
 
 
-def _temporal(values: Mapping[str, float | None], pulse: float | None) -> str:
-    text = f"change error {values['change_error']:.3f}, sharpness {values['sharpness']:.3f}"
-    if pulse is None:
+def _motion(temporal: Temporal) -> str:
+    text = f"change error {temporal.change_error:.3f}, sharpness {temporal.sharpness:.3f}"
+    if temporal.pulse is None:
         return text
-    return f"{text}, interpolated {values['sharpness_between']:.3f}, pulse {pulse:+.3f}"
+    return f"{text}, interpolated {temporal.sharpness_interpolated:.3f}, pulse {temporal.pulse:+.3f}"
 
 
 def overall(clips: Sequence[Clip], label: str, figure: str) -> float:
@@ -65,14 +64,24 @@ def overall(clips: Sequence[Clip], label: str, figure: str) -> float:
 
 def write_csv(path: Path, clips: Sequence[Clip]) -> None:
     """A line per image and upscaler; PSNR in dB, "inf" where nothing differs."""
+    rows = (
+        (
+            clip.name,
+            label,
+            score.frame,
+            int(score.interpolated),
+            *(f"{getattr(score, figure):.6f}" for figure in FIGURES),
+        )
+        for clip in clips
+        for label, scores in clip.scores.items()
+        for score in scores
+    )
+    _write_csv(path, ("clip", "upscaler", "frame", "interpolated", *FIGURES), rows)
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
-        for clip in clips:
-            for label, scores in clip.scores.items():
-                for score in scores:
-                    figures = (f"{getattr(score, figure):.6f}" for figure in FIGURES)
-                    writer.writerow([clip.name, label, score.frame, int(score.interpolated), *figures])
+        csv.writer(file).writerows([header, *rows])
 
 
 def record(clips: Sequence[Clip], protocol: Protocol, upscaler: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,12 +124,12 @@ def record(clips: Sequence[Clip], protocol: Protocol, upscaler: Mapping[str, Any
 def drift_table(drifts: Sequence[Drift]) -> str:
     """A row per mode and set of clips, in dB of PSNR-Y, and below each set the mode to use."""
     width = max(len(str(row.mode)) for each in drifts for row in each.rows)
-    heads = ("mean", "given", "between", "last 1/4", "gain", "near", "far", "steps")
+    heads = ("mean", "inputs", "interp.", "last 1/4", "gain", "near", "far", "steps")
     lines = []
     for each in drifts:
         lines += ["", each.name, f"{'':{width}}  " + "  ".join(f"{head:>8}" for head in heads)]
         for row in each.rows:
-            figures = (row.psnr_y, row.given, row.between, row.last_quarter)
+            figures = (row.psnr_y, row.input_time, row.interpolated, row.last_quarter)
             changes = (row.gain, row.near, row.far)
             cells = [f"{figure:8.3f}" for figure in figures]
             cells += [f"{'-':>8}" if change is None else f"{round(change, 3) + 0.0:+8.3f}" for change in changes]
@@ -134,26 +143,25 @@ def advice(each: Drift) -> str:
     """A line: the mode that ``drift.advise`` names for a set of clips, and why."""
     row = drift.advise(each.rows)
     mode, best = row.mode, max((row for row in each.rows if not row.falls), key=lambda row: row.psnr_y)
-    told = f"carry={int(mode.carry)}, segment={mode.segment}, lookahead={mode.lookahead}"
     above = "" if best is row else f" ({best.mode}: {best.psnr_y:.3f} dB)"
     return (
-        f"{told}: {row.psnr_y:.3f} dB with {row.cost:.2f} positions stepped per output; the simplest mode within "
+        f"carry={int(mode.carry)}, segment={mode.segment}, lookahead={mode.lookahead}: {row.psnr_y:.3f} dB with "
+        f"{row.cost:.2f} timesteps per output; the simplest mode within "
         f"{drift.TOLERANCE} dB of the best of those that do not fall{above}"
     )
 
 
 def write_drift_csv(path: Path, drifts: Sequence[Drift]) -> None:
     """A line per clip, mode and output frame."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("set", "clip", "carry", "segment", "lookahead", "output", "since_reset", "psnr_y"))
-        for each in drifts:
-            for mode, clips in each.psnr.items():
-                told = (int(mode.carry), mode.segment, mode.lookahead)
-                for clip, grid, psnr in zip(each.clips, each.grids, clips, strict=True):
-                    ages = drift.ages(mode.on(grid))
-                    for output, value in enumerate(psnr):
-                        writer.writerow((each.name, clip, *told, output, ages[output].frames, f"{value:.6f}"))
+    rows = (
+        (each.name, clip, int(mode.carry), mode.segment, mode.lookahead, output, age.frames, f"{value:.6f}")
+        for each in drifts
+        for mode, clips in each.psnr.items()
+        for clip, grid, psnr in zip(each.clips, each.grids, clips, strict=True)
+        for output, (age, value) in enumerate(zip(drift.ages(mode.on(grid)), psnr, strict=False))
+    )
+    header = ("set", "clip", "carry", "segment", "lookahead", "output", "since_reset", "psnr_y")
+    _write_csv(path, header, rows)
 
 
 def drift_record(drifts: Sequence[Drift], upscaler: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,16 @@
-"""Which frames and which parts of them a network is given in a measurement: windows, quarters; on integers."""
+"""Which frames and which parts of them a network gets in a measurement: windows, quarters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
 
 from vs_sr.errors import ArgumentError
 
-type Tail = Literal["short", "drop"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
-TAILS: tuple[Tail, ...] = get_args(Tail.__value__)
+type Tail = Literal["short", "drop"]
 """What becomes of the frames after the last whole window: a shorter window, or nothing."""
 
 
@@ -20,7 +21,7 @@ def spans(count: int, size: int, shared: int, tail: Tail) -> list[range]:
         count: frames of the clip.
         size: frames of a window; 0 is the whole clip.
         shared: below ``size``.
-        tail: see :data:`TAILS`. A shorter window that would hold only shared frames is left out.
+        tail: see :data:`Tail`. A shorter window that would hold only shared frames is left out.
 
     Raises:
         ArgumentError: ``shared`` is not below ``size``, or the clip has no whole window and the rest is dropped.
@@ -38,43 +39,33 @@ def spans(count: int, size: int, shared: int, tail: Tail) -> list[range]:
     return found
 
 
-def in_four(length: int, shave: int) -> tuple[slice, slice]:
-    """The two overlapping halves of an axis that EDSR's chop cuts: each goes ``shave`` beyond the middle."""
-    part = length // 2 + shave
-    return slice(0, part), slice(length - part, length)
-
-
-def chopped[Picture](
-    size: tuple[int, int],
-    shave: int,
-    limit: int,
-    run: Callable[[slice, slice], Picture],
-    join: Callable[[Sequence[Picture], tuple[int, int]], Picture],
-    origin: tuple[int, int] = (0, 0),
-) -> Picture:
-    """A picture run in four overlapping quarters, and those again while they hold ``limit`` pixels or more.
+def chopped(image: Tensor, shave: int, limit: int, scale: int, run: Callable[[Tensor], Tensor]) -> Tensor:
+    """An image run in four overlapping quarters, as EDSR does; those again while they have ``limit`` pixels or more.
 
     Args:
-        size: (height, width) of the picture.
+        image: (C, h, w).
         shave: pixels that a quarter goes beyond the middle.
         limit: a quarter of fewer pixels is run as it is.
-        run: gives the result of a rectangle (rows, columns) of the whole picture.
-        join: makes one result of four (top left, top right, bottom left, bottom right) of a picture of a size.
-        origin: of this picture in the whole one.
+        scale: of the result.
+        run: (C, h, w) -> (C, scale*h, scale*w).
 
     Raises:
         ArgumentError: the overlap leaves nothing to cut.
     """
-    height, width = size
-    if height // 2 + shave >= height or width // 2 + shave >= width:
-        raise ArgumentError(f"a picture of {width}x{height} cannot be cut in four with {shave} pixels of overlap")
-    quarters: list[Picture] = []
-    for rows in in_four(height, shave):
-        for columns in in_four(width, shave):
-            top, left = origin[0] + rows.start, origin[1] + columns.start
-            part = (rows.stop - rows.start, columns.stop - columns.start)
-            if part[0] * part[1] < limit:
-                quarters.append(run(slice(top, top + part[0]), slice(left, left + part[1])))
-            else:
-                quarters.append(chopped(part, shave, limit, run, join, (top, left)))
-    return join(quarters, size)
+    from vs_sr.runtime import torch
+
+    def halves(image: Tensor, axis: int, run: Callable[[Tensor], Tensor]) -> Tensor:
+        length = image.shape[axis]
+        middle, part = length // 2, length // 2 + shave
+        if part >= length:
+            raise ArgumentError(f"{length} pixels cannot be cut in two with {shave} pixels of overlap")
+        first, second = (run(image.narrow(axis, start, part)) for start in (0, length - part))
+        rest = scale * (length - middle)
+        return torch.cat(
+            [first.narrow(axis, 0, scale * middle), second.narrow(axis, second.shape[axis] - rest, rest)], axis
+        )
+
+    def quarter(part: Tensor) -> Tensor:
+        return run(part) if part.shape[-2] * part.shape[-1] < limit else chopped(part, shave, limit, scale, run)
+
+    return halves(image, -2, lambda rows: halves(rows, -1, quarter))

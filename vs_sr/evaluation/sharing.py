@@ -1,96 +1,51 @@
-"""A session in which nothing is computed twice, for schedulers that run the same clip in several ways.
+"""A network that computes nothing twice, for schedulers that run the same clip in several ways.
 
 Schedulers with other segments or another lookahead take most of their steps from the same states. Whatever a network
-makes is remembered by the contents of what it is made of; the bits are those of a session that remembers nothing.
+makes is remembered by the contents of what it is made of; the bits are those of a network that remembers nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from torch import Tensor
-
-    from vs_sr.session import Plan, Session
-    from vs_sr.spec import Carried, SequenceNetwork
+    from vs_sr.spec import SequenceNetwork
 
 
-class SharedSession:
-    """Stands for a session. Schedulers are to be asked for the same window one after the other."""
+class Remembering:
+    """A sequence network whose methods are called once with the same arguments."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._recent = _Memory()
-
-    @property
-    def plan(self) -> Plan:
-        """The session's."""
-        return self._session.plan
-
-    def call[T](self, function: Callable[[Any], T]) -> T:
-        """As :meth:`vs_sr.session.Session.call`, with a network that remembers."""
-        return self._session.call(lambda network: function(_Network(network, self._recent)))
-
-    def forget(self) -> None:
-        """Give up what has not been asked for since the last time: after each window."""
-        self._recent.forget()
-
-
-class _Memory:
-    def __init__(self) -> None:
-        # with each result, what its key names by identity: an id is no other object's as long as that lives
+    def __init__(self, network: SequenceNetwork) -> None:
+        self._network = network
+        # with each result its arguments: an id is no other object's as long as that lives
         self._new: dict[Hashable, tuple[Any, Any]] = {}
         self._old: dict[Hashable, tuple[Any, Any]] = {}
 
-    def get[T](self, key: Hashable, alive: Any, make: Callable[[], T]) -> T:
-        if key not in self._new:
-            self._new[key] = self._old.get(key) or (make(), alive)
-        result: T = self._new[key][0]
-        return result
-
     def forget(self) -> None:
+        """Give up what has not been used since the last time: after each window."""
         self._old, self._new = self._new, {}
 
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return partial(self._call, name)
 
-class _Network:
-    """The methods of :class:`vs_sr.spec.SequenceNetwork`. Positions are known by identity, as they come from here."""
-
-    def __init__(self, network: SequenceNetwork, memory: _Memory) -> None:
-        self._network = network
-        self._memory = memory
-
-    def encode(self, frame: Tensor) -> Any:
-        return self._memory.get(("encode", _digest(frame)), None, partial(self._network.encode, frame))
-
-    def between(self, before: Any, after: Any) -> Sequence[Any]:
-        alive = before, after
-        return self._memory.get(("between", id(before), id(after)), alive, partial(self._network.between, *alive))
-
-    def forward_step(self, position: Any, state: Carried | None) -> Carried:
-        key = "forward", id(position), _digests(state)
-        return self._memory.get(key, position, partial(self._network.forward_step, position, state))
-
-    def backward_step(self, position: Any, state: Carried | None) -> Carried:
-        key = "backward", id(position), _digests(state)
-        return self._memory.get(key, position, partial(self._network.backward_step, position, state))
-
-    def reconstruct(self, position: Any, past: Tensor, future: Tensor) -> Tensor:
-        key = "reconstruct", id(position), _digest(past), _digest(future)
-        return self._memory.get(key, position, partial(self._network.reconstruct, position, past, future))
+    def _call(self, name: str, *arguments: Any) -> Any:
+        key = name, tuple(map(_key, arguments))
+        if key not in self._new:
+            self._new[key] = self._old.get(key) or (getattr(self._network, name)(*arguments), arguments)
+        return self._new[key][0]
 
 
-def _digests(state: Carried | None) -> Hashable:
-    return None if state is None else tuple(_digest(part) for part in state)
-
-
-def _digest(tensor: Tensor) -> Hashable:
-    """Numbers, and how they lie in memory: a convolution's last bits depend on both."""
+def _key(argument: Any) -> Hashable:
+    """Tensors, and states of them, by their numbers and how these lie in memory: a convolution's last bits depend on
+    both. Timesteps, which come from here, by identity."""
     from vs_sr.runtime import torch
 
-    raw = tensor.detach().contiguous().view(torch.uint8).cpu().numpy()
-    return tensor.shape, tensor.stride(), tensor.dtype, hashlib.blake2b(raw.tobytes()).digest()
+    if type(argument) is tuple:
+        return tuple(map(_key, argument))
+    if isinstance(argument, torch.Tensor):
+        raw = argument.detach().contiguous().view(torch.uint8).cpu().numpy()
+        return argument.shape, argument.stride(), argument.dtype, hashlib.blake2b(raw.tobytes()).digest()
+    return None if argument is None else id(argument)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from vs_sr import registry, windows
 from vs_sr.arguments import Arguments
+from vs_sr.engine.engine import Engine
+from vs_sr.engine.pipeline import Pipeline
+from vs_sr.engine.plan import Plan
 from vs_sr.errors import ArgumentError, WeightsError
 from vs_sr.evaluation import protocols, sampling
 from vs_sr.weights import checkpoint, recognition, store
@@ -23,15 +26,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vs_sr.evaluation.protocols import Protocol
-    from vs_sr.renderer import Renderer
-    from vs_sr.session import Plan
     from vs_sr.spec import Model, Variant
 
     Image = npt.NDArray[np.generic]
 
 type Ensemble = Literal["none", "flips", "all"]
 
-ENSEMBLES: tuple[Ensemble, ...] = get_args(Ensemble.__value__)
 """Self-ensemble: no; the mean over the mirrored images (four, EDVR's); transposed ones too (eight, EDSR's)."""
 
 DEFAULT = "ZoomingSlowMo"
@@ -78,7 +78,7 @@ class Running:
 
 
 class Bicubic:
-    """The baseline: bicubic by the protocol's rule, an interpolated frame as the mean of its two neighbours."""
+    """The baseline: bicubic by the protocol's rule, an interpolated frame as the mean of its two neighbors."""
 
     label = "bicubic"
 
@@ -93,13 +93,14 @@ class Bicubic:
 
     def __call__(self, frames: Sequence[Image], protocol: Protocol) -> Iterator[Output]:
         """T images (h, w, 3) of one clip, upscaled, with the interpolated ones where ``multi`` is 2."""
-        before: Image | None = None
+        before: npt.NDArray[np.float64] | None = None
         for frame in frames:
-            enlarged = protocols.enlarge(frame, self.scale, protocol)
+            upscaled = protocols.upscale(frame, self.scale, protocol)
+            after = upscaled.astype(np.float64).clip(0, 255)
             if before is not None and self.multi > 1:
-                yield Output((before.astype(np.float64) + enlarged.astype(np.float64)) / 2)
-            yield Output(enlarged)
-            before = enlarged
+                yield Output((before + after) / 2)
+            yield Output(upscaled)
+            before = after
 
 
 class Network:
@@ -135,7 +136,7 @@ class Network:
         """
         if multi not in model.multi:
             raise ArgumentError(f"{model.name} cannot do multi={multi}; choices: {', '.join(map(str, model.multi))}")
-        if not variant.enlarged and scale != variant.scale:
+        if not variant.upscaled and scale != variant.scale:
             raise ArgumentError(f"these weights are for x{variant.scale}, not x{scale}; leave the scale out")
         self.model, self.variant, self.source = model, variant, source
         self.scale, self.multi = scale, multi
@@ -151,7 +152,7 @@ class Network:
             raise ArgumentError("windows must share a frame where frames are interpolated")
         if self.running.ends is not None:
             self.variant = replace(variant, ends=self.running.ends)
-        self._renderer: Renderer | None = None
+        self._engine: Engine | None = None
 
     def describe(self) -> dict[str, Any]:
         """For reports."""
@@ -161,7 +162,7 @@ class Network:
             "scale": self.scale,
             "multi": self.multi,
             "config": {key: str(value) for key, value in self.variant.config.items()},
-            **({} if self._renderer is None else _where(self._renderer.scheduler().session.plan)),
+            **({} if self._engine is None else self._engine.where()),
         }
 
     def __call__(self, frames: Sequence[Image], protocol: Protocol) -> Iterator[Output]:
@@ -177,10 +178,10 @@ class Network:
         from vs_sr.runtime import torch
 
         height, width = frames[0].shape[:2]
-        factor = self.scale if self.variant.enlarged else 1
+        factor = self.scale if self.variant.upscaled else 1
         if min(height, width) * factor < self.variant.min_size:
             raise ArgumentError(f"{self.label} needs {self.variant.min_size} pixels a side; got {width}x{height}")
-        given = [protocols.enlarge(frame, self.scale, protocol) for frame in frames] if factor > 1 else list(frames)
+        given = [protocols.upscale(frame, self.scale, protocol) for frame in frames] if factor > 1 else list(frames)
         planes = torch.stack([self._planes(image, protocol) for image in given])
         for index, image in enumerate(self._averaged(planes)):
             yield self._output(image, given[index] if self.variant.color == "y" else None, protocol)
@@ -232,9 +233,11 @@ class Network:
         size = self.model.window if running.window is None else running.window
         if running.chop is not None:
             for frame in frames:
-                yield self._chopped(frame, running.chop)
+                yield sampling.chopped(
+                    frame, running.chop, _CHOP_LIMIT, self.variant.scale, lambda part: self._run(part[None])[0]
+                )
         elif running.mirrored:
-            both = self._run(torch.cat([frames, frames.flip(0)])[None])[0]
+            both = self._run(torch.cat([frames, frames.flip(0)]))
             yield from (both[: len(frames)] + both[len(frames) :].flip(0)) / 2
         elif self.model.kind == "sequence" and size and (running.apart or size == 1):
             yield from self._apart(frames, sampling.spans(len(frames), size, running.shared, running.tail))
@@ -243,98 +246,56 @@ class Network:
 
     def _apart(self, frames: Tensor, spans: Sequence[range]) -> Iterator[Tensor]:
         """Windows that are clips of their own."""
-        done = 0  # outputs given so far
+        done = 0  # outputs so far
         for number, span in enumerate(spans):
-            made = self._run(frames[span.start : span.stop][None], self.multi)[0]
+            made = self._run(frames[span.start : span.stop], self.multi)
             start, stop = self.multi * span.start, self.multi * (span.stop - 1) + 1
             if self.running.keep == "later" and number + 1 < len(spans):
                 stop = self.multi * spans[number + 1].start
             yield from made[done - start : stop - start]
             done = max(done, stop)
 
-    def _chopped(self, frame: Tensor, shave: int) -> Tensor:
-        """(C, h, w) -> (C, H, W) in four overlapping quarters."""
+    def _run(self, clip: Tensor, multi: int = 1) -> Tensor:
+        """(T, C, h, w) -> (multi*(T-1)+1, C, H, W), in one window."""
         from vs_sr.runtime import torch
 
-        factor = self.variant.scale
-
-        def join(quarters: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-            """The quarters without what goes beyond the middle."""
-            middle, side = factor * (size[0] // 2), factor * (size[1] // 2)
-            below, right = factor * size[0] - middle, factor * size[1] - side
-            top = torch.cat([quarters[0][..., :middle, :side], quarters[1][..., :middle, -right:]], -1)
-            bottom = torch.cat([quarters[2][..., -below:, :side], quarters[3][..., -below:, -right:]], -1)
-            return torch.cat([top, bottom], -2)
-
-        return sampling.chopped(
-            (frame.shape[-2], frame.shape[-1]),
-            shave,
-            _CHOP_LIMIT,
-            lambda rows, columns: self._run(frame[None, None, :, rows, columns])[0, 0],
-            join,
-        )
-
-    def _run(self, clips: Tensor, multi: int = 1) -> Tensor:
-        """(B, T, C, h, w) -> (B, multi*(T-1)+1, C, H, W), each clip in one window."""
-        from vs_sr.runtime import torch
-
-        return torch.stack([torch.stack(list(self._filtered(clip, len(clip), multi))) for clip in clips])
+        return torch.stack(list(self._filtered(clip, len(clip), multi)))
 
     def _filtered(self, frames: Tensor, window: int, multi: int | None = None) -> Iterator[Tensor]:
         """What the filter makes of a clip (T, C, h, w) of one scene, (C, H, W) each; the last one is not repeated."""
-        from vs_sr.renderer import Job, Renderer
-        from vs_sr.scheduler import Held, finish
-
-        model, multi = self.model, self.multi if multi is None else multi
-        grid = windows.Grid(frames=len(frames), window=1)
-        if model.kind == "sequence":
-            grid = windows.Grid(
-                frames=len(frames),
-                window=max(2, window),
-                multi=multi,
-                density=model.density,
-                lookahead=model.lookahead,
-                carry=model.carry,
-                segment=model.segment,
-            )
-        job = Job(
-            model=model,
+        multi = self.multi if multi is None else multi
+        grid = windows.grid(self.model, len(frames), window=max(2, window), multi=multi)
+        pipeline = Pipeline(
+            model=self.model,
             variant=self.variant,
             source=self.source,
             size=(frames.shape[-1], frames.shape[-2]),
-            float_clip=False,
+            grid=grid,
             options=self.options,
         )
         # the last one is held, so that the network stays loaded from clip to clip
-        self._renderer = renderer = Renderer(job, grid)
-        scheduler = renderer.scheduler()
-        held = Held(frozenset(range(len(frames))), frozenset(), frames.__getitem__)
-        for group in range(grid.groups):
-            made = finish(scheduler.render(group, held))
-            yield from (made[output] for output in grid.outputs(group) if output <= multi * (len(frames) - 1))
-
-
-def _where(plan: Plan) -> dict[str, str]:
-    """Where and how a network was run, for reports."""
-    return {"device": plan.device, "precision": plan.precision, "backend": plan.backend}
+        self._engine = engine = Engine(Plan(pipeline), grid)
+        for output, image in enumerate(engine.clip(list(frames))):
+            if output <= multi * (len(frames) - 1):
+                yield image
 
 
 Upscaler = Bicubic | Network
 
 
 def find(
-    name: str | None, weights: str | None, answers: Mapping[str, str] | None = None
+    name: str | None, weights: str | None, hints: Mapping[str, str] | None = None
 ) -> tuple[Model, Variant, store.Source | None]:
     """The model and its weights, of which either may be left out, or both: then the model that has weights with it.
 
     Args:
-        name: of the model; None: as the weights are recognised.
+        name: of the model; None: as the weights are recognized.
         weights: a name from the index or a path; None: the model's default.
-        answers: what no tensor tells (``scale``, ``range``, ...).
+        hints: what the tensors leave open (``scale``, ``range``, ...).
 
     Raises:
         ArgumentError: no such model, or one without weights.
-        WeightsError: the weights are not to be had, not recognised, or of another model.
+        WeightsError: the weights are not to be had, not recognized, or of another model.
     """
     if weights is None:
         model = registry.model(name or DEFAULT)
@@ -359,7 +320,7 @@ def find(
                 raise ArgumentError(
                     f"weights {weights!r} are neither a name nor a file; names: {names} ({error})"
                 ) from None
-            model = recognition.recognise(checkpoint.read(source.path), answers, registry.models()).model
-    if answers:
-        source = replace(source, answers=tuple(answers.items()))
-    return model, store.recognise(model, source).variant, source
+            model = recognition.recognize(checkpoint.read(source.path), hints, registry.models()).model
+    if hints:
+        source = replace(source, hints=tuple(hints.items()))
+    return model, store.recognize(model, source).variant, source

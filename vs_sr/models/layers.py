@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""Mean of R, G and B in 0..1 over the pictures that VGG and SpyNet were trained on."""
+"""Mean of R, G and B in 0..1 over the images that VGG and SpyNet were trained on."""
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Their standard deviation."""
 
@@ -31,18 +31,18 @@ def lrelu(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.1, inplace=True)
 
 
-def dense(x: Tensor) -> Tensor:
+def channels_last(x: Tensor) -> Tensor:
     """``x`` without gaps in memory, channels last: of a part of the channels, torch works number by number."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def up2(x: Tensor) -> Tensor:
-    """Twice the size, bilinear, half-pixel centres."""
+    """Twice the size, bilinear, half-pixel centers."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def enlarge(frame: Tensor, scale: int) -> Tensor:
-    """The bilinear base that several networks add their output to; half-pixel centres."""
+def upscale(frame: Tensor, scale: int) -> Tensor:
+    """The bilinear base that several networks add their output to; half-pixel centers."""
     return F.interpolate(frame, scale_factor=scale, mode="bilinear", align_corners=False)
 
 
@@ -61,11 +61,11 @@ def normalize(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     The numbers are constants of the code: a buffer would lose digits with a network in lower precision.
     """
     parts = zip(x.unbind(1), mean, std, strict=True)
-    return torch.stack([(channel - centre) / width for channel, centre, width in parts], 1)
+    return torch.stack([(channel - center) / width for channel, center, width in parts], 1)
 
 
 class ResidualBlock(nn.Module):
-    """x + conv2(ReLU(conv1(x))), without normalisation."""
+    """x + conv2(ReLU(conv1(x))), without normalization."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -82,6 +82,13 @@ class Pyramid(NamedTuple):
     l1: Tensor
     l2: Tensor
     l3: Tensor
+
+    @classmethod
+    def of(cls, l1: Tensor, *layers: nn.Module) -> Pyramid:
+        """The pyramid over features, by two convolutions a level, of which the first halves the size."""
+        down2, same2, down3, same3 = layers
+        l2 = lrelu(same2(lrelu(down2(l1))))
+        return cls(l1, l2, lrelu(same3(lrelu(down3(l2)))))
 
 
 class DeformableConv(nn.Module):
@@ -108,5 +115,44 @@ class DeformableConv(nn.Module):
 
     def forward(self, x: Tensor, offset_feature: Tensor) -> Tensor:
         z = self.get_submodule(self.name)(offset_feature)
-        offset, mask = z[:, : self.offsets], torch.sigmoid(dense(z[:, self.offsets :]))
+        offset, mask = z[:, : self.offsets], torch.sigmoid(channels_last(z[:, self.offsets :]))
         return deform_conv2d(x, offset, mask, self.weight, self.bias, padding=1)
+
+
+class Level(NamedTuple):
+    """The layers of one level of :func:`align`."""
+
+    offset: tuple[nn.Module, ...]
+    """Convolutions that make offset features of both frames' features; the second sees the coarser level's, too."""
+    deform: nn.Module
+    fuse: nn.Module | None = None
+    """Puts the coarser level's aligned feature to this one's; none at the coarsest."""
+
+
+def align(source: Pyramid, target: Pyramid, levels: Sequence[Level]) -> Tensor:
+    """Deform the features of a frame towards those of another one, coarse to fine: pyramid, cascading and deformable
+    (EDVR, section 3.2), without the cascade. (B, C, H, W), not activated.
+
+    The offset features of a level are doubled when they go up one level: so do displacements in pixels.
+    """
+    offset: Tensor | None = None
+    feature: Tensor | None = None
+    for level, a, b in zip(levels, reversed(source), reversed(target), strict=True):
+        first, second, *rest = level.offset
+        found = lrelu(first(torch.cat([a, b], 1)))
+        found = lrelu(second(found if offset is None else torch.cat([found, up2(2 * offset)], 1)))
+        for layer in rest:
+            found = lrelu(layer(found))
+        offset, deformed = found, level.deform(a, found)
+        if feature is not None and level.fuse is not None:
+            deformed = level.fuse(torch.cat([deformed, up2(lrelu(feature))], 1))
+        feature = deformed
+    assert feature is not None
+    return feature
+
+
+def upsampled(x: Tensor, up1: nn.Module, up2: nn.Module, hr: nn.Module, last: nn.Module) -> Tensor:
+    """The last layers of the video networks: features (B, C, H, W) to an image (B, 3, 4H, 4W)."""
+    x = lrelu(F.pixel_shuffle(up1(x), 2))
+    x = lrelu(F.pixel_shuffle(up2(x), 2))
+    return last(lrelu(hr(x)))

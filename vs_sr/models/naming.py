@@ -1,4 +1,4 @@
-"""What the ``detect`` functions have in common: reading tensor names and shapes, and asking for the rest."""
+"""What the ``detect`` functions have in common: reading tensor names and shapes, and hints for the rest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from vs_sr.errors import QuestionError, WeightsError
+from vs_sr.errors import AmbiguousError, WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,32 +48,32 @@ def reach(*steps: tuple[float, int]) -> int:
     return math.ceil(sum(radius / scale for radius, scale in steps) - 1e-9)
 
 
-def choose(metadata: Metadata, key: str, choices: Sequence[str], question: str) -> str:
-    """The answer to a question that the tensors leave open.
+def choose(metadata: Metadata, key: str, choices: Sequence[str], ambiguity: str) -> str:
+    """The hint about what the tensors leave open.
 
     Raises:
-        QuestionError: it is not in the metadata.
+        AmbiguousError: it is not in the metadata.
         WeightsError: it is none of ``choices``.
     """
-    answer = metadata.get(key)
-    if answer is None:
-        raise QuestionError(question, key, tuple(choices))
-    if answer not in choices:
-        raise WeightsError(f"{key}={answer}: {question}; choices: {', '.join(choices)}")
-    return answer
+    hint = metadata.get(key)
+    if hint is None:
+        raise AmbiguousError(ambiguity, key, tuple(choices))
+    if hint not in choices:
+        raise WeightsError(f"{key}={hint}: {ambiguity}; choices: {', '.join(choices)}")
+    return hint
 
 
-def number(metadata: Metadata, key: str, question: str) -> float:
+def number(metadata: Metadata, key: str, ambiguity: str) -> float:
     """As :func:`choose`, for any positive number."""
-    answer = metadata.get(key)
-    if answer is None:
-        raise QuestionError(question, key)
+    hint = metadata.get(key)
+    if hint is None:
+        raise AmbiguousError(ambiguity, key)
     try:
-        value = float(answer)
+        value = float(hint)
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise WeightsError(f"{key}={answer}: needs a number above 0")
+        raise WeightsError(f"{key}={hint}: needs a number above 0")
     return value
 
 
@@ -83,7 +83,7 @@ def check_scale(metadata: Metadata, found: int) -> int:
     Raises:
         WeightsError: the user or the file's metadata says otherwise.
     """
-    asked = metadata.get("scale")
-    if asked is not None and asked != str(found):
-        raise WeightsError(f"scale={asked}: the tensors are those of a x{found} network; leave scale out")
+    hint = metadata.get("scale")
+    if hint is not None and hint != str(found):
+        raise WeightsError(f"scale={hint}: the tensors are those of a x{found} network; leave scale out")
     return found

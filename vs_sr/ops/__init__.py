@@ -1,7 +1,7 @@
 """Torch custom operators of the recurrent path, in the ``torch.ops.vs_sr`` namespace."""
 
 import vs_sr.runtime  # noqa: F401 - loads torch, before the modules that import it plainly
-from vs_sr.ops.colour import rgb_to_yuv, yuv_to_rgb
+from vs_sr.ops.color import rgb_to_yuv, yuv_to_rgb
 from vs_sr.ops.dcn import dcn_fused, dcn_sample, sample_matmul
 from vs_sr.ops.deform import deform_conv2d
 from vs_sr.ops.recurrent import act_into, bias_act_res, lstm_gates, up2_into

@@ -1,4 +1,4 @@
-"""The numbers of a colour conversion, as zimg has them: matrix, range, and the filters that resize chroma."""
+"""The numbers of a color conversion, as zimg has them: matrix, range, and the filters that resize chroma."""
 
 from __future__ import annotations
 

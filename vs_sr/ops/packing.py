@@ -114,7 +114,7 @@ def shuffle_order(channels: int) -> Tensor:
 
 
 def pack_shuffle(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Permute a convolution in front of a pixel shuffle for :func:`vs_sr.ops.shuffle2`.
+    """Permute a convolution before a pixel shuffle for :func:`vs_sr.ops.shuffle2`.
 
     Args:
         weight: (4*C, ...), in the order of :func:`torch.nn.functional.pixel_shuffle`.

@@ -57,7 +57,7 @@ def lstm_gates(gates: Tensor, cell: Tensor, bias: Tensor | None = None) -> tuple
 
 
 def up2_into(x: Tensor, out: Tensor, channel: int = 0, scale: float = 1.0) -> None:
-    """Write ``scale`` times the bilinear enlargement by two into some channels of ``out``.
+    """Write ``scale`` times the bilinear upscaling by two into some channels of ``out``.
 
     Args:
         x: (B, C, H, W).

@@ -6,19 +6,19 @@ import importlib.metadata
 
 import torch
 
-from vs_sr.ops import _launch, _nvrtc, colour, dcn, recurrent, shuffle
+from vs_sr.ops import _launch, _nvrtc, color, dcn, recurrent, shuffle
 
-KERNELS = (*dcn.KERNELS, *recurrent.KERNELS, *shuffle.KERNELS, *colour.KERNELS)
+KERNELS = (*dcn.KERNELS, *recurrent.KERNELS, *shuffle.KERNELS, *color.KERNELS)
 """Every kernel in every variant that an operator may launch."""
 
 
-def prepare(device: torch.device | str, *, colour_conversion: bool = False) -> bool:
+def prepare(device: torch.device | str, *, color_conversion: bool = False) -> bool:
     """Compile (once per machine) and load (once per process) the kernels; to be called before a CUDA graph
     is captured.
 
     Args:
         device: a CUDA device; for any other nothing is done.
-        colour_conversion: those of :mod:`vs_sr.ops.colour` too.
+        color_conversion: those of :mod:`vs_sr.ops.color` too.
 
     Returns:
         Whether the device runs the kernels; where it does not, the operators use torch, and the log says why.
@@ -26,7 +26,7 @@ def prepare(device: torch.device | str, *, colour_conversion: bool = False) -> b
     device = torch.device(device)
     if device.type != "cuda":
         return False
-    skipped = () if colour_conversion else colour.KERNELS
+    skipped = () if color_conversion else color.KERNELS
     _launch.prepare(device, [kernel for kernel in KERNELS if kernel not in skipped])
     return _launch.obstacle(device) is None
 

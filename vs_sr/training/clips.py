@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vs_sr import system
-from vs_sr.evaluation.bicubic import round_half_up
-from vs_sr.evaluation.vid4 import reduce_frames
+from vs_sr import files
+from vs_sr.evaluation import protocols
+from vs_sr.evaluation.resample import round_half_up
 from vs_sr.training.motion import SPAN
-from vs_sr.training.scenes import make_scene
+from vs_sr.training.scenes import Scene, make_scene
 
 Frames = npt.NDArray[np.uint8]
 
@@ -78,11 +78,21 @@ class Clips:
         return augment(lr), augment(hr)
 
 
+def as_frames(scene: Scene) -> Frames:
+    """A scene (T, 3, H, W) in 0..1 as a film has it: (T, H, W, 3) uint8."""
+    return round_half_up(255 * scene.transpose(0, 2, 3, 1))
+
+
+def reduce_frames(frames: Frames) -> Frames:
+    """Frames (T, H, W, 3) at a quarter of the size, by MATLAB's uint8 rule: the LR of the benchmarks."""
+    protocol = protocols.preset("space-time")
+    return np.stack([protocols.reduce(frame, SCALE, protocol) for frame in frames]).astype(np.uint8)
+
+
 def make_clip(seed: int, frames: int, size: int, span: float = SPAN) -> Frames:
     """The scene of ``seed`` as uint8 (frames, size, size, 3); ``span`` of its speeds as in ``make_scene``."""
     torch.set_num_threads(1)  # one process a core is faster than threads
-    scene = make_scene(seed, frames=frames, height=size, width=size, span=span)
-    return round_half_up(255 * scene.transpose(0, 2, 3, 1))
+    return as_frames(make_scene(seed, frames=frames, height=size, width=size, span=span))
 
 
 def make_pair(seed: int, frames: int, size: int, span: float = SPAN) -> tuple[Frames, Frames]:
@@ -118,8 +128,7 @@ def load_clips(
             seeds = range(seed, seed + count)
             made = pool.map(partial(make_pair, frames=frames, size=size, span=span), seeds, chunksize=4)
             hr, lr = (np.stack(side) for side in zip(*made, strict=True))
-        temporary = path.with_name(f"partial_{path.name}")
-        np.savez(temporary, hr=hr, lr=lr)
-        system.replace(temporary, path)
+        with files.replacing(path) as file:
+            np.savez(file, hr=hr, lr=lr)
     with np.load(path) as file:
         return Clips(file["hr"], file["lr"])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from vs_sr.evaluation import pillow
 from vs_sr.training import textures
 from vs_sr.training.motion import Motion
 from vs_sr.training.scenes import SUPERSAMPLING, Layer, Scene, render
 from vs_sr.training.shapes import Distance, coverage, ellipse, rectangle, ring, star
 
-Picture = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.float32]
 
 SKY = ((0.36, 0.55, 0.78), (0.93, 0.86, 0.76))  # above, at the horizon
 WALLS = ((0.62, 0.36, 0.29), (0.80, 0.72, 0.58), (0.42, 0.47, 0.53), (0.70, 0.52, 0.36), (0.55, 0.60, 0.55))
@@ -25,7 +26,7 @@ POSTER = (
 
 
 def demo_scene(frames: int, height: int, width: int, seed: int = 0) -> Scene:
-    """A short film to show what enlarging does: a street under a slow camera move.
+    """A short film to show what upscaling does: a street under a slow camera move.
 
     Args:
         frames: length; the motion is laid out for a few dozen.
@@ -37,7 +38,7 @@ def demo_scene(frames: int, height: int, width: int, seed: int = 0) -> Scene:
         (frames, 3, height, width) float32 in 0..1, RGB, gamma-coded.
 
     Raises:
-        ValueError: fewer than 1 frame, or a picture below 32 pixels.
+        ValueError: fewer than 1 frame, or an image below 32 pixels.
         VsSrError: Pillow is not installed.
     """
     if frames < 1 or min(height, width) < 32:
@@ -79,11 +80,11 @@ def demo_scene(frames: int, height: int, width: int, seed: int = 0) -> Scene:
     return render(layers, camera, frames, height, width)
 
 
-def _opaque(picture: Picture) -> Picture:
-    return np.concatenate([picture, np.ones((*picture.shape[:2], 1), np.float32)], axis=2)
+def _opaque(image: Pixels) -> Pixels:
+    return np.concatenate([image, np.ones((*image.shape[:2], 1), np.float32)], axis=2)
 
 
-def _colour(rgb: tuple[float, float, float]) -> npt.NDArray[np.float32]:
+def _color(rgb: tuple[float, float, float]) -> npt.NDArray[np.float32]:
     return np.array(rgb, dtype=np.float32)
 
 
@@ -91,25 +92,25 @@ def _sky(rng: np.random.Generator, height: int, width: int) -> Layer:
     """A gradient with drifting clouds."""
     h, w = int(SUPERSAMPLING * height * 1.2), int(SUPERSAMPLING * width * 1.2)
     ramp = np.linspace(0, 1, h, dtype=np.float32)[:, None, None]
-    sky = _colour(SKY[0]) + ramp * (_colour(SKY[1]) - _colour(SKY[0]))
+    sky = _color(SKY[0]) + ramp * (_color(SKY[1]) - _color(SKY[0]))
     cloud = np.clip(textures.power_noise(rng, h, w, 1.7, 0.05) - 0.2, 0, 1)[..., None] * (1 - ramp)
-    picture = (sky + 0.55 * cloud * (1 - sky)).astype(np.float32)
-    return Layer(_opaque(picture), Motion(velocity=(0.0008 * height, 0)), parallax=0.2, mirrored=True)
+    image = (sky + 0.55 * cloud * (1 - sky)).astype(np.float32)
+    return Layer(_opaque(image), Motion(velocity=(0.0008 * height, 0)), parallax=0.2, mirrored=True)
 
 
 def _street(rng: np.random.Generator, height: int, width: int) -> list[Layer]:
-    """A row of houses, each of its own width, height, colour and windows."""
+    """A row of houses, each of its own width, height, color and windows."""
     layers, left, index = [], -0.62 * width, int(rng.integers(len(WALLS)))
     while left < 0.62 * width:
         house_w, house_h = height * rng.uniform(0.22, 0.40), height * rng.uniform(0.45, 0.85)
-        picture = _house(rng, int(SUPERSAMPLING * house_h), int(SUPERSAMPLING * house_w), WALLS[index % len(WALLS)])
+        image = _house(rng, int(SUPERSAMPLING * house_h), int(SUPERSAMPLING * house_w), WALLS[index % len(WALLS)])
         motion = Motion(left + house_w / 2, 0.36 * height - house_h / 2)
-        layers.append(Layer(_opaque(picture), motion, parallax=0.7))
+        layers.append(Layer(_opaque(image), motion, parallax=0.7))
         left, index = left + house_w, index + 1
     return layers
 
 
-def _house(rng: np.random.Generator, h: int, w: int, wall: tuple[float, float, float]) -> Picture:
+def _house(rng: np.random.Generator, h: int, w: int, wall: tuple[float, float, float]) -> Pixels:
     """Bricks, rows of windows with crosses, a cornice."""
     y, x = np.mgrid[0:h, 0:w].astype(np.float32)
     course = max(8.0, h / 55)
@@ -121,39 +122,39 @@ def _house(rng: np.random.Generator, h: int, w: int, wall: tuple[float, float, f
     )
     column = np.floor(shifted / (2 * course)).astype(np.int64)
     tone = rng.normal(0, 0.035, (int(row.max()) + 1, int(column.max()) + 1))[row.astype(np.int64), column]
-    picture = _colour(wall) * (1 + tone[..., None]) + 0.12 * (1 - joint[..., None])
+    image = _color(wall) * (1 + tone[..., None]) + 0.12 * (1 - joint[..., None])
     columns, storeys = max(2, round(w / (h / 7))), 6
     cell_w, cell_h = w / columns, h / (storeys + 0.6)
     for storey in range(storeys):
         for window in range(columns):
-            centre = ((window + 0.5) * cell_w, (storey + 0.85) * cell_h)
+            center = ((window + 0.5) * cell_w, (storey + 0.85) * cell_h)
             lit = rng.random() < 0.25
             glass = np.array([0.95, 0.83, 0.52] if lit else [0.20, 0.27, 0.36]) * rng.uniform(0.75, 1.1)
-            _pane(picture, x, y, centre, (0.30 * cell_w, 0.32 * cell_h), _colour((0.93, 0.92, 0.88)), 0.0)
-            _pane(picture, x, y, centre, (0.26 * cell_w, 0.29 * cell_h), glass, cell_w / 22)
-    picture[: max(2, h // 40)] = _colour((0.86, 0.84, 0.78))
-    return np.asarray(np.clip(picture, 0, 1), dtype=np.float32)
+            _pane(image, x, y, center, (0.30 * cell_w, 0.32 * cell_h), _color((0.93, 0.92, 0.88)), 0.0)
+            _pane(image, x, y, center, (0.26 * cell_w, 0.29 * cell_h), glass, cell_w / 22)
+    image[: max(2, h // 40)] = _color((0.86, 0.84, 0.78))
+    return np.asarray(np.clip(image, 0, 1), dtype=np.float32)
 
 
 def _pane(
-    picture: npt.NDArray[np.floating],
-    x: Picture,
-    y: Picture,
-    centre: tuple[float, float],
+    image: npt.NDArray[np.floating],
+    x: Pixels,
+    y: Pixels,
+    center: tuple[float, float],
     half: tuple[float, float],
-    colour: npt.NDArray[np.floating],
+    color: npt.NDArray[np.floating],
     bar: float,
 ) -> None:
     """Paint a rectangle of half sizes ``half`` whose middle lines are left out ``bar`` pixels wide."""
-    dx, dy = np.abs(x - centre[0]), np.abs(y - centre[1])
+    dx, dy = np.abs(x - center[0]), np.abs(y - center[1])
     mask = np.clip(half[0] - dx + 0.5, 0, 1) * np.clip(half[1] - dy + 0.5, 0, 1)
     if bar:
         mask = mask * np.clip(dx - bar / 2 + 0.5, 0, 1) * np.clip(dy - bar / 2 + 0.5, 0, 1)
-    picture += mask[..., None] * (colour - picture)
+    image += mask[..., None] * (color - image)
 
 
 def _pavement(rng: np.random.Generator, height: int, width: int) -> Layer:
-    """Cobbles: a lattice of stones of varied grey."""
+    """Cobbles: a lattice of stones of varied gray."""
     h, w = int(SUPERSAMPLING * height * 0.4), int(SUPERSAMPLING * width * 1.3)
     y, x = np.mgrid[0:h, 0:w].astype(np.float32)
     stone = max(9.0, height / 24 * SUPERSAMPLING / 2)
@@ -163,14 +164,14 @@ def _pavement(rng: np.random.Generator, height: int, width: int) -> Layer:
     edge = np.maximum(np.abs(y % stone - stone / 2), np.abs(shifted % stone - stone / 2))
     tone = rng.uniform(0.42, 0.66, (int(row.max()) + 1, int(column.max()) + 1))[row.astype(np.int64), column]
     grain = 0.02 * textures.power_noise(rng, h, w, 0.8, 0.2)
-    grey = np.where(tone > 0, tone + grain, 0) * (1 - 0.55 * np.clip(edge - stone / 2 + 2, 0, 1))
-    picture = grey[..., None] * _colour((1.0, 0.97, 0.92))
-    return Layer(_opaque(np.clip(picture, 0, 1).astype(np.float32)), Motion(0, 0.54 * height))
+    gray = np.where(tone > 0, tone + grain, 0) * (1 - 0.55 * np.clip(edge - stone / 2 + 2, 0, 1))
+    image = gray[..., None] * _color((1.0, 0.97, 0.92))
+    return Layer(_opaque(np.clip(image, 0, 1).astype(np.float32)), Motion(0, 0.54 * height))
 
 
 def _poster(height: int) -> Layer:
     """A notice board with lettering from large to the limit of what survives the reduction."""
-    textures.require_pillow()
+    pillow.require("text in scenes")
     from PIL import Image, ImageDraw
 
     h, w = int(SUPERSAMPLING * height * 0.50), int(SUPERSAMPLING * height * 0.62)
@@ -180,15 +181,15 @@ def _poster(height: int) -> Layer:
     y = h * 0.075
     for index, (share, text) in enumerate(POSTER):
         face = textures.font(share * h)
-        colour = (178, 38, 36) if index == 1 else (38, 52, 74)
-        draw.text((w / 2, y), text, fill=colour, font=face, anchor="ma")
+        color = (178, 38, 36) if index == 1 else (38, 52, 74)
+        draw.text((w / 2, y), text, fill=color, font=face, anchor="ma")
         y += 1.28 * share * h
-    picture = np.asarray(page).astype(np.float32) / np.float32(255)
-    _wedges(picture)
-    return Layer(_opaque(picture), Motion(0.36 * height, -0.06 * height, angle=-0.02))
+    image = np.asarray(page).astype(np.float32) / np.float32(255)
+    _wedges(image)
+    return Layer(_opaque(image), Motion(0.36 * height, -0.06 * height, angle=-0.02))
 
 
-def _wedges(page: Picture) -> None:
+def _wedges(page: Pixels) -> None:
     """Draw patches of lines ever closer along the foot of ``page``: where they merge is the resolution."""
     h, w = page.shape[:2]
     y, x = np.mgrid[0:h, 0:w].astype(np.float32)
@@ -199,41 +200,41 @@ def _wedges(page: Picture) -> None:
             w * 0.0375 - np.abs(x - left - w * 0.0375), 0, 1
         )
         mask = inside * (0.5 + 0.5 * np.clip(sine * pitch / np.pi, -1, 1))
-        page += mask[..., None] * (_colour((0.15, 0.20, 0.29)) - page)
+        page += mask[..., None] * (_color((0.15, 0.20, 0.29)) - page)
 
 
-def _shape(distance: Distance, picture: Picture, radius: float, motion: Motion) -> Layer:
-    """``picture`` cut out by a shape of ``radius`` HR pixels."""
-    h, w = picture.shape[:2]
+def _shape(distance: Distance, image: Pixels, radius: float, motion: Motion) -> Layer:
+    """``image`` cut out by a shape of ``radius`` HR pixels."""
+    h, w = image.shape[:2]
     mask = coverage(distance, h, w, ((w - 1) / 2, (h - 1) / 2), radius * SUPERSAMPLING, 0.0)
-    return Layer(np.concatenate([picture, mask[..., None]], axis=2).astype(np.float32), motion)
+    return Layer(np.concatenate([image, mask[..., None]], axis=2).astype(np.float32), motion)
 
 
-def _checks(size: float, light: tuple[float, float, float], dark: tuple[float, float, float]) -> Picture:
+def _checks(size: float, light: tuple[float, float, float], dark: tuple[float, float, float]) -> Pixels:
     """A ball's checks, shaded towards the edge."""
     side = int(size * SUPERSAMPLING) + 5
     y, x = (np.mgrid[0:side, 0:side].astype(np.float32) - (side - 1) / 2) / (side / 2)
     sharp = side / 8
     mix = 0.5 + 0.5 * np.clip(sharp * np.sin(3 * np.pi * x), -1, 1) * np.clip(sharp * np.sin(3 * np.pi * y), -1, 1)
     shade = 1 - 0.35 * (x * x + y * y)
-    tint = _colour(dark) + mix[..., None] * (_colour(light) - _colour(dark))
+    tint = _color(dark) + mix[..., None] * (_color(light) - _color(dark))
     return np.asarray(tint * shade[..., None], dtype=np.float32)
 
 
-def _brushed(rng: np.random.Generator, size: float, rgb: tuple[float, float, float]) -> Picture:
-    """Brushed metal: circular grain around the centre."""
+def _brushed(rng: np.random.Generator, size: float, rgb: tuple[float, float, float]) -> Pixels:
+    """Brushed metal: circular grain around the center."""
     side = int(size * SUPERSAMPLING) + 5
     y, x = np.mgrid[0:side, 0:side].astype(np.float32) - (side - 1) / 2
     radius = np.hypot(x, y)
     grooves = textures.power_noise(rng, 1, 4 * side, 0.3, 0.12)[0][radius.astype(np.int64)]
     sheen = 0.12 * np.cos(2 * np.arctan2(y, x))
-    metal = _colour(rgb) * (1 + sheen + 0.06 * grooves)[..., None]
+    metal = _color(rgb) * (1 + sheen + 0.06 * grooves)[..., None]
     return np.asarray(np.clip(metal, 0, 1), dtype=np.float32)
 
 
-def _tram(size: float) -> Picture:
+def _tram(size: float) -> Pixels:
     """A tram's side: windows, a stripe, a number."""
-    textures.require_pillow()
+    pillow.require("text in scenes")
     from PIL import Image, ImageDraw
 
     side = int(size * SUPERSAMPLING) + 5
@@ -257,5 +258,5 @@ def _wires(height: int, width: int) -> Layer:
     for drop, tilt in ((0.15, 0.05), (0.22, 0.04), (0.34, -0.10)):
         line = h * (drop + tilt * t + 0.25 * t * t)
         mask = np.maximum(mask, np.clip(height / 300 * SUPERSAMPLING / 2 + 0.5 - np.abs(y - line), 0, 1))
-    colour = np.broadcast_to(_colour((0.12, 0.13, 0.16)), (h, w, 3))
-    return Layer(np.concatenate([colour, mask[..., None]], axis=2), Motion(0, -0.30 * height))
+    color = np.broadcast_to(_color((0.12, 0.13, 0.16)), (h, w, 3))
+    return Layer(np.concatenate([color, mask[..., None]], axis=2), Motion(0, -0.30 * height))

@@ -18,7 +18,7 @@ class Motion:
     """Where a layer stands at a time; time 0 is the middle of the scene, its unit one output frame."""
 
     x: float = 0.0
-    """Position of the layer's centre from the picture's centre at time 0, in HR pixels, rightwards."""
+    """Position of the layer's center from the image's center at time 0, in HR pixels, rightwards."""
     y: float = 0.0
     """The same, downwards."""
     velocity: tuple[float, float] = (0.0, 0.0)
@@ -37,7 +37,7 @@ class Motion:
     """Phase of the shake at time 0, radians."""
 
     def matrix(self, time: float) -> Matrix:
-        """(3, 3): layer coordinates to picture coordinates, both in HR pixels from their centres."""
+        """(3, 3): layer coordinates to image coordinates, both in HR pixels from their centers."""
         shake = np.sin(0.9 * time + self.sway_phase), np.cos(0.7 * time + self.sway_phase)
         x, y = (
             start + speed * time + 0.5 * push * time**2 + amplitude * wave

@@ -1,6 +1,6 @@
 """Moving scenes made by a program: what the default weights are trained on, and the demo's film.
 
-A scene is a background and a few cut-out layers, each a still picture (``textures``) behind a mask
+A scene is a background and a few cut-out layers, each a still image (``textures``) behind a mask
 (``shapes``) that moves on its own (``motion``) under a common camera. Layers are drawn and moved at twice the
 output's size and reduced with an antialiasing filter, so edges and subpixel motion are exact to a fraction
 of a pixel and nothing in the result aliases. Everything follows from the seed.
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from vs_sr.evaluation.bicubic import resize_matrix
+from vs_sr.evaluation.resample import resize_matrix
 from vs_sr.training import textures
 from vs_sr.training.motion import SPAN, Motion, random_motion
 from vs_sr.training.shapes import coverage, random_shape
@@ -27,7 +27,7 @@ SUPERSAMPLING = 2
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A picture that moves."""
+    """An image that moves."""
 
     rgba: npt.NDArray[np.float32]
     """(h, w, 4) in 0..1 at SUPERSAMPLING times the output's resolution, not premultiplied."""
@@ -35,7 +35,7 @@ class Layer:
     parallax: float = 1.0
     """Share of the camera's motion that the layer takes part in; 0 is glued to the screen."""
     mirrored: bool = False
-    """Continue the picture by mirroring (a background) instead of ending it."""
+    """Continue the image by mirroring (a background) instead of ending it."""
 
 
 def render(layers: list[Layer], camera: Motion, frames: int, height: int, width: int) -> Scene:
@@ -109,10 +109,10 @@ def make_scene(
 
 
 def _background(rng: np.random.Generator, height: int, width: int, fastest: float, span: float) -> Layer:
-    """An opaque picture a little larger than the frame."""
+    """An opaque image a little larger than the frame."""
     h, w = (int(SUPERSAMPLING * (size + 4 * fastest)) for size in (height, width))
-    picture = textures.random_picture(rng, h, w)
-    rgba = np.concatenate([picture, np.ones((h, w, 1), np.float32)], axis=2)
+    image = textures.random_image(rng, h, w)
+    rgba = np.concatenate([image, np.ones((h, w, 1), np.float32)], axis=2)
     motion = random_motion(rng, 0, fastest / 3, span)
     tilt = float(rng.normal(0, 0.15)) if rng.random() < 0.7 else 0.0
     return Layer(rgba, _turned(motion, tilt), mirrored=True)
@@ -122,23 +122,23 @@ def _object(rng: np.random.Generator, height: int, width: int, fastest: float, s
     """A textured shape that covers a tenth to two thirds of the frame's shorter side."""
     radius = min(height, width) * float(rng.uniform(0.08, 0.35)) * SUPERSAMPLING
     side = int(2 * radius) + 5
-    picture = textures.random_picture(rng, side, side)
+    image = textures.random_image(rng, side, side)
     softness = SUPERSAMPLING * (1.0 if rng.random() < 0.8 else float(rng.uniform(1, 4)))
-    centre = ((side - 1) / 2, (side - 1) / 2)
-    mask = coverage(random_shape(rng), side, side, centre, radius, 0.0, softness)
+    center = ((side - 1) / 2, (side - 1) / 2)
+    mask = coverage(random_shape(rng), side, side, center, radius, 0.0, softness)
     motion = _turned(random_motion(rng, min(height, width) / 2, fastest, span), float(rng.uniform(0, 2 * np.pi)))
     if rng.random() < 0.4:  # upright, as signs and screens are
         motion = _turned(motion, float(rng.normal(0, 0.05)))
-    return Layer(np.concatenate([picture, mask[..., None]], axis=2), motion, float(rng.uniform(0.3, 1.5)))
+    return Layer(np.concatenate([image, mask[..., None]], axis=2), motion, float(rng.uniform(0.3, 1.5)))
 
 
 def _caption(rng: np.random.Generator, height: int, width: int, fastest: float, span: float) -> Layer:
     """Lettering without a ground: subtitles that stay, credits that roll."""
     h, w = int(SUPERSAMPLING * height * rng.uniform(0.2, 0.8)), int(SUPERSAMPLING * width * rng.uniform(0.5, 1.0))
     mask = textures.text_mask(rng, h, w, smallest=14)
-    colour = np.broadcast_to(textures.random_colour(rng, 0.1), (h, w, 3))
+    color = np.broadcast_to(textures.random_color(rng, 0.1), (h, w, 3))
     motion = random_motion(rng, min(height, width) / 3, fastest, span)
-    return Layer(np.concatenate([colour, mask[..., None]], axis=2), motion, float(rng.choice([0.0, 1.0])))
+    return Layer(np.concatenate([color, mask[..., None]], axis=2), motion, float(rng.choice([0.0, 1.0])))
 
 
 def _turned(motion: Motion, angle: float) -> Motion:
@@ -147,13 +147,13 @@ def _turned(motion: Motion, angle: float) -> Motion:
 
 
 def _premultiplied(layer: Layer) -> torch.Tensor:
-    """(4, h, w), colours times alpha: the form in which pictures can be interpolated."""
+    """(4, h, w), colors times alpha: the form in which images can be interpolated."""
     rgba = torch.from_numpy(np.ascontiguousarray(layer.rgba.transpose(2, 0, 1)))
     return torch.cat([rgba[:3] * rgba[3:], rgba[3:]])
 
 
 def _draw(canvas: torch.Tensor, sheet: torch.Tensor, moved: npt.NDArray[np.float64], mirrored: bool) -> None:
-    """Lay a sheet (4, h, w) over ``canvas`` (3, H, W) where ``moved`` puts it (HR pixels from the centres)."""
+    """Lay a sheet (4, h, w) over ``canvas`` (3, H, W) where ``moved`` puts it (HR pixels from the centers)."""
     height, width = canvas.shape[1:]
     moved = moved.copy()
     moved[:2, 2] *= SUPERSAMPLING
@@ -164,8 +164,8 @@ def _draw(canvas: torch.Tensor, sheet: torch.Tensor, moved: npt.NDArray[np.float
     window = np.array(
         [[(x1 - x0) / 2, 0, (x0 + x1 - width) / 2], [0, (y1 - y0) / 2, (y0 + y1 - height) / 2], [0, 0, 1]]
     )
-    picture = np.diag([2 / sheet.shape[2], 2 / sheet.shape[1], 1.0])
-    theta = torch.from_numpy((picture @ np.linalg.inv(moved) @ window)[:2].astype(np.float32))[None]
+    image = np.diag([2 / sheet.shape[2], 2 / sheet.shape[1], 1.0])
+    theta = torch.from_numpy((image @ np.linalg.inv(moved) @ window)[:2].astype(np.float32))[None]
     grid = F.affine_grid(theta, [1, 4, y1 - y0, x1 - x0], align_corners=False)
     padding = "reflection" if mirrored else "zeros"
     rgba = F.grid_sample(sheet[None], grid, mode="bicubic", padding_mode=padding, align_corners=False)[0]

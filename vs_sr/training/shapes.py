@@ -101,7 +101,7 @@ def coverage(
     distance: Distance,
     height: int,
     width: int,
-    centre: tuple[float, float],
+    center: tuple[float, float],
     radius: float,
     angle: float,
     softness: float = 1.0,
@@ -111,7 +111,7 @@ def coverage(
     Args:
         distance: the shape.
         height, width: of the mask, in pixels.
-        centre: (x, y) of the shape, in pixels; pixel centres lie at integers.
+        center: (x, y) of the shape, in pixels; pixel centers lie at integers.
         radius: of the shape, in pixels.
         angle: rotation in radians.
         softness: width of the edge in pixels; 1 is a box-filtered edge, more is out of focus.
@@ -120,7 +120,7 @@ def coverage(
         (height, width) float32 in 0..1.
     """
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    dx, dy = (x - centre[0]) / radius, (y - centre[1]) / radius
+    dx, dy = (x - center[0]) / radius, (y - center[1]) / radius
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     edge = distance(cos * dx + sin * dy, cos * dy - sin * dx) * np.float32(radius / softness)
     return np.asarray(np.clip(0.5 - edge, 0, 1), dtype=np.float32)

@@ -15,7 +15,6 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,18 +22,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
-from vs_sr import system
-from vs_sr.evaluation.vid4 import Report, evaluate, evaluate_folder
+from vs_sr.arguments import Arguments
+from vs_sr.engine.recurrence import sequence
+from vs_sr.evaluation.measure import Clip, Measurement
+from vs_sr.evaluation.protocols import LUMAS, preset
+from vs_sr.evaluation.upscalers import Bicubic, Network, find
 from vs_sr.models.layers import DeformableConv, lrelu
 from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo, bicubic
 from vs_sr.training.clips import HELD_OUT_SEED, load_clips, make_clip
 from vs_sr.training.motion import SPAN
-
-WINDOW = 4  # LR frames per forward when measuring: the filter's default
+from vs_sr.weights import writing
 
 
 def options(argv: list[str] | None = None) -> argparse.Namespace:
@@ -58,7 +59,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("--span", type=float, default=SPAN)  # of speeds; at 2.3 few scenes are so slow that alignment learns nothing
     add("--patch", type=int, default=24)  # LR pixels: 96 x 96 HR, more than the fastest motion
     add("--frames", type=int, default=12)  # LR frames a step: 6 examples of 2, 4 of 3 or 3 of 4
-    # optimisation
+    # optimization
     add("--single-iterations", type=int)  # first part: no alignment, no recurrence, a tenth the work; 1600, or 0
     add("--iterations", type=int, default=700)  # second part: the whole network
     add("--single-lr", type=float, default=1e-3)  # first part, after the warm-up
@@ -69,7 +70,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("--clip-norm", type=float, default=0.5)  # a rare large gradient through the offsets ends runs otherwise
     add("--ema", type=float, default=0.995)  # averages about the last 200 steps
     add("--charbonnier", type=float, default=1e-3)  # sqrt(d^2 + eps^2): L2 below a quarter of a level, L1 above
-    add("--between", type=float, default=1.0)  # weight of frames in between against given ones, which are easier
+    add("--between", type=float, default=1.0)  # weight of interpolated frames against input-time ones, which are easier
     add("--pulse", type=float, default=0.0)  # weight of unsteady sharpness: any mean error leaves moving detail soft
     add("--seed", type=int, default=1)
     # housekeeping
@@ -107,9 +108,9 @@ def build(args: argparse.Namespace) -> ZoomingSlowMo:
 
 
 def start_simple(net: ZoomingSlowMo) -> None:
-    """Initialise ``net`` as a single-image network that looks no further, plus small random weights.
+    """Initialize ``net`` as a single-image network that looks no further, plus small random weights.
 
-    A frame in between starts as the mean of its neighbours' features, alignment as the identity, and the
+    An interpolated frame starts as the mean of its neighbors' features, alignment as the identity, and the
     recurrence hands its input through. So what the first, cheap part of the training learns without
     alignment and recurrence is worth something from the first step of the second.
     """
@@ -133,7 +134,7 @@ def start_simple(net: ZoomingSlowMo) -> None:
             # twice the identity, since the mask starts at a half
             near_identity(align.get_parameter(f"L1_dcnpack_{side}.weight"), (2.0,))
             near_identity(align.get_parameter(f"L1_fea_conv_{side}.weight"), (1.0, 0.0))
-    near_identity(net.fusion.weight, (0.5, 0.5))  # the neighbours' mean
+    near_identity(net.fusion.weight, (0.5, 0.5))  # the neighbors' mean
     for pcd in (lstm.pcd_h, lstm.pcd_c):
         near_identity(pcd.fusion.weight, (0.0, 1.0))  # the state, not the frame
     # tanh is nearly linear at a quarter of the features' size; conv_1x1 undoes the quarter and the gates.
@@ -171,10 +172,10 @@ def single_image(net: ZoomingSlowMo, frames: torch.Tensor) -> torch.Tensor:
 
 def bicubic_and_blend(frames: torch.Tensor) -> torch.Tensor:
     """The base that the network's output is added to: (B, T, 3, h, w) -> (B, 2T-1, 3, 4h, 4w)."""
-    pictures = [frames[:, 0]]
+    images = [frames[:, 0]]
     for before, after in pairwise(frames.unbind(1)):
-        pictures += [(before + after) / 2, after]
-    return torch.stack([bicubic(picture) for picture in pictures], 1)
+        images += [(before + after) / 2, after]
+    return torch.stack([bicubic(image) for image in images], 1)
 
 
 def learning_rate(step: int, args: argparse.Namespace) -> float:
@@ -202,9 +203,9 @@ def charbonnier(output: torch.Tensor, target: torch.Tensor, eps: float, between:
 def pulse(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """How differently from the target's the sharpness of (B, S, 3, H, W) changes from frame to frame.
 
-    Where the network cannot know where detail went, the least mean error is soft; given frames stay sharp, and
+    Where the network cannot know where detail went, the least mean error is soft; input-time frames stay sharp, and
     the film pulses. Sharpness is taken as the mean step of luma in squares of 16 pixels: it does not mind that
-    detail is a pixel off, so frames in between need not be soft, and given frames may give a little.
+    detail is a pixel off, so interpolated frames need not be soft, and input-time frames may give a little.
     """
     change, wanted = (contrast(film.float()).diff(dim=1) for film in (output, target))
     return (change - wanted).abs().mean()
@@ -212,28 +213,11 @@ def pulse(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 def contrast(film: torch.Tensor) -> torch.Tensor:
     """Mean step of luma to the right and down in squares of 16 pixels: (B, S, 3, H, W) -> (B, S, H / 16, W / 16)."""
-    luma = film.flatten(0, 1).mul(film.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    luma = film.flatten(0, 1).mul(film.new_tensor(LUMAS["jpeg"].weights)[:, None, None]).sum(1, keepdim=True)
     steps = luma[..., :-1, 1:] - luma[..., :-1, :-1], luma[..., 1:, :-1] - luma[..., :-1, :-1]
     step = F.pad((steps[0].abs() + steps[1].abs()) / 2, (0, 1, 0, 1), mode="replicate")
     squares: torch.Tensor = F.avg_pool2d(step, 16)[:, 0].unflatten(0, film.shape[:2])
     return squares
-
-
-def upscaler(
-    net: ZoomingSlowMo, device: str, bf16: bool = False
-) -> Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]:
-    """``net`` as the evaluation wants it: windows of WINDOW frames that share one, which the later one keeps."""
-
-    def upscale(lr: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        frames = torch.from_numpy(lr).permute(0, 3, 1, 2)[None].to(device).float() / 255
-        out: list[torch.Tensor] = []
-        with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, enabled=bf16):
-            for start in range(0, max(1, len(lr) - 1), WINDOW - 1):
-                window = net(frames[:, start : start + WINDOW])[0].float()
-                out = [*out[: 2 * start], *window]
-        return (torch.stack(out).clamp(0, 1) * 255).permute(0, 2, 3, 1).cpu().numpy()
-
-    return upscale
 
 
 def held_out_clips() -> list[npt.NDArray[np.uint8]]:
@@ -242,24 +226,36 @@ def held_out_clips() -> list[npt.NDArray[np.uint8]]:
     return still + [make_clip(HELD_OUT_SEED + 1000 + index, 7, 160, span=2.3) for index in range(8)]
 
 
-def measure(net: ZoomingSlowMo, args: argparse.Namespace, *, bf16: bool) -> dict[str, list[Report]]:
-    """The space-time protocol on the held-out scenes and on every folder of ``--measure``."""
-    upscale = upscaler(net, args.device, bf16)
+def measure(path: Path, args: argparse.Namespace, *, bf16: bool) -> dict[str, list[Clip]]:
+    """Weights as the filter runs them, on the held-out scenes and on every folder of ``--measure``."""
+    device = torch.device(args.device)
+    options = Arguments(
+        device_id=-1 if device.type == "cpu" else device.index or 0, precision="bf16" if bf16 else "fp32"
+    )
+    measurement = Measurement(
+        upscaler=Network(*find("ZoomingSlowMo", str(path)), scale=4, multi=2, options=options),
+        baseline=Bicubic(4, 2),
+        protocol=preset("space-time"),
+        video=True,
+    )
     threads = torch.get_num_threads()
     scenes = held_out_clips()
     torch.set_num_threads(threads)  # rendering takes one
     return {
-        "held-out scenes": [evaluate(clip, upscale, f"held-out {i}") for i, clip in enumerate(scenes)],
-        "folders": [evaluate_folder(folder, upscale) for folder in args.measure],
+        "held-out scenes": [measurement.clip(f"held-out {i}", list(clip)) for i, clip in enumerate(scenes)],
+        "folders": [measurement.folder(folder) for folder in args.measure],
     }
 
 
-def save_atomically(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Write a safetensors file so that ``path`` is either the old file or the whole new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary, metadata)
-    temporary.chmod(0o644)  # safetensors writes files that only their owner can read
-    system.replace(temporary, path)
+def gain(clip: Clip) -> float:
+    """PSNR-Y above bicubic and blend, dB."""
+    return clip.mean("ZoomingSlowMo", "psnr_y") - clip.mean("bicubic", "psnr_y")
+
+
+def softness(clip: Clip, upscaler: str) -> float:
+    """Sharpness of interpolated frames over that of input-time ones, minus 1: -0.1 is a tenth softer."""
+    found = clip.temporal[upscaler]
+    return (found.sharpness_interpolated or 0) / found.sharpness - 1
 
 
 def save_checkpoint(
@@ -270,7 +266,7 @@ def save_checkpoint(
     for name, parameter in net.named_parameters():
         tensors[f"net.{name}"], tensors[f"ema.{name}"] = parameter, ema[name]
         tensors |= {f"{moment}.{name}": value for moment, value in optimizer.state[parameter].items()}
-    save_atomically(tensors, path, {"step": str(step)})
+    writing.save(path, {name: tensor.cpu() for name, tensor in tensors.items()}, {"step": str(step)})
 
 
 def load_checkpoint(path: Path, net: ZoomingSlowMo, ema: dict[str, torch.Tensor], optimizer: torch.optim.AdamW) -> int:
@@ -322,7 +318,7 @@ def train(args: argparse.Namespace) -> Path:
             group["lr"] = learning_rate(step, args)
 
         with torch.autocast(args.device.split(":")[0], torch.bfloat16):
-            output = single_image(net, lr.to(args.device)) if single else net(lr.to(args.device))
+            output = single_image(net, lr.to(args.device)) if single else sequence(net, lr.to(args.device), 2)
         error = charbonnier(output, hr.to(args.device), args.charbonnier, args.between)
         loss = error + args.pulse * pulse(output, hr.to(args.device)) if args.pulse else error
         optimizer.zero_grad(set_to_none=True)
@@ -353,28 +349,8 @@ def train(args: argparse.Namespace) -> Path:
 
 
 def export(args: argparse.Namespace, ema: dict[str, torch.Tensor], step: int, *, bf16: bool) -> Path:
-    """Measure the averaged weights as they are stored (fp16) and write them with their recipe."""
-    net = build(args)
-    stored = {name: tensor.half() for name, tensor in ema.items()}
-    net.load_state_dict({name: tensor.float() for name, tensor in stored.items()})
-    figures = {}
-    for kind, reports in measure(net, args, bf16=bf16).items():
-        for report in reports:
-            log(
-                f"  {report.clip}: {report.psnr_y:.3f} dB PSNR-Y, {report.gain:+.3f} above bicubic and blend, "
-                f"sharpness in between {report.between:+.1%} against {report.baseline_between:+.1%}"
-            )
-            figures[report.clip] = {
-                "psnr_y": round(report.psnr_y, 3),
-                "bicubic_blend": round(report.baseline_psnr_y, 3),
-                "sharpness_between": round(report.between, 3),
-            }
-        if reports:
-            log(
-                f"  mean on {kind}: {np.mean([report.gain for report in reports]):+.3f} dB, "
-                f"sharpness in between {np.mean([report.between for report in reports]):+.1%} "
-                f"against {np.mean([report.baseline_between for report in reports]):+.1%}"
-            )
+    """Write the averaged weights (fp16) with their recipe, measure them, and add the figures."""
+    stored = {name: tensor.half().cpu() for name, tensor in ema.items()}
     earlier = read_metadata(args.start) if args.start else {}
     metadata = {
         "architecture": "ZoomingSlowMo",
@@ -387,10 +363,26 @@ def export(args: argparse.Namespace, ema: dict[str, torch.Tensor], step: int, *,
         "training_data": "scenes by vs_sr.training.scenes (dead leaves, text, lattices, gradients "
         "with per-layer motion), x4 by MATLAB-compatible bicubic; no photographs",
         "iterations": str(int(earlier.get("iterations", 0)) + step),
-        "psnr": json.dumps(figures),
     }
     path: Path = args.out / "zooming_slow_mo_compact.safetensors"
-    save_atomically(stored, path, metadata)
+    writing.save(path, stored, metadata)
+    figures = {}
+    for kind, clips in measure(path, args, bf16=bf16).items():
+        for clip in clips:
+            ours, baseline = (softness(clip, upscaler) for upscaler in ("ZoomingSlowMo", "bicubic"))
+            psnr = clip.mean("ZoomingSlowMo", "psnr_y")
+            log(
+                f"  {clip.name}: {psnr:.3f} dB PSNR-Y, {gain(clip):+.3f} above bicubic and blend, "
+                f"sharpness of interpolated frames {ours:+.1%} against {baseline:+.1%}"
+            )
+            figures[clip.name] = {
+                "psnr_y": round(psnr, 3),
+                "bicubic_blend": round(psnr - gain(clip), 3),
+                "softness": round(ours, 3),
+            }
+        if clips:
+            log(f"  mean on {kind}: {np.mean([gain(clip) for clip in clips]):+.3f} dB")
+    writing.save(path, stored, metadata | {"psnr": json.dumps(figures)})
     return path
 
 

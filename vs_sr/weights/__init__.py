@@ -1,1 +1,1 @@
-"""Weights files: the index of those that are shipped, reading, verifying, recognising and converting."""
+"""Weights files: the index of those that are shipped, reading, verifying, recognizing and converting."""

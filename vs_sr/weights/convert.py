@@ -24,29 +24,29 @@ _NOTES = 32
 def convert(
     source: str | Path,
     target: str | Path,
-    answers: Metadata | None = None,
+    hints: Metadata | None = None,
     *,
     notes: Metadata | None = None,
     models: Iterable[Model] | None = None,
 ) -> Recognition:
-    """Recognise a checkpoint and write it as safetensors, with the network's names and with metadata.
+    """Recognize a checkpoint and write it as safetensors, with the network's names and with metadata.
 
-    The metadata holds ``architecture``, ``scale``, all answers that recognition needs, the naming scheme, and
+    The metadata holds ``architecture``, ``scale``, all hints that recognition needs, the naming scheme, and
     name and sha-256 of the source. The target appears complete or not at all.
 
     Args:
         source: a file of any known format and naming scheme.
         target: a name that ends in ``.safetensors``; an existing file is replaced.
-        answers: what no tensor tells (``scale``, ``range``, ...), see ``Model.asks``.
+        hints: what no tensor tells (``scale``, ``range``, ...), see ``Model.hints``.
         notes: further metadata: ``licence``, ``training_data``, ...
         models: to try; default: every registered one.
 
     Returns:
-        What the file was recognised as.
+        What the file was recognized as.
 
     Raises:
-        WeightsError: the source cannot be read, is not recognised, or does not fit its network.
-        ArgumentError: an answer that the model does not ask for, or a target that cannot be written.
+        WeightsError: the source cannot be read, is not recognized, or does not fit its network.
+        ArgumentError: a hint that the model has no use for, or a target that cannot be written.
     """
     source, target = _found(source), _found(target)
     if target.suffix != ".safetensors":
@@ -58,10 +58,10 @@ def convert(
     except ArgumentError as error:
         raise ArgumentError(f"{target} {error}") from None
     file = checkpoint.read(source)
-    found = recognition.recognise(file, answers, models)
-    known = (*_ALWAYS, *found.model.asks)
-    if unknown := [key for key in answers or () if key not in known]:
-        raise ArgumentError(f"{unknown[0]}: {found.model.name} asks for {', '.join(sorted(set(known)))}")
+    found = recognition.recognize(file, hints, models)
+    known = (*_ALWAYS, *found.model.hints)
+    if unknown := [key for key in hints or () if key not in known]:
+        raise ArgumentError(f"{unknown[0]} is no hint for {found.model.name}; choices: {', '.join(sorted(set(known)))}")
     network = recognition.network(file, found)
     with checkpoint.opened(source, file.identity) as content:
         digest = files.sha256(content)
@@ -90,11 +90,11 @@ def _found(name: str | Path) -> Path:
         raise ArgumentError(f"the file {str(name)[:80]!r} {error}") from None
 
 
-def describe(path: str | Path, answers: Metadata | None = None, *, models: Iterable[Model] | None = None) -> str:
+def describe(path: str | Path, hints: Metadata | None = None, *, models: Iterable[Model] | None = None) -> str:
     """What a weights file holds and is, in lines; torch is not needed. Arguments as of :func:`convert`.
 
     Raises:
-        WeightsError: it cannot be read. A file that can be read but is not recognised is described all the
+        WeightsError: it cannot be read. A file that can be read but is not recognized is described all the
             same, with the reason.
     """
     file = checkpoint.read(_found(path))
@@ -108,15 +108,15 @@ def describe(path: str | Path, answers: Metadata | None = None, *, models: Itera
         others = f"; left out: {wrappers.listed(file.others)}" if file.others else ""
         lines.append(("inside", f"{' / '.join(file.wrappers)}{copy}{others}"))
     try:
-        found = recognition.recognise(file, answers, models)
+        found = recognition.recognize(file, hints, models)
     except WeightsError as error:
-        lines.append(("network", f"not recognised: {str(error).removeprefix(f'{file.path}: ')}"))
+        lines.append(("network", f"not recognized: {str(error).removeprefix(f'{file.path}: ')}"))
         lines += [("", f"{name} {list(shape)}") for name, shape in list(file.shapes.items())[:8]]
     else:
         variant = found.variant
         copy = " (the averaged copy)" if found.averaged else ""
         prefix = f", behind {found.prefix!r}{copy}" if found.prefix else ""
-        scale = "1, for a clip enlarged beforehand" if variant.enlarged else str(variant.scale)
+        scale = "1, for a clip upscaled beforehand" if variant.upscaled else str(variant.scale)
         lines += [
             ("network", f"{found.model.name}: {found.model.summary}"),
             ("names", f"{found.scheme.name}{prefix}"),

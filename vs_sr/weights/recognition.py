@@ -1,7 +1,7 @@
 """Which network a weights file is of: from the names and shapes of its tensors alone, without torch.
 
 Every model lists the naming schemes that its files come in (:class:`vs_sr.spec.Scheme`). A file is tried as
-it is, then with the prefixes taken off that programs put in front of all names; the names as they are come
+it is, then with the prefixes taken off that programs put before all names; the names as they are come
 first because the old ESRGAN names all begin with ``model.``, which is such a prefix elsewhere.
 """
 
@@ -69,20 +69,20 @@ class Recognition:
         return any(map(wrappers.averaged, self.prefix.split(".")))
 
 
-def recognise(file: Checkpoint, answers: Metadata | None = None, models: Iterable[Model] | None = None) -> Recognition:
+def recognize(file: Checkpoint, hints: Metadata | None = None, models: Iterable[Model] | None = None) -> Recognition:
     """Find the network that a weights file is of.
 
     Args:
         file: the opened file.
-        answers: what no tensor tells (``scale``, ``range``, ...); beats the file's metadata.
+        hints: what no tensor tells (``scale``, ``range``, ...); beats the file's metadata.
         models: to try; default: every registered one.
 
     Raises:
-        QuestionError: something has to be told.
-        WeightsError: it is of none, of several, or an answer is wrong; the message says which.
+        AmbiguousError: it takes a hint.
+        WeightsError: it is of none, of several, or a hint is wrong; the message says which.
     """
     try:
-        return detect(file.shapes, file.metadata, answers, models, file.values)
+        return detect(file.shapes, file.metadata, hints, models, file.values)
     except WeightsError as error:
         raise _prefixed(error, f"{file.path}: ") from None
 
@@ -96,25 +96,25 @@ def _prefixed(error: WeightsError, prefix: str) -> WeightsError:
 def detect(
     shapes: Shapes,
     metadata: Metadata | None = None,
-    answers: Metadata | None = None,
+    hints: Metadata | None = None,
     models: Iterable[Model] | None = None,
     values: Callable[[str], Sequence[float]] | None = None,
 ) -> Recognition:
-    """As :func:`recognise`, from what a file holds.
+    """As :func:`recognize`, from what a file holds.
 
     Args:
         shapes: tensor name to shape.
         metadata: of the file; its ``architecture`` names the only model to try.
-        answers: what the user says; beats the metadata.
+        hints: what the user says; beats the metadata.
         models: to try; default: every registered one.
         values: gives the numbers of a small tensor, by name.
 
     Raises:
-        WeightsError: as :func:`recognise`.
+        WeightsError: as :func:`recognize`.
     """
     known = [model for model in (registry.models() if models is None else models) if model.detect]
-    told = {**(metadata or {}), **(answers or {})}
-    architecture = told.pop("architecture", None)
+    facts = {**(metadata or {}), **(hints or {})}
+    architecture = facts.pop("architecture", None)
     if architecture is not None and (
         any(model.name == architecture for model in known) or registry.is_model(architecture)
     ):
@@ -124,7 +124,7 @@ def detect(
             raise WeightsError(f"architecture={architecture} is what it says of itself, not {others}")
     for prefix, plain in _candidates(shapes):
         found = [
-            recognition for model in known if (recognition := _match(model, plain, prefix, told, values)) is not None
+            recognition for model in known if (recognition := _match(model, plain, prefix, facts, values)) is not None
         ]
         if len(found) == 1:
             return replace(found[0], unused=tuple(name for name in shapes if name not in found[0].names))
@@ -216,7 +216,7 @@ def _match(
     model: Model,
     shapes: Shapes,
     prefix: str,
-    told: Metadata,
+    facts: Metadata,
     values: Callable[[str], Sequence[float]] | None,
 ) -> Recognition | None:
     for scheme in model.schemes or (Scheme(name=model.name, signature=()),):
@@ -231,7 +231,7 @@ def _match(
             names = scheme.rename(shapes) if scheme.rename else {name: name for name in shapes}
             renamed = {new: shapes[old] for old, new in names.items()}
             _check_distinct(names, renamed)
-            variant = model.detect(renamed, {**scheme.facts, **numbers, **told}) if model.detect else None
+            variant = model.detect(renamed, {**scheme.facts, **numbers, **facts}) if model.detect else None
             if variant is not None:
                 _check_sides(renamed)
         except WeightsError as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vs_sr import files, registry, system
-from vs_sr.errors import ArgumentError, QuestionError, WeightsError
+from vs_sr.errors import AmbiguousError, ArgumentError, WeightsError
 from vs_sr.weights import checkpoint, recognition
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Source:
     """Of what the file held when the filter was made: nothing else is loaded."""
     sha256: str | None = None
     """Expected checksum; None for a file of the user's own."""
-    answers: tuple[tuple[str, str], ...] = ()
+    hints: tuple[tuple[str, str], ...] = ()
     """What the user says of it that no tensor tells, as (key, value)."""
 
 
@@ -126,17 +126,17 @@ def _choices(model: Model) -> str:
     return f"names for {model.name}: {names or 'none'}; or give the path of a .safetensors or .pth file"
 
 
-def recognise(model: Model, source: Source) -> Recognition:
+def recognize(model: Model, source: Source) -> Recognition:
     """What a weights file holds for ``model``.
 
     Raises:
-        QuestionError: something has to be told.
+        AmbiguousError: it takes a hint.
         WeightsError: the file cannot be read, or is of another architecture.
     """
     file = checkpoint.read(source.path, source.identity)
     try:
-        return recognition.recognise(file, dict(source.answers), [model])
-    except QuestionError:
+        return recognition.recognize(file, dict(source.hints), [model])
+    except AmbiguousError:
         raise
     except WeightsError:
         other = next((each.name for each in registry.models() if _is_of(file, each)), model.name)
@@ -146,10 +146,10 @@ def recognise(model: Model, source: Source) -> Recognition:
 
 
 def _is_of(file: Checkpoint, model: Model) -> bool:
-    """Whether a file is of a model, whatever is still to be told about it."""
+    """Whether a file is of a model, ambiguous or not."""
     try:
-        recognition.recognise(file, None, [model])
-    except QuestionError:
+        recognition.recognize(file, None, [model])
+    except AmbiguousError:
         return True
     except WeightsError:
         return False
@@ -184,5 +184,5 @@ def network(model: Model, variant: Variant, source: Source | None) -> nn.Module:
         return model.build(variant)
     if (problem := damage(source)) is not None:
         raise WeightsError(problem)
-    found = recognise(model, source)
+    found = recognize(model, source)
     return recognition.network(checkpoint.read(source.path, source.identity), replace(found, variant=variant))

@@ -41,14 +41,14 @@ void VS_CC create(const VSMap *in, VSMap *out, void *name, VSCore *, const VSAPI
                           "open the script with vspipe or in Python");
         Creation creation{in, out};
         const Swap scope(&creation);
-        python::call("vs_sr._bridge", "call", filter);
+        python::call("vs_sr._entry", "call", filter);
         // An exception that is no ordinary error (KeyboardInterrupt) is in `out` already, and must stay there.
         if (vsapi->mapGetError(out))
             return;
         if (vsapi->mapGetType(out, "_error") == ptData)
             vsapi->mapSetError(out, std::string(vsapi->mapGetData(out, "_error", 0, nullptr)).c_str());
         else if (vsapi->mapGetType(out, "clip") != ptVideoNode)
-            throw Failure("vs_sr._bridge answered without a clip");
+            throw Failure("vs_sr._entry answered without a clip");
     });
 }
 

@@ -6,13 +6,10 @@
 namespace vssr {
 
 // All products are formed in 64 bits: num_frames may be close to INT_MAX.
-Grid::Grid(int inputs, int step, int multi, int share, int before, int after)
-    : inputs_(inputs), step_(step), multi_(multi), share_(share), before_(before), after_(after) {
-    const std::int64_t shared = std::int64_t{inputs} - share;
-    groups_ = static_cast<int>(std::max<std::int64_t>(1, (shared + step - 1) / step));
-    outputs_ = static_cast<int>(
-        std::min<std::int64_t>(std::int64_t{inputs} * multi, std::numeric_limits<int>::max()));
-}
+Grid::Grid(int inputs, int step, int multi, int groups, int before, int after)
+    : inputs_(inputs), step_(step), multi_(multi), groups_(groups), before_(before), after_(after),
+      outputs_(static_cast<int>(
+          std::min<std::int64_t>(std::int64_t{inputs} * multi, std::numeric_limits<int>::max()))) {}
 
 int Grid::groupOf(int output) const {
     return static_cast<int>(std::min<std::int64_t>(output / (std::int64_t{step_} * multi_), groups_ - 1));

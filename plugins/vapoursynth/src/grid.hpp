@@ -1,11 +1,11 @@
-// Which group makes which output frame, and which input frames it looks at. Integers only.
+// Which group makes which output frame, and which input frames it looks at: divisions and clamps, no more. The rules
+// (how many groups there are, which frames windows share) are those of `Grid` in vs_sr/windows.py, which gives the numbers.
 //
-//   input    0   1   2   3   4   5   6   7        step 3, share 1, N = 8
-//   group    0   0   0 | 1   1   1 | 2   2        groups = ceil((N - share) / step) = 3
+//   input    0   1   2   3   4   5   6   7        step 3, groups 3, N = 8
+//   group    0   0   0 | 1   1   1 | 2   2
 //
-// Group g owns the inputs [g*step, (g+1)*step); the last group owns all up to N, which is `share` more than a step
-// where N - share is a multiple of step. Each owned input gives `multi` outputs, so the group of an output is a plain
-// division, clamped to the last.
+// Group g owns the inputs [g*step, (g+1)*step); the last group owns all up to N. Each owned input gives `multi`
+// outputs, so the group of an output is a plain division, clamped to the last.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ struct Span {
 
 class Grid {
 public:
-    // inputs, step, multi >= 1; share is 0 or 1; before, after >= 0.
-    Grid(int inputs, int step, int multi, int share, int before, int after);
+    // inputs, step, multi, groups >= 1; before, after >= 0.
+    Grid(int inputs, int step, int multi, int groups, int before, int after);
 
     int inputs() const { return inputs_; }
     int multi() const { return multi_; }
@@ -40,13 +40,14 @@ public:
     // What the group asks for at first: `before` inputs more in front and `after` more behind, as far as they exist.
     Span window(int g) const;
     // Whether groups look at each other's inputs.
-    bool overlaps() const { return share_ + before_ + after_ > 0; }
+    bool overlaps() const { return before_ + after_ > 0; }
+    // Whether every group is one output frame.
+    bool single() const { return step_ == 1 && multi_ == 1 && groups_ == inputs_; }
     // How many outputs group g makes.
     int wanted(int g) const;
 
 private:
-    int inputs_, step_, multi_, share_, before_, after_;
-    int groups_, outputs_;
+    int inputs_, step_, multi_, groups_, before_, after_, outputs_;
 };
 
 }  // namespace vssr

@@ -35,7 +35,7 @@ public:
         : group_(group), g_(g), request_(request), held_(request.held), context_(context), core_(core),
           vsapi_(vsapi) {}
 
-    // The carrier; or null after more input frames have been requested.
+    // The carrier, or the group's only frame; or null after more input frames have been requested.
     const VSFrame *run() {
         const MapHandle answer = ask();
         if (const char *error = vsapi_->mapGetError(answer.get()))
@@ -112,7 +112,7 @@ private:
             vsapi_->requestFrameFilter(static_cast<int>(n), group_.clip.get(), context_);
     }
 
-    // {"val": frames}: checks them and puts them into a carrier.
+    // {"val": frames}: checks them and puts them into a carrier, unless it is one alone.
     const VSFrame *collect(const VSMap *answer) const {
         const int wanted = group_.grid.wanted(g_);
         const int count = std::max(0, vsapi_->mapNumElements(answer, "val"));
@@ -121,6 +121,11 @@ private:
         if (count != wanted)
             fail("the callback made " + std::to_string(count) + " frames; " + std::to_string(wanted) +
                  " are wanted");
+        if (group_.grid.single()) {
+            const FrameHandle made = own(vsapi_->mapGetFrame(answer, "val", 0, nullptr), vsapi_);
+            check(made.get(), 0);
+            return wrap(made.get(), 0);
+        }
         VSVideoFormat gray{};
         vsapi_->queryVideoFormat(&gray, cfGray, stInteger, 8, 0, 0, core_);
         NewFrameHandle carrier = own(vsapi_->newVideoFrame(&gray, 1, 1, nullptr, core_), vsapi_);

@@ -1,4 +1,5 @@
-// The hidden node of XTemporal: frame g is a carrier that holds all output frames of group g.
+// The node of XTemporal that makes groups: frame g is a carrier that holds all output frames of group g, or the one
+// output frame where there is only one in each.
 #pragma once
 
 #include "grid.hpp"
@@ -25,7 +26,8 @@ inline constexpr char carrierKey[] = "f";
 // How many input frames a group may hold at once; one that asks for more has lost its bounds.
 inline constexpr int maxHeld = 4096;
 
-// VSFilterGetFrame and VSFilterFree of the node; to be run as fmParallelRequests: requests overlap, callbacks do not.
+// VSFilterGetFrame and VSFilterFree of the node; to be run as fmParallelRequests, where requests overlap and callbacks do
+// not, or as fmParallel, where both do: what a request has achieved is its own.
 const VSFrame *VS_CC groupFrame(int g, int reason, void *group, void **pending, VSFrameContext *context, VSCore *core,
                                 const VSAPI *vsapi) noexcept;
 void VS_CC groupFree(void *group, VSCore *core, const VSAPI *vsapi) noexcept;

@@ -48,7 +48,7 @@ bool bind(Function &function, const char *name) {
     return function != nullptr;
 }
 
-// Looked up anew on each use (microseconds, and only when a filter is created): a host may start Python later.
+// Looked up again on each use (microseconds, and only when a filter is created): a host may start Python later.
 std::optional<Interpreter> find() {
     Interpreter py{};
     const bool complete =

@@ -4,6 +4,7 @@
 #include "call.hpp"
 #include "failure.hpp"
 #include "finite.hpp"
+#include "planes.hpp"
 #include "python.hpp"
 #include "route.hpp"
 #include "signatures.hpp"
@@ -69,6 +70,7 @@ void registerAll(VSPlugin *plugin, const VSPLUGINAPI *vspapi) {
     vspapi->registerFunction("XRoute", routeSignature, clipResult, createRoute, nullptr, plugin);
     vspapi->registerFunction("XAttached", attachedSignature, clipResult, createAttached, nullptr, plugin);
     vspapi->registerFunction("XFinite", finiteSignature, clipResult, createFinite, nullptr, plugin);
+    vspapi->registerFunction("XPlanes", planesSignature, planesResult, createPlanes, nullptr, plugin);
     vspapi->registerFunction("XRegister", registerSignature, "", registerLate, nullptr, plugin);
     for (const Signature &filter : builtinFilters)
         vspapi->registerFunction(filter.name, filter.args, clipResult, create, const_cast<char *>(filter.name),

@@ -7,6 +7,9 @@
 
 #include <VSHelper4.h>
 
+#include <algorithm>
+#include <climits>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -39,13 +42,19 @@ void VS_CC selectFree(void *select, VSCore *, const VSAPI *) noexcept { delete s
 Grid readGrid(const VSMap *in, int inputs, const VSAPI *vsapi) {
     const int step = integer(in, "step", 1, maxHeld, vsapi);
     const int multi = integer(in, "multi", 1, maxHeld, vsapi);
-    const int share = integer(in, "share", 0, 1, vsapi);
+    const int groups = integer(in, "groups", 1, INT_MAX, vsapi);
     const int before = integer(in, "before", 0, maxHeld, vsapi);
     const int after = integer(in, "after", 0, maxHeld, vsapi);
-    if (before + step + share + after > maxHeld)
-        throw Failure("a window of " + std::to_string(before + step + share + after) + " input frames; " +
-                      std::to_string(maxHeld) + " is the limit");
-    return Grid(inputs, step, multi, share, before, after);
+    // The first of the last group is an input, and the group owns no more than a window can hold.
+    const std::int64_t last = (std::int64_t{groups} - 1) * step;
+    if (last >= inputs)
+        throw Failure("groups must be at most " + std::to_string((inputs - 1) / step + 1) + " of " +
+                      std::to_string(step) + " input frames; got " + std::to_string(groups));
+    const std::int64_t held = before + std::max<std::int64_t>(step, inputs - last) + after;
+    if (held > maxHeld)
+        throw Failure("a window of " + std::to_string(held) + " input frames; " + std::to_string(maxHeld) +
+                      " is the limit");
+    return Grid(inputs, step, multi, groups, before, after);
 }
 
 VSVideoInfo readOutput(const VSMap *in, const VSVideoInfo &clip, const Grid &grid, VSCore *core, const VSAPI *vsapi) {
@@ -80,19 +89,27 @@ void VS_CC createTemporal(const VSMap *in, VSMap *out, void *, VSCore *core, con
         const Grid grid = readGrid(in, info.numFrames, vsapi);
         const VSVideoInfo output = readOutput(in, info, grid, core, vsapi);
         const int cached = integer(in, "cache", 1, 64, 3, vsapi);
+        const int mode = integer(in, "parallel", 0, 1, 0, vsapi) ? fmParallel : fmParallelRequests;
 
-        VSVideoInfo carriers = info;
-        vsapi->queryVideoFormat(&carriers.format, cfGray, stInteger, 8, 0, 0, core);
-        carriers.width = carriers.height = 1;
-        carriers.numFrames = grid.groups();
+        VSVideoInfo carriers = output;
+        if (!grid.single()) {
+            vsapi->queryVideoFormat(&carriers.format, cfGray, stInteger, 8, 0, 0, core);
+            carriers.width = carriers.height = 1;
+            carriers.numFrames = grid.groups();
+        }
         VSNode *source = clip.get();
         FunctionHandle callback = own(vsapi->mapGetFunction(in, "func", 0, nullptr), vsapi);
         auto group = std::make_unique<Group>(Group{name, grid, output, std::move(clip), std::move(callback)});
-        NodeHandle groups = newNode(name + "/groups", carriers, groupFrame, groupFree, fmParallelRequests, source,
-                                    grid.overlaps() ? rpGeneral : rpNoFrameReuse, group.get(), core, vsapi);
+        NodeHandle groups =
+            newNode(grid.single() ? name : name + "/groups", carriers, groupFrame, groupFree, mode, source,
+                    grid.overlaps() ? rpGeneral : rpNoFrameReuse, group.get(), core, vsapi);
         group.release();
         vsapi->setCacheMode(groups.get(), cmForceEnable);
         vsapi->setCacheOptions(groups.get(), 1, cached, 0);
+        if (grid.single()) {
+            vsapi->mapConsumeNode(out, "clip", groups.release(), maReplace);
+            return;
+        }
 
         VSNode *carrying = groups.get();
         auto select = std::make_unique<Select>(Select{grid, std::move(groups)});

@@ -169,7 +169,7 @@ def _libc() -> ctypes.CDLL:
 
 
 def _guarded_bytes(count: int, *, at_end: bool, align: int) -> Tensor:
-    """``count`` bytes of 0xFF that begin behind a guard page, or end in front of one."""
+    """``count`` bytes of 0xFF that begin behind a guard page, or end before one."""
     inner = -(-count // _PAGE) * _PAGE
     base = _libc().mmap(
         None,
@@ -200,7 +200,7 @@ def guarded(tensor: Tensor, *, at_end: bool = True, align: int = 16) -> Tensor:
 
     Args:
         tensor: dense, in any order of its dimensions.
-        at_end: in front of the guard page, so that reading past the end is seen; else behind one.
+        at_end: before the guard page, so that reading past the end is seen; else behind one.
         align: of the first element, in bytes; where the size is no multiple of it, as many bytes of slack
             remain.
     """

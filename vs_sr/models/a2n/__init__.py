@@ -1,4 +1,4 @@
-"""A2N: blocks that weigh an attention branch against a plain one, picture by picture.
+"""A2N: blocks that weigh an attention branch against a plain one, image by image.
 
 Chen et al., "Attention in Attention Network for Image Super-Resolution", 2021.
 """
@@ -31,7 +31,7 @@ _RANGE = "weights trained on 0..255 (haoyuc/A2N) and on 0..1 (REN-HT/A2N, super-
 
 
 def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
-    """Sizes from the shapes; ``range``, and ``scale`` where it is not 4, have to be told."""
+    """Sizes from the shapes; ``range``, and ``scale`` where it is not 4, are hints."""
     if not all(name in shapes for name in _SIGNATURE):
         return None
     if "upconv2.weight" in shapes:
@@ -68,14 +68,14 @@ def vs_sr_models() -> Sequence[Model]:
     return [
         Model(
             name="A2N",
-            summary="x2, x3 or x4; small, with attention weighted by the picture",
+            summary="x2, x3 or x4; small, with attention weighted by the image",
             paper='Chen et al., "Attention in Attention Network for Image Super-Resolution", 2021',
             kind="image",
             build=build,
             detect=detect,
             arguments={"scale": "that of the weights; 2 or 3 where these do not say it"},
             schemes=(Scheme(name="A2N", signature=_SIGNATURE),),
-            asks={"scale": f"2 or 3: {_SCALE}", "range": f"1 or 255: {_RANGE}"},
-            published=Published(file="aan_x2.pt", repository="haoyuc/A2N", answers={"scale": "2", "range": "255"}),
+            hints={"scale": f"2 or 3: {_SCALE}", "range": f"1 or 255: {_RANGE}"},
+            published=Published(file="aan_x2.pt", repository="haoyuc/A2N", hints={"scale": "2", "range": "255"}),
         )
     ]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vs_sr.models.layers import as_weights, conv3, enlarge
+from vs_sr.models.layers import as_weights, conv3, upscale
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,7 @@ class _Attention(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention-in-attention block: an attention and a plain branch, mixed by two weights per picture."""
+    """Attention-in-attention block: an attention and a plain branch, mixed by two weights per image."""
 
     def __init__(self, features: int, reduced: int, kernel: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class _PixelAttention(nn.Module):
 class A2N(nn.Module):
     """A2N: (B, 3, H, W) -> (B, 3, scale*H, scale*W), RGB in 0..1 whatever range the weights were trained on.
 
-    Every block takes the mean of its features over the whole picture: tiles give another result.
+    Every block takes the mean of its features over the whole image: tiles give another result.
 
     Args:
         scale: 2, 3 or 4.
@@ -115,4 +115,4 @@ class A2N(nn.Module):
             features = self.get_submodule(f"upconv{number}")(larger)
             features = _lrelu(self.get_submodule(f"att{number}")(features))
             features = _lrelu(self.get_submodule(f"HRconv{number}")(features))
-        return self.conv_last(features).to(x.dtype) / self.value_range + enlarge(x, self.scale)
+        return self.conv_last(features).to(x.dtype) / self.value_range + upscale(x, self.scale)

@@ -94,7 +94,7 @@ def vs_sr_models() -> Sequence[Model]:
                 place="linked in its model zoo",
             ),
             # Trained on 15 frames, measured by its authors on whole clips: so the state is carried. Beyond about 60
-            # frames people have seen artefacts: so it begins anew after 4 * 14 frames.
+            # frames people have seen artifacts: so it begins again after 4 * 14 frames.
             window=15,
             carry=True,
             segment=4,

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from vs_sr.models.basicvsr.spynet import SpyNet, warp
-from vs_sr.models.layers import ResidualBlock, as_weights, conv3, enlarge, lrelu
+from vs_sr.models.layers import ResidualBlock, as_weights, conv3, lrelu, upsampled, upscale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +36,9 @@ class _Trunk(nn.Module):
 
 
 class BasicVSR(nn.Module):
-    """BasicVSR: (B, T, 3, H, W) -> (B, T, 3, 4H, 4W), RGB in 0..1, not clamped.
+    """BasicVSR: frames (B, 3, H, W), RGB in 0..1, to images (B, 3, 4H, 4W), not clamped.
+
+    :mod:`vs_sr.engine.recurrence` calls its methods.
 
     Args:
         channels: of all features; 64 in the paper.
@@ -57,36 +58,8 @@ class BasicVSR(nn.Module):
         self.conv_hr = conv3(hr_channels, hr_channels)
         self.conv_last = conv3(hr_channels, 3)
 
-    def forward(self, frames: Tensor, multi: int = 1) -> Tensor:
-        """Enlarge a sequence.
-
-        Args:
-            frames: (B, T, 3, H, W) in time order, of any size.
-            multi: frame-rate factor: 1.
-
-        Returns:
-            (B, T, 3, 4H, 4W) in the type of ``frames``.
-
-        Raises:
-            ValueError: another ``multi``.
-        """
-        if multi != 1:
-            raise ValueError(f"BasicVSR: does not change the frame rate: multi must be 1, got {multi}")
-        sequence = frames.unbind(1)
-        state: Carried | None = None
-        future: list[Tensor] = []
-        for frame in reversed(sequence):
-            state = self.backward_step(frame, state)
-            future.append(state[0])
-        state = None
-        out: list[Tensor] = []
-        for frame in sequence:
-            state = self.forward_step(frame, state)
-            out.append(self.reconstruct(frame, state[0], future.pop()))
-        return torch.stack(out, 1)
-
     def encode(self, frame: Tensor) -> Tensor:
-        """The frame itself: nothing is made of it without its neighbours."""
+        """The frame itself: nothing is made of it without its neighbors."""
         return frame
 
     def between(self, before: Tensor, after: Tensor) -> Sequence[Tensor]:
@@ -105,15 +78,13 @@ class BasicVSR(nn.Module):
     def reconstruct(self, frame: Tensor, past: Tensor, future: Tensor) -> Tensor:
         """(B, 3, 4H, 4W) from a frame and the features of the forward and of the backward direction at it."""
         x = lrelu(self.fusion(torch.cat([future, past], 1)))
-        x = lrelu(F.pixel_shuffle(self.upconv1(x), 2))
-        x = lrelu(F.pixel_shuffle(self.upconv2(x), 2))
-        out = self.conv_last(lrelu(self.conv_hr(x)))
-        return enlarge(frame, SCALE) + out.to(frame.dtype)
+        out = upsampled(x, self.upconv1, self.upconv2, self.conv_hr, self.conv_last)
+        return upscale(frame, SCALE) + out.to(frame.dtype)
 
     def _aligned(self, frame: Tensor, state: Carried | None) -> Tensor:
-        """The neighbour's feature, moved along the flow from ``frame`` to the neighbour."""
+        """The neighbor's feature, moved along the flow from ``frame`` to the neighbor."""
         if state is None:
             size = (frame.shape[0], self.channels, *frame.shape[2:])
             return torch.zeros(size, dtype=self.conv_last.weight.dtype, device=frame.device)
-        feature, neighbour = state
-        return warp(feature, self.spynet(frame, neighbour))
+        feature, neighbor = state
+        return warp(feature, self.spynet(frame, neighbor))

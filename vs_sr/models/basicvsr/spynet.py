@@ -27,7 +27,7 @@ def warp(x: Tensor, flow: Tensor, padding: Literal["zeros", "border"] = "zeros")
         padding: what lies outside ``x``: zeros, or its border repeated.
 
     Returns:
-        (B, C, H, W) in the type of ``x``; the positions are computed in float32 at least.
+        (B, C, H, W) in the type of ``x``; the positions are computed in at least float32.
     """
     dtype = torch.promote_types(x.dtype, torch.float32)
     height, width = x.shape[-2:]
@@ -57,25 +57,25 @@ class _Level(nn.Module):
 
 
 class SpyNet(nn.Module):
-    """Two pictures -> flow (B, 2, H, W) in pixels, dx first: the first at p is the second at p + flow(p)."""
+    """Two images -> flow (B, 2, H, W) in pixels, dx first: the first at p is the second at p + flow(p)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.basic_module = nn.ModuleList(_Level() for _ in range(LEVELS))  # coarsest first
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """(B, 3, H, W) twice, RGB in 0..1, of any size -> (B, 2, H, W), in float32 at least."""
+        """(B, 3, H, W) twice, RGB in 0..1, of any size -> (B, 2, H, W), in at least float32."""
         height, width = first.shape[-2:]
         size = (height + -height % _MULTIPLE, width + -width % _MULTIPLE)
         flow = self._estimate(self._pyramid(first, size), self._pyramid(second, size))
         flow = F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False)
         return flow * flow.new_tensor([width / size[1], height / size[0]]).view(1, 2, 1, 1)
 
-    def _pyramid(self, picture: Tensor, size: tuple[int, int]) -> list[Tensor]:
-        """The normalised picture at six sizes, the smallest first."""
-        picture = picture.to(torch.promote_types(picture.dtype, torch.float32))
-        picture = F.interpolate(picture, size=size, mode="bilinear", align_corners=False)
-        levels = [normalize(picture, IMAGENET_MEAN, IMAGENET_STD)]
+    def _pyramid(self, image: Tensor, size: tuple[int, int]) -> list[Tensor]:
+        """The normalized image at six sizes, the smallest first."""
+        image = image.to(torch.promote_types(image.dtype, torch.float32))
+        image = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
+        levels = [normalize(image, IMAGENET_MEAN, IMAGENET_STD)]
         for _ in range(LEVELS - 1):
             levels.append(F.avg_pool2d(levels[-1], 2))
         return levels[::-1]

@@ -1,4 +1,4 @@
-"""EDSR: wide residual blocks without normalisation, for fidelity.
+"""EDSR: wide residual blocks without normalization, for fidelity.
 
 Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPR Workshops 2017.
 """
@@ -42,7 +42,7 @@ def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
     ups = [(1, 2**step) for step in range(count(shapes, r"tail\.0\.\d+\.weight"))]
     return Variant(
         scale=check_scale(metadata, scale),
-        halo=reach((1 + 2 * blocks + 1, 1), *ups, (1, scale)),
+        receptive_field=reach((1 + 2 * blocks + 1, 1), *ups, (1, scale)),
         channels=features,
         config={
             "scale": scale,
@@ -76,7 +76,7 @@ def upscale(shapes: Shapes, prefix: str, features: int) -> int:
         return 3
     if ratios and set(ratios) == {4}:
         return int(2 ** len(ratios))
-    raise WeightsError(f"{prefix} enlarges by steps of {ratios} times {features} channels: not x2, x3, x4 or x8")
+    raise WeightsError(f"{prefix} upscales by steps of {ratios} times {features} channels: not x2, x3, x4 or x8")
 
 
 def mean_shift(metadata: Metadata) -> tuple[float, tuple[float, ...]]:
@@ -137,7 +137,7 @@ def vs_sr_models() -> Sequence[Model]:
                     facts={"range": "1", "res_scale": "0.1"},
                 ),
             ),
-            asks={
+            hints={
                 "res_scale": "the factor of the residuals: 1 in the baseline, 0.1 in the large network",
                 "range": "the range of the values inside, 255 or 1",
                 "mean": "what is taken off the input: div2k, or none (super-image)",

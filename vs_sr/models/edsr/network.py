@@ -1,4 +1,4 @@
-"""The network of EDSR (Lim et al., CVPR Workshops 2017): residual blocks without normalisation."""
+"""The network of EDSR (Lim et al., CVPR Workshops 2017): residual blocks without normalization."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Upsampler(nn.Sequential):
 
 @dataclass(frozen=True)
 class MeanShift:
-    """From a picture in 0..1 to the zero-mean range that a network was trained on, and back."""
+    """From an image in 0..1 to the zero-mean range that a network was trained on, and back."""
 
     value_range: float
     """Of the network, 1 or 255."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vs_sr.windows import Ends
 
 _SIGNATURE = ("conv_l2_1.weight", "pcd_align.offset_conv1.l3.weight", "pcd_align.cas_dcnpack.weight")
-_ENDS = "the frames that stand for those in front of a scene's first and behind its last"
+_ENDS = "the frames that stand for those before a scene's first and after its last"
 
 
 def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
@@ -111,7 +111,7 @@ def vs_sr_models() -> Sequence[Model]:
             name="EDVR",
             summary="x4 (or deblurring) of a frame from a window of five or seven",
             paper='Wang et al., "EDVR", CVPR Workshops 2019',
-            kind="window",
+            kind="multi-frame",
             build=build,
             detect=detect,
             schemes=(
@@ -135,7 +135,7 @@ def vs_sr_models() -> Sequence[Model]:
                     rename=_MMAGIC,
                 ),
             ),
-            asks={
+            hints={
                 "ends": f"{', '.join(ENDS[:-1])} or {ENDS[-1]}: {_ENDS}. Where it is not said, reflection_circle for "
                 "super-resolution and replicate for deblurring, as the authors had it"
             },

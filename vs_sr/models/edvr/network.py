@@ -1,4 +1,4 @@
-"""The network of EDVR (Wang et al., CVPR Workshops 2019): one frame restored from itself and its neighbours.
+"""The network of EDVR (Wang et al., CVPR Workshops 2019): one frame restored from itself and its neighbors.
 
 Every frame of the window is aligned to the one in the middle by deformable convolutions, coarse to fine
 (section 3.2); the aligned features are fused by attention in time and space (section 3.3) and reconstructed.
@@ -12,7 +12,19 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vs_sr.models.layers import DeformableConv, Pyramid, ResidualBlock, as_weights, conv3, enlarge, lrelu, up2
+from vs_sr.models.layers import (
+    DeformableConv,
+    Level,
+    Pyramid,
+    ResidualBlock,
+    align,
+    as_weights,
+    conv3,
+    lrelu,
+    up2,
+    upsampled,
+    upscale,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,10 +33,7 @@ if TYPE_CHECKING:
 
 
 class PCDAlign(nn.Module):
-    """Deforms the features of a neighbour towards those of the middle frame; (B, C, H, W).
-
-    The offset features of a level are doubled when they go up one level: so do displacements in pixels.
-    """
+    """Deforms the features of a neighbor towards those of the middle frame; (B, C, H, W)."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
@@ -40,19 +49,13 @@ class PCDAlign(nn.Module):
         self.cas_offset_conv2 = conv3(channels, channels)
         self.cas_dcnpack = DeformableConv(channels, groups)
 
-    def forward(self, neighbour: Pyramid, middle: Pyramid) -> Tensor:
-        offset = lrelu(self.offset_conv1["l3"](torch.cat([neighbour.l3, middle.l3], 1)))
-        offset = lrelu(self.offset_conv2["l3"](offset))
-        feature = lrelu(self.dcn_pack["l3"](neighbour.l3, offset))
-        for level, a, b in (("l2", neighbour.l2, middle.l2), ("l1", neighbour.l1, middle.l1)):
-            coarse = 2 * up2(offset)
-            offset = lrelu(self.offset_conv1[level](torch.cat([a, b], 1)))
-            offset = lrelu(self.offset_conv2[level](torch.cat([offset, coarse], 1)))
-            offset = lrelu(self.offset_conv3[level](offset))
-            deformed = self.dcn_pack[level](a, offset)
-            feature = self.feat_conv[level](torch.cat([deformed, up2(feature)], 1))
-            if level == "l2":
-                feature = lrelu(feature)
+    def forward(self, neighbor: Pyramid, middle: Pyramid) -> Tensor:
+        first, second, third = self.offset_conv1, self.offset_conv2, self.offset_conv3
+        levels = [
+            Level((first["l3"], second["l3"]), self.dcn_pack["l3"]),
+            *(Level((first[n], second[n], third[n]), self.dcn_pack[n], self.feat_conv[n]) for n in ("l2", "l1")),
+        ]
+        feature = align(neighbor, middle, levels)
         # cascade: once more, at full size
         offset = lrelu(self.cas_offset_conv1(torch.cat([feature, middle.l1], 1)))
         offset = lrelu(self.cas_offset_conv2(offset))
@@ -152,13 +155,13 @@ class Predeblur(nn.Module):
 class Encoded(NamedTuple):
     """A frame and what is made of it by itself."""
 
-    picture: Tensor
+    image: Tensor
     """(B, 3, H, W) as it came."""
     pyramid: Pyramid
 
 
 class EDVR(nn.Module):
-    """EDVR: (B, T, 3, H, W) -> (B, 3, scale*H, scale*W), the middle frame; RGB in 0..1, not clamped.
+    """EDVR: T frames (B, 3, H, W) -> (B, 3, scale*H, scale*W), the middle one; RGB in 0..1, not clamped.
 
     The scale is 4, or 1 for frames that have the output's size already (``hr_in``).
 
@@ -215,22 +218,6 @@ class EDVR(nn.Module):
         self.conv_hr = conv3(hr_channels, hr_channels)
         self.conv_last = conv3(hr_channels, 3)
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Restore the middle frame.
-
-        Args:
-            frames: (B, T, 3, H, W) in time order, of any size (padded inside by repeating the border).
-
-        Returns:
-            (B, 3, scale*H, scale*W) in the type of ``frames``.
-
-        Raises:
-            ValueError: another number of frames.
-        """
-        if frames.shape[1] != self.frames:
-            raise ValueError(f"EDVR: this network takes {self.frames} frames, got {frames.shape[1]}")
-        return self.reconstruct([self.encode(frame) for frame in frames.unbind(1)])
-
     def encode(self, frame: Tensor) -> Encoded:
         """What is made of a frame (B, 3, H, W) of any size by itself."""
         height, width = frame.shape[-2:]
@@ -238,27 +225,29 @@ class EDVR(nn.Module):
         return Encoded(frame, self.pyramid(F.pad(frame, pad, mode="replicate")))
 
     def reconstruct(self, window: Sequence[Encoded]) -> Tensor:
-        """The middle frame of T, (B, 3, scale*H, scale*W)."""
-        picture = window[self.frames // 2].picture
-        height, width = picture.shape[-2:]
+        """The middle frame of T, (B, 3, scale*H, scale*W), in the type of the frames.
+
+        Raises:
+            ValueError: another number of frames.
+        """
+        if len(window) != self.frames:
+            raise ValueError(f"EDVR: this network takes {self.frames} frames, got {len(window)}")
+        image = window[self.frames // 2].image
+        height, width = image.shape[-2:]
         detail = self.detail([frame.pyramid for frame in window])[..., : self.scale * height, : self.scale * width]
-        return (picture if self.hr_in else enlarge(picture, 4)) + detail.to(picture.dtype)
+        return (image if self.hr_in else upscale(image, 4)) + detail.to(image.dtype)
 
     def pyramid(self, frame: Tensor) -> Pyramid:
         """Features of a frame (B, 3, H, W), H and W multiples of 4 (16 where frames are large)."""
         l1 = self.feature_extraction(self.stem(as_weights(frame, self.conv_last)))
-        l2 = lrelu(self.conv_l2_2(lrelu(self.conv_l2_1(l1))))
-        l3 = lrelu(self.conv_l3_2(lrelu(self.conv_l3_1(l2))))
-        return Pyramid(l1, l2, l3)
+        return Pyramid.of(l1, self.conv_l2_1, self.conv_l2_2, self.conv_l3_1, self.conv_l3_2)
 
     def detail(self, pyramids: Sequence[Pyramid]) -> Tensor:
         """From the features of T frames to what is added to the base of the middle one."""
         middle = pyramids[self.frames // 2]
         aligned = torch.stack([self.pcd_align(pyramid, middle) for pyramid in pyramids], 1)
         x = self.reconstruction(self.fusion(aligned))
-        x = lrelu(F.pixel_shuffle(self.upconv1(x), 2))
-        x = lrelu(F.pixel_shuffle(self.upconv2(x), 2))
-        return self.conv_last(lrelu(self.conv_hr(x)))
+        return upsampled(x, self.upconv1, self.upconv2, self.conv_hr, self.conv_last)
 
     def _stem_plain(self, frame: Tensor) -> Tensor:
         return lrelu(self.conv_first(frame))

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 _SIGNATURE = ("conv_first.weight", "body.0.rdb1.conv1.weight", "conv_body.weight", "conv_last.weight")
 _SCALE = "the x2 and the x3 network have the same tensors"
-_UNSHUFFLE = {3: 1, 12: 2, 48: 4}  # channels of the first convolution to folding of the picture
+_UNSHUFFLE = {3: 1, 12: 2, 48: 4}  # channels of the first convolution to folding of the image
 
 
 def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
-    """Everything from names and shapes, but whether a single enlarging step is x2 or x3."""
+    """Everything from names and shapes, but whether a single upscaling step is x2 or x3."""
     if not all(name in shapes for name in _SIGNATURE):
         return None
     if extra := [name for name in shapes if ".conv1x1." in name]:
@@ -43,15 +43,15 @@ def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
         steps = (int(choose(metadata, "scale", ("2", "3"), _SCALE)),)
     scale, rest = divmod(math.prod(steps), unshuffle)
     if rest or not scale:
-        raise WeightsError(f"folds the picture by {unshuffle} and enlarges it by {math.prod(steps)}: not known")
+        raise WeightsError(f"folds the image by {unshuffle} and upscales it by {math.prod(steps)}: not known")
     blocks = count(shapes, r"body\.\d+\.rdb1\.conv1\.weight")
     ups = [(1, math.prod(steps[: number + 1])) for number in range(len(steps))]
-    halo = reach((1 + 15 * blocks + 1, 1), *ups, (2, math.prod(steps)))
+    receptive_field = reach((1 + 15 * blocks + 1, 1), *ups, (2, math.prod(steps)))
     return Variant(
         scale=check_scale(metadata, scale),
         min_size=unshuffle,
         multiple=unshuffle,
-        halo=unshuffle * (halo + 1) - 1,
+        receptive_field=unshuffle * (receptive_field + 1) - 1,
         channels=features,
         config={
             "steps": steps,
@@ -67,7 +67,7 @@ def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
 def _from_old(shapes: Shapes) -> Mapping[str, str]:
     """From the indices of one long sequence: where a layer lies tells what it is.
 
-    model.0, the trunk model.1, then per enlarging step an upsampling and a convolution (with its activation:
+    model.0, the trunk model.1, then per upscaling step an upsampling and a convolution (with its activation:
     3 indices), then a convolution, its activation and the last convolution.
     """
     blocks = max((int(m[1]) for n in shapes if (m := re.match(r"model\.1\.sub\.(\d+)\.weight", n))), default=0)
@@ -77,7 +77,7 @@ def _from_old(shapes: Shapes) -> Mapping[str, str]:
     steps = len(outer) - 2
     if outer != [*(3 * (number + 1) for number in range(steps)), 3 * steps + 2, 3 * steps + 4]:
         raise WeightsError(
-            f"convolutions at model.{', model.'.join(map(str, outer))}: not where nearest-neighbour "
+            f"convolutions at model.{', model.'.join(map(str, outer))}: not where nearest-neighbor "
             "upsampling has them (networks that upsample by pixel shuffle are not known)"
         )
     ups = [(rf"model\.{index}", f"conv_up{number}") for number, index in enumerate(outer[:steps], 1)]
@@ -135,7 +135,7 @@ def vs_sr_models() -> Sequence[Model]:
                     rename=_from_old,
                 ),
             ),
-            asks={"scale": f"2 or 3: {_SCALE}"},
+            hints={"scale": f"2 or 3: {_SCALE}"},
             published=Published(file="RRDB_ESRGAN_x4.pth", repository="xinntao/ESRGAN", place="linked in its README"),
         )
     ]

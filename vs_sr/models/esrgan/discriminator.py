@@ -1,4 +1,4 @@
-"""The discriminator of ESRGAN (Wang et al., ECCV Workshops 2018): VGG-like, for pictures of 128x128."""
+"""The discriminator of ESRGAN (Wang et al., ECCV Workshops 2018): VGG-like, for images of 128x128."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def _lrelu(x: Tensor) -> Tensor:
 
 
 class VGGDiscriminator(nn.Module):
-    """(B, 3, 128, 128) in 0..1 -> (B, 1), a logit: larger where the picture looks more real.
+    """(B, 3, 128, 128) in 0..1 -> (B, 1), a logit: larger where the image looks more real.
 
     Args:
         features: channels of the first of the five levels; 64.
-        inner_bias: whether the convolutions that are followed by batch normalisation have biases.
+        inner_bias: whether the convolutions that are followed by batch normalization have biases.
     """
 
     def __init__(self, *, features: int = 64, inner_bias: bool = False) -> None:
@@ -32,7 +32,7 @@ class VGGDiscriminator(nn.Module):
             outputs = factor * features
             same = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=inner_bias or level == 0)
             self.add_module(f"conv{level}_0", same)
-            if level > 0:  # the picture itself is not normalised
+            if level > 0:  # the image itself is not normalized
                 self.add_module(f"bn{level}_0", nn.BatchNorm2d(outputs))
             self.add_module(f"conv{level}_1", nn.Conv2d(outputs, outputs, 4, 2, 1, bias=inner_bias))
             self.add_module(f"bn{level}_1", nn.BatchNorm2d(outputs))
@@ -50,7 +50,7 @@ class VGGDiscriminator(nn.Module):
             places[f"features.{index}"] = f"conv{level}_{half}"
             if layer:
                 places[f"features.{index + 1}"] = f"bn{level}_{half}"
-            index += 3 if layer else 2  # convolution, normalisation but for the first, activation
+            index += 3 if layer else 2  # convolution, normalization but for the first, activation
         found: dict[str, Tensor] = {}
         for name, tensor in state.items():
             layer_name, _, part = name.rpartition(".")
@@ -64,7 +64,7 @@ class VGGDiscriminator(nn.Module):
             ValueError: another size.
         """
         if x.shape[-2:] != (128, 128):
-            raise ValueError(f"VGGDiscriminator: needs pictures of 128x128, got {tuple(x.shape)}")
+            raise ValueError(f"VGGDiscriminator: needs images of 128x128, got {tuple(x.shape)}")
         for level in range(5):
             for half in (0, 1):
                 x = self.get_submodule(f"conv{level}_{half}")(x)

@@ -57,8 +57,8 @@ class RRDBNet(nn.Module):
     """RRDBNet: (B, 3, H, W) -> (B, 3, scale*H, scale*W) with scale = prod(steps) / unshuffle, RGB in 0..1.
 
     Args:
-        steps: the factors that the features are enlarged by, one after the other: (2, 2) for x4.
-        unshuffle: the picture is first folded into unshuffle^2 times its channels (Real-ESRGAN x2: 2, x1: 4);
+        steps: the factors that the features are upscaled by, one after the other: (2, 2) for x4.
+        unshuffle: the image is first folded into unshuffle^2 times its channels (Real-ESRGAN x2: 2, x1: 4);
             a size that is no multiple of it is padded by reflection, right and bottom.
         features: channels of the trunk; 64.
         blocks: residual-in-residual dense blocks; 23 (6 in the anime network).

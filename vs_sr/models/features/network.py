@@ -1,4 +1,4 @@
-"""VGG features, in whose space perceptual losses compare pictures.
+"""VGG features, in whose space perceptual losses compare images.
 
 Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015. The
 tensors are named as in torchvision's networks, whose files load as they are (their classifier is not used).
@@ -61,7 +61,7 @@ class VGGFeatures(nn.Module):
         self.normalize = normalize
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W), RGB in 0..1 when normalising -> the feature."""
+        """(B, 3, H, W), RGB in 0..1 when normalizing -> the feature."""
         if self.normalize:
             x = normalize(x, IMAGENET_MEAN, IMAGENET_STD)
         return self.features(x)

@@ -24,7 +24,7 @@ _SIGNATURE = ("head.0.weight", "pre_process.0.0.body.0.weight", "upsample.0.0.we
 
 
 def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
-    """Everything from names and shapes but the scale to enlarge by: the file holds several."""
+    """Everything from names and shapes but the scale to upscale by: the file holds several."""
     if not all(name in shapes for name in _SIGNATURE):
         return None
     features = shapes["head.0.weight"][0]
@@ -38,7 +38,7 @@ def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
     ups = [(1, 2**step) for step in range(2 if scale == 4 else 1)]
     return Variant(
         scale=scale,
-        halo=reach((1 + 8 + 2 * blocks + 1, 1), *ups, (1, scale)),
+        receptive_field=reach((1 + 8 + 2 * blocks + 1, 1), *ups, (1, scale)),
         channels=features,
         config={
             "scale": scale,
@@ -79,8 +79,8 @@ def vs_sr_models() -> Sequence[Model]:
                     values=("sub_mean.bias",),
                 ),
             ),
-            asks={
-                "scale": "which of the file's scales to enlarge by",
+            hints={
+                "scale": "which of the file's scales to upscale by",
                 "range": "the range of the values inside, 255 or 1",
                 "mean": "what is taken off the input: div2k or none",
             },
@@ -88,7 +88,7 @@ def vs_sr_models() -> Sequence[Model]:
                 file="mdsr_baseline-a00cab12.pt",
                 repository="sanghyun-son/EDSR-PyTorch",
                 place="linked in its src/model/mdsr.py",
-                answers={"scale": "2"},
+                hints={"scale": "2"},
             ),
         )
     ]

@@ -19,7 +19,7 @@ class MDSR(nn.Module):
     """MDSR: one trunk for several scales, each with a head and an upsampler of its own.
 
     Args:
-        scale: the one of ``scales`` that ``forward`` enlarges by.
+        scale: the one of ``scales`` that ``forward`` upscales by.
         scales: those that the weights hold, in their order there.
         features: channels; 64.
         blocks: residual blocks; 16 in the baseline, 80 in the large network.

@@ -1,4 +1,4 @@
-"""SRCNN: the first network of the field, three layers on an enlarged picture.
+"""SRCNN: the first network of the field, three layers on an upscaled image.
 
 Dong et al., "Learning a Deep Convolutional Network for Image Super-Resolution", ECCV 2014.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vs_sr.arguments import ENLARGED
+from vs_sr.arguments import UPSCALED
 from vs_sr.errors import WeightsError
 from vs_sr.hookspecs import hookimpl
 from vs_sr.models.naming import reach
@@ -36,8 +36,8 @@ def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
     return Variant(
         scale=1,
         color="y" if first[1] == 1 else "rgb",
-        enlarged=True,
-        halo=reach(*((kernel // 2, 1) for kernel in kernels)),
+        upscaled=True,
+        receptive_field=reach(*((kernel // 2, 1) for kernel in kernels)),
         channels=max(first[0], second[0]),
         config={"kernels": kernels, "widths": (first[0], second[0]), "channels": first[1]},
     )
@@ -56,12 +56,12 @@ def vs_sr_models() -> Sequence[Model]:
     return [
         Model(
             name="SRCNN",
-            summary="sharpens an enlarged clip; three layers, luma only",
+            summary="sharpens an upscaled clip; three layers, luma only",
             paper='Dong et al., "Learning a Deep Convolutional Network for Image SR", ECCV 2014',
             kind="image",
             build=build,
             detect=detect,
-            arguments={"scale": ENLARGED},
+            arguments={"scale": UPSCALED},
             schemes=(Scheme(name="SRCNN", signature=_TENSORS),),
             published=Published(file="srcnn_x2.pth", repository="yjn870/SRCNN-pytorch", place="linked in its README"),
         )

@@ -1,4 +1,4 @@
-"""The network of SRCNN (Dong et al., ECCV 2014): three convolutions on an enlarged picture."""
+"""The network of SRCNN (Dong et al., ECCV 2014): three convolutions on an upscaled image."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class SRCNN(nn.Module):
-    """SRCNN: (B, C, H, W) -> (B, C, H, W), the input enlarged beforehand (bicubic), values in 0..1.
+    """SRCNN: (B, C, H, W) -> (B, C, H, W), the input upscaled beforehand (bicubic), values in 0..1.
 
-    Zero padding keeps the size; the paper's network is unpadded and trims the picture's border.
+    Zero padding keeps the size; the paper's network is unpadded and trims the image's border.
 
     Args:
         kernels: side of the three kernels, odd: (9, 1, 5) in the paper, (9, 5, 5) in its sequel.
         widths: channels after the first and the second layer.
-        channels: of the picture; 1 for luma.
+        channels: of the image; 1 for luma.
     """
 
     def __init__(

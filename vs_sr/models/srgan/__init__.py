@@ -1,4 +1,4 @@
-"""SRGAN: residual blocks trained against a discriminator, for pictures that look natural.
+"""SRGAN: residual blocks trained against a discriminator, for images that look natural.
 
 Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network", CVPR
 2017.
@@ -36,7 +36,7 @@ def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
     ups = [(1, 2**step) for step in range(steps)]
     return Variant(
         scale=scale,
-        halo=reach((4 + 2 * blocks + 1, 1), *ups, (4, scale)),
+        receptive_field=reach((4 + 2 * blocks + 1, 1), *ups, (4, scale)),
         channels=shapes["block1.0.weight"][0],
         config={
             "scale": scale,

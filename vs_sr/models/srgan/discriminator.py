@@ -1,4 +1,4 @@
-"""The discriminator of SRGAN (Ledig et al., CVPR 2017): the probability that a picture is a real one."""
+"""The discriminator of SRGAN (Ledig et al., CVPR 2017): the probability that an image is a real one."""
 
 from __future__ import annotations
 

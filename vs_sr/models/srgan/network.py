@@ -48,7 +48,7 @@ class SRGAN(nn.Module):
         scale: a power of two.
         features: channels; 64.
         blocks: residual blocks; 5.
-        trunk_norm: whether the trunk's last convolution is followed by batch normalisation, as in the paper,
+        trunk_norm: whether the trunk's last convolution is followed by batch normalization, as in the paper,
             or by a PReLU, as in the weights published in 2018.
     """
 

@@ -1,7 +1,7 @@
-"""SRResNet in its two common forms: without normalisation (MSRResNet) and with instance normalisation.
+"""SRResNet in its two common forms: without normalization (MSRResNet) and with instance normalization.
 
 Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network", CVPR
-2017, section 2.1.1; the form without normalisation: Wang et al., "ESRGAN", 2018.
+2017, section 2.1.1; the form without normalization: Wang et al., "ESRGAN", 2018.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OWN = re.compile(r"(conv_first|body\.\d+\.conv[12]|upconv[12]|conv_hr|conv_last
 
 
 def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
-    """Everything from names and shapes; the form with instance normalisation is x4 only."""
+    """Everything from names and shapes; the form with instance normalization is x4 only."""
     if all(name in shapes for name in _NORMED):
         return Variant(
             scale=check_scale(metadata, 4),
@@ -49,10 +49,10 @@ def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
     if scale is None:
         raise WeightsError(f"upconv1.weight is of shape {shapes['upconv1.weight']}: not x2, x3 or x4")
     blocks = count(shapes, r"body\.\d+\.conv1\.weight")
-    halo = reach((2 + 2 * blocks, 1), *(((1, 2),) if scale == 4 else ()), (2, scale))
+    receptive_field = reach((2 + 2 * blocks, 1), *(((1, 2),) if scale == 4 else ()), (2, scale))
     return Variant(
         scale=check_scale(metadata, scale),
-        halo=halo,
+        receptive_field=receptive_field,
         channels=features,
         config={"norm": False, "scale": scale, "features": features, "blocks": blocks},
     )
@@ -90,7 +90,7 @@ def vs_sr_models() -> Sequence[Model]:
                     ),
                     rename=rules((r"recon_trunk", "body"), (r"HRconv", "conv_hr")),
                 ),
-                Scheme(name="pytorch-SRResNet (instance normalisation)", signature=_NORMED),
+                Scheme(name="pytorch-SRResNet (instance normalization)", signature=_NORMED),
             ),
             published=Published(
                 file="model_srresnet.pth", repository="twtygqyy/pytorch-SRResNet", place="folder model"

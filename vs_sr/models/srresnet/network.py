@@ -1,7 +1,7 @@
 """The networks known as SRResNet (Ledig et al., CVPR 2017, section 2.1.1).
 
-``MSRResNet`` is the modified form of the ESRGAN authors, without normalisation; ``SRResNetIN`` is close to
-the paper, with instance normalisation in place of batch normalisation.
+``MSRResNet`` is the modified form of the ESRGAN authors, without normalization; ``SRResNetIN`` is close to
+the paper, with instance normalization in place of batch normalization.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 from torch.nn import functional as F
 
-from vs_sr.models.layers import ResidualBlock, as_weights, conv3, enlarge, lrelu
+from vs_sr.models.layers import ResidualBlock, as_weights, conv3, lrelu, upscale
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +44,7 @@ class MSRResNet(nn.Module):
             larger = F.pixel_shuffle(self.get_submodule(f"upconv{number}")(features), step)
             features = lrelu(larger)
         out = self.conv_last(lrelu(self.conv_hr(features)))
-        return out.to(x.dtype) + enlarge(x, self.scale)
+        return out.to(x.dtype) + upscale(x, self.scale)
 
 
 class _NormBlock(nn.Module):
@@ -61,9 +61,9 @@ class _NormBlock(nn.Module):
 
 
 class SRResNetIN(nn.Module):
-    """SRResNet with instance normalisation: (B, 3, H, W) -> (B, 3, 4H, 4W), RGB in 0..1.
+    """SRResNet with instance normalization: (B, 3, H, W) -> (B, 3, 4H, 4W), RGB in 0..1.
 
-    The normalisation takes mean and variance over the whole picture: tiles give another result.
+    The normalization takes mean and variance over the whole image: tiles give another result.
 
     Args:
         features: channels; 64.

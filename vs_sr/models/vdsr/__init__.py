@@ -1,4 +1,4 @@
-"""VDSR: twenty layers that predict the residual to an enlarged picture, one file for every scale.
+"""VDSR: twenty layers that predict the residual to an upscaled image, one file for every scale.
 
 Kim et al., "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vs_sr.arguments import ENLARGED
+from vs_sr.arguments import UPSCALED
 from vs_sr.hookspecs import hookimpl
 from vs_sr.models.naming import count, rules
 from vs_sr.spec import Model, Published, Scheme, Variant
@@ -34,8 +34,8 @@ def detect(shapes: Shapes, metadata: Metadata) -> Variant | None:
     return Variant(
         scale=1,
         color="y" if channels == 1 else "rgb",
-        enlarged=True,
-        halo=None if zero_mean else depth + 2,
+        upscaled=True,
+        receptive_field=None if zero_mean else depth + 2,
         channels=features,
         config={"zero_mean": zero_mean, "depth": depth, "features": features, "channels": channels},
     )
@@ -55,12 +55,12 @@ def vs_sr_models() -> Sequence[Model]:
     return [
         Model(
             name="VDSR",
-            summary="sharpens an enlarged clip; twenty layers, luma only",
+            summary="sharpens an upscaled clip; twenty layers, luma only",
             paper='Kim et al., "Accurate Image Super-Resolution Using Very Deep Networks", CVPR 2016',
             kind="image",
             build=build,
             detect=detect,
-            arguments={"scale": ENLARGED},
+            arguments={"scale": UPSCALED},
             schemes=(
                 Scheme(
                     name="pytorch-vdsr",

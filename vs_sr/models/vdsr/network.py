@@ -1,4 +1,4 @@
-"""The network of VDSR (Kim et al., CVPR 2016): a deep residual to an enlarged picture, one for all scales."""
+"""The network of VDSR (Kim et al., CVPR 2016): a deep residual to an upscaled image, one for all scales."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class _Layer(nn.Module):
 
 
 class VDSR(nn.Module):
-    """VDSR: (B, C, H, W) -> (B, C, H, W), the input enlarged beforehand (bicubic), values in 0..1.
+    """VDSR: (B, C, H, W) -> (B, C, H, W), the input upscaled beforehand (bicubic), values in 0..1.
 
     Args:
         depth: convolutions between the first and the last; 18 in the paper.
         features: their channels; 64 in the paper.
-        channels: of the picture; 1 for luma.
+        channels: of the image; 1 for luma.
     """
 
     def __init__(self, *, depth: int = 18, features: int = 64, channels: int = 1) -> None:
@@ -62,14 +62,14 @@ class _Body(nn.Module):
 
 
 class ZeroMeanVDSR(nn.Module):
-    """A variant of VDSR whose residual has mean zero over the picture, and whose layers have biases.
+    """A variant of VDSR whose residual has mean zero over the image, and whose layers have biases.
 
-    The mean is taken over the whole picture: tiles would not give the same result.
+    The mean is taken over the whole image: tiles would not give the same result.
 
     Args:
         depth: convolutions between the first and the last; 20.
         features: their channels; 64.
-        channels: of the picture; 1 for luma.
+        channels: of the image; 1 for luma.
     """
 
     def __init__(self, *, depth: int = 20, features: int = 64, channels: int = 1) -> None:
@@ -81,6 +81,6 @@ class ZeroMeanVDSR(nn.Module):
         return x + self.residual(x)
 
     def residual(self, x: Tensor) -> Tensor:
-        """What the network adds to ``x``; its mean over a picture is zero."""
+        """What the network adds to ``x``; its mean over an image is zero."""
         residual = self.body(as_weights(x, self.body.inp)).to(x.dtype)
         return residual - residual.mean((1, 2, 3), keepdim=True)

@@ -69,7 +69,7 @@ def vs_sr_models() -> Sequence[Model]:
             build=build,
             detect=detect,
             arguments={
-                "clip": "constant format and size, 8x8 at least; 4:2:0 needs even sizes, as always in VapourSynth",
+                "clip": "constant format and size, at least 8x8; 4:2:0 needs even sizes, as always in VapourSynth",
             },
             weights="zooming_slow_mo_compact",
             multi=(2, 1),

@@ -1,22 +1,32 @@
 """The network of Zooming Slow-Mo (Xiang et al., CVPR 2020): space-time super-resolution in one stage.
 
 T low-resolution frames go in, 2T-1 frames of four times the size come out: per-frame features, features of
-the frames in between synthesised by deformable alignment (section 3.1), a bidirectional deformable ConvLSTM
+the frames between them synthesized by deformable alignment (section 3.1), a bidirectional deformable ConvLSTM
 over the whole sequence (section 3.2), and a reconstruction per frame (section 3.3). Every part is a method that
-can be called position by position, with states that go in and come out. Parameter names are those of the
+can be called timestep by timestep, with states that go in and come out. Parameter names are those of the
 published checkpoints.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vs_sr.models.layers import DeformableConv, Pyramid, ResidualBlock, as_weights, conv3, dense, lrelu, up2
+from vs_sr.models.layers import (
+    DeformableConv,
+    Level,
+    Pyramid,
+    ResidualBlock,
+    align,
+    as_weights,
+    channels_last,
+    conv3,
+    lrelu,
+    upsampled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,10 +40,7 @@ _MULTIPLE = 4  # two stride-2 levels
 
 
 class PCDAlign(nn.Module):
-    """Deforms each of two pyramids towards the other, coarse to fine; (B, 2C, H, W).
-
-    The offset features of a level are doubled when they go up one level: so do displacements in pixels.
-    """
+    """Deforms each of two pyramids towards the other; (B, 2C, H, W)."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
@@ -50,25 +57,18 @@ class PCDAlign(nn.Module):
                 self.add_module(f"L{level}_dcnpack_{side}", DeformableConv(channels, groups, "conv_offset_mask"))
 
     def forward(self, first: Pyramid, second: Pyramid) -> Tensor:
-        return torch.cat([self._deform(first, second, 1), self._deform(second, first, 2)], 1)
+        return torch.cat([align(first, second, self._levels(1)), align(second, first, self._levels(2))], 1)
 
-    def _deform(self, source: Pyramid, target: Pyramid, side: int) -> Tensor:
-        def layer(level: int, name: str) -> nn.Module:
-            return self.get_submodule(f"L{level}_{name}_{side}")
+    def _levels(self, side: int) -> list[Level]:
+        def layers(level: int, *names: str) -> tuple[nn.Module, ...]:
+            return tuple(self.get_submodule(f"L{level}_{name}_{side}") for name in names)
 
-        offset = lrelu(layer(3, "offset_conv1")(torch.cat([source.l3, target.l3], 1)))
-        offset = lrelu(layer(3, "offset_conv2")(offset))
-        feature = lrelu(layer(3, "dcnpack")(source.l3, offset))
-        for level, a, b in ((2, source.l2, target.l2), (1, source.l1, target.l1)):
-            coarse = up2(2 * offset)
-            offset = lrelu(layer(level, "offset_conv1")(torch.cat([a, b], 1)))
-            offset = lrelu(layer(level, "offset_conv2")(torch.cat([offset, coarse], 1)))
-            offset = lrelu(layer(level, "offset_conv3")(offset))
-            deformed = layer(level, "dcnpack")(a, offset)
-            feature = layer(level, "fea_conv")(torch.cat([deformed, up2(feature)], 1))
-            if level > 1:
-                feature = lrelu(feature)
-        return feature
+        offset = "offset_conv1", "offset_conv2", "offset_conv3"
+        return [
+            Level(layers(3, *offset[:2]), *layers(3, "dcnpack")),
+            Level(layers(2, *offset), *layers(2, "dcnpack", "fea_conv")),
+            Level(layers(1, *offset), *layers(1, "dcnpack", "fea_conv")),
+        ]
 
 
 class EasyPCD(nn.Module):
@@ -85,9 +85,7 @@ class EasyPCD(nn.Module):
 
     def pyramid(self, x: Tensor) -> Pyramid:
         """Its own pyramid of a feature or of a state, the same weights for both."""
-        l2 = lrelu(self.fea_L2_conv2(lrelu(self.fea_L2_conv1(x))))
-        l3 = lrelu(self.fea_L3_conv2(lrelu(self.fea_L3_conv1(l2))))
-        return Pyramid(x, l2, l3)
+        return Pyramid.of(x, self.fea_L2_conv1, self.fea_L2_conv2, self.fea_L3_conv1, self.fea_L3_conv2)
 
     def forward(self, frame: Pyramid, state: Tensor) -> Tensor:
         return self.fusion(self.pcd_align(frame, self.pyramid(state)))
@@ -101,7 +99,7 @@ class ConvLSTMCell(nn.Module):
         self.conv = conv3(2 * channels, 4 * channels)
 
     def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        i, f, o, g = (dense(part) for part in self.conv(torch.cat([x, h], 1)).chunk(4, 1))
+        i, f, o, g = (channels_last(part) for part in self.conv(torch.cat([x, h], 1)).chunk(4, 1))
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c
 
@@ -135,23 +133,25 @@ class BidirectionalConvLSTM(nn.Module):
         self.conv_1x1 = nn.Conv2d(2 * channels, channels, 1)
 
     def fuse(self, past: Tensor, future: Tensor) -> Tensor:
-        """The feature of one position, from its hidden states in the two directions."""
+        """The feature of one timestep, from its hidden states in the two directions."""
         return self.conv_1x1(torch.cat([past, future], 1))
 
 
-class Position(NamedTuple):
+class Timestep(NamedTuple):
     """One time of the sequence, with all that the recurrences and its output frame need of it."""
 
-    picture: Tensor
-    """(B, 3, H, W) as it came; in between, the mean of the neighbours."""
+    image: Tensor
+    """(B, 3, H, W) as it came; in between, the mean of the neighbors."""
     pyramid: Pyramid | None
-    """Features by which frames in between are made of it; None in between."""
+    """Features by which interpolated frames are made of it; None in between."""
     recurrent: tuple[Pyramid, Pyramid]
     """The ConvLSTM's own pyramids of its feature, for h and for c; both begin with the feature itself."""
 
 
 class ZoomingSlowMo(nn.Module):
-    """Zooming Slow-Mo: (B, T, 3, H, W) -> (B, 2T-1, 3, 4H, 4W), RGB in 0..1, not clamped.
+    """Zooming Slow-Mo: frames (B, 3, H, W), RGB in 0..1, to images (B, 3, 4H, 4W) at and between them, not clamped.
+
+    :mod:`vs_sr.engine.recurrence` calls its methods.
 
     Args:
         channels: of all features; 64 in the paper.
@@ -159,8 +159,8 @@ class ZoomingSlowMo(nn.Module):
         front_blocks: residual blocks of the feature extraction; 5 in the paper.
         back_blocks: residual blocks of the reconstruction; 40 in the paper (10 in its ablation).
         hr_channels: channels at the output's size; 64 in the paper.
-        base: what the network's output is added to: "none" as in the paper, or "bicubic": the frame enlarged
-            (for a frame in between: the mean of its neighbours enlarged), which small networks learn faster.
+        base: what the network's output is added to: "none" as in the paper, or "bicubic": the frame upscaled
+            (for an interpolated frame: the mean of its neighbors upscaled), which small networks learn faster.
     """
 
     def __init__(
@@ -190,82 +190,47 @@ class ZoomingSlowMo(nn.Module):
         self.HRconv = conv3(hr_channels, hr_channels)
         self.conv_last = conv3(hr_channels, 3)
 
-    def forward(self, frames: Tensor, multi: int = 2) -> Tensor:
-        """Enlarge a sequence, and double its rate.
-
-        Args:
-            frames: (B, T, 3, H, W) with T >= 2, RGB in 0..1, of any size.
-            multi: 2 for all 2T-1 frames in time order, 1 for the T input times alone.
-
-        Returns:
-            (B, multi*(T-1)+1, 3, 4H, 4W).
-
-        Raises:
-            ValueError: T < 2, or another ``multi``.
-        """
-        if frames.shape[1] < 2 or multi not in (1, 2):
-            raise ValueError(f"ZoomingSlowMo: needs T >= 2 and multi 1 or 2, got {frames.shape[1]} and {multi}")
-        known = [self.encode(frame) for frame in frames.unbind(1)]
-        positions = known[:1]
-        for before, after in pairwise(known):
-            positions += [*self.between(before, after), after]
-        state: Carried | None = None
-        future: list[Tensor] = []
-        for position in reversed(positions):
-            state = self.backward_step(position, state)
-            future.append(state[0])
-        state = None
-        out: list[Tensor] = []
-        for t, position in enumerate(positions):
-            state = self.forward_step(position, state)
-            hidden = future.pop()
-            if t % (3 - multi) == 0:  # one frame at a time: HR features are large
-                out.append(self.reconstruct(position, state[0], hidden))
-        return torch.stack(out, 1)
-
-    def encode(self, frame: Tensor) -> Position:
-        """The position of an input frame (B, 3, H, W)."""
+    def encode(self, frame: Tensor) -> Timestep:
+        """The timestep of an input frame (B, 3, H, W)."""
         pad = (0, -frame.shape[-1] % _MULTIPLE, 0, -frame.shape[-2] % _MULTIPLE)
         pyramid = self.pyramid(as_weights(F.pad(frame, pad), self.conv_first))
-        return Position(frame, pyramid, self.ConvBLSTM.forward_net.pyramids(pyramid.l1))
+        return Timestep(frame, pyramid, self.ConvBLSTM.forward_net.pyramids(pyramid.l1))
 
-    def between(self, before: Position, after: Position) -> Sequence[Position]:
-        """The position half way between those of two neighbouring input frames.
+    def between(self, before: Timestep, after: Timestep) -> Sequence[Timestep]:
+        """The timestep half way between those of two neighboring input frames.
 
         Raises:
             ValueError: one of them lies in between itself.
         """
         if before.pyramid is None or after.pyramid is None:
-            raise ValueError("ZoomingSlowMo: only between input frames are there positions to be made")
+            raise ValueError("ZoomingSlowMo: only between input frames are there timesteps to be made")
         feature = self.interpolate(before.pyramid, after.pyramid)
-        picture = (before.picture + after.picture) / 2
-        return [Position(picture, None, self.ConvBLSTM.forward_net.pyramids(feature))]
+        image = (before.image + after.image) / 2
+        return [Timestep(image, None, self.ConvBLSTM.forward_net.pyramids(feature))]
 
-    def forward_step(self, position: Position, state: Carried | None) -> Carried:
-        """The state (h, c) after a position, (B, C, H, W) each, from that before it; None: at the beginning."""
+    def forward_step(self, timestep: Timestep, state: Carried | None) -> Carried:
+        """The state (h, c) after a timestep, (B, C, H, W) each, from that before it; None: at the beginning."""
         if state is None:
-            zero = torch.zeros_like(position.recurrent[0].l1)
+            zero = torch.zeros_like(timestep.recurrent[0].l1)
             state = zero, zero
-        return self.ConvBLSTM.forward_net.step(position.recurrent, *state)
+        return self.ConvBLSTM.forward_net.step(timestep.recurrent, *state)
 
-    def backward_step(self, position: Position, state: Carried | None) -> Carried:
+    def backward_step(self, timestep: Timestep, state: Carried | None) -> Carried:
         """As :meth:`forward_step`, from the end to the beginning: the same network, the same weights."""
-        return self.forward_step(position, state)
+        return self.forward_step(timestep, state)
 
-    def reconstruct(self, position: Position, past: Tensor, future: Tensor) -> Tensor:
-        """The output frame (B, 3, 4H, 4W) of a position, from its hidden states in the two directions."""
-        picture = position.picture
-        height, width = picture.shape[-2:]
+    def reconstruct(self, timestep: Timestep, past: Tensor, future: Tensor) -> Tensor:
+        """The output frame (B, 3, 4H, 4W) of a timestep, from its hidden states in the two directions."""
+        image = timestep.image
+        height, width = image.shape[-2:]
         detail = self.detail(self.ConvBLSTM.fuse(past, future))[..., : SCALE * height, : SCALE * width]
-        # The picture itself stays in float32, whatever the network's precision is.
-        return detail.to(picture.dtype) if self.base == "none" else bicubic(picture) + detail
+        # The image itself stays in float32, whatever the network's precision is.
+        return detail.to(image.dtype) if self.base == "none" else bicubic(image) + detail
 
     def pyramid(self, frame: Tensor) -> Pyramid:
         """Features of a frame (B, 3, H, W), H and W multiples of 4."""
         l1 = self.feature_extraction(lrelu(self.conv_first(frame)))
-        l2 = lrelu(self.fea_L2_conv2(lrelu(self.fea_L2_conv1(l1))))
-        l3 = lrelu(self.fea_L3_conv2(lrelu(self.fea_L3_conv1(l2))))
-        return Pyramid(l1, l2, l3)
+        return Pyramid.of(l1, self.fea_L2_conv1, self.fea_L2_conv2, self.fea_L3_conv1, self.fea_L3_conv2)
 
     def interpolate(self, before: Pyramid, after: Pyramid) -> Tensor:
         """The feature (B, C, H, W) half way between two frames."""
@@ -273,13 +238,10 @@ class ZoomingSlowMo(nn.Module):
 
     def detail(self, feature: Tensor) -> Tensor:
         """What is added to the base: (B, C, H, W) -> (B, 3, 4H, 4W)."""
-        x = self.recon_trunk(feature)
-        x = lrelu(F.pixel_shuffle(self.upconv1(x), 2))
-        x = lrelu(F.pixel_shuffle(self.upconv2(x), 2))
-        return self.conv_last(lrelu(self.HRconv(x)))
+        return upsampled(self.recon_trunk(feature), self.upconv1, self.upconv2, self.HRconv, self.conv_last)
 
 
-def bicubic(picture: Tensor) -> Tensor:
-    """The base of an output frame: (B, 3, H, W) -> (B, 3, 4H, 4W), a = -0.5, half-pixel centres."""
-    # torch's kernel has a = -0.5 only with antialias=True, which changes nothing else when enlarging
-    return F.interpolate(picture, scale_factor=SCALE, mode="bicubic", antialias=True, align_corners=False)
+def bicubic(image: Tensor) -> Tensor:
+    """The base of an output frame: (B, 3, H, W) -> (B, 3, 4H, 4W), a = -0.5, half-pixel centers."""
+    # torch's kernel has a = -0.5 only with antialias=True, which changes nothing else when upscaling
+    return F.interpolate(image, scale_factor=SCALE, mode="bicubic", antialias=True, align_corners=False)

@@ -76,7 +76,7 @@ def rgb_to_yuv(
             (1, 0) 4:2:2, (0, 0) 4:4:4. H and W must be divisible.
         matrix: one of :data:`MATRICES`, numbered as in H.273.
         full: full range; else limited.
-        location: of chroma samples, H.273: 0 left, 1 centre, 2 top left, 3 top, 4 bottom left, 5 bottom.
+        location: of chroma samples, H.273: 0 left, 1 center, 2 top left, 3 top, 4 bottom left, 5 bottom.
         filter: for chroma.
 
     Returns:
@@ -339,10 +339,10 @@ def _filtered(planes: Tensor, axis: int, step: int, starts: Sequence[int], phase
     size = planes.shape[axis]
     outputs = []
     for start, weights in zip(starts, phases, strict=True):
-        centres = torch.arange(0, size, step, device=planes.device)
+        centers = torch.arange(0, size, step, device=planes.device)
         sums = torch.zeros((), dtype=planes.dtype, device=planes.device)
         for k, weight in enumerate(weights):
-            index = centres + (int(start) + k)
+            index = centers + (int(start) + k)
             index = torch.where(index < 0, -1 - index, index)
             index = torch.where(index >= size, 2 * size - 1 - index, index).clamp(0, size - 1)
             sums = sums + float(weight) * planes.index_select(axis, index)

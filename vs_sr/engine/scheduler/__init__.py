@@ -6,12 +6,12 @@ before. What is kept from one call to the next is always what the same call with
 
 from __future__ import annotations
 
-from vs_sr.scheduler.base import Held, Layout, Scheduler, Work, finish
-from vs_sr.scheduler.recurrent import Recurrent
-from vs_sr.scheduler.single import Single
-from vs_sr.scheduler.sliding import Sliding
-from vs_sr.scheduler.state import Kept, State, compare
+from vs_sr.engine.scheduler.base import Held, Scheduler, Work, finish
+from vs_sr.engine.scheduler.recurrent import Recurrent
+from vs_sr.engine.scheduler.single import Single
+from vs_sr.engine.scheduler.sliding import Sliding
+from vs_sr.engine.scheduler.state import Kept, State, compare
 
 __all__ = [
-    "Held", "Kept", "Layout", "Recurrent", "Scheduler", "Single", "Sliding", "State", "Work", "compare", "finish",
+    "Held", "Kept", "Recurrent", "Scheduler", "Single", "Sliding", "State", "Work", "compare", "finish",
 ]  # fmt: skip

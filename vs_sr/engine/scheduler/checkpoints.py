@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vs_sr.engine.transfer import park
+
 if TYPE_CHECKING:
     from vs_sr.spec import Carried
 
@@ -48,7 +50,7 @@ class Checkpoints:
     def put(self, window: int, states: States) -> None:
         """Keep the states, a copy where they are on another device."""
         self._drop(window)
-        kept = tuple(None if state is None else tuple(part.cpu() for part in state) for state in states)
+        kept = tuple(None if state is None else tuple(park(part) for part in state) for state in states)
         self._states[window] = kept
         self.size += _bytes(kept)
         recent = [number for number in self._states if number % self.every]

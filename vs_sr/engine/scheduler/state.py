@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping
 
-    from vs_sr.scheduler.checkpoints import States
+    from vs_sr.engine.scheduler.checkpoints import States
     from vs_sr.weights.checkpoint import Checkpoint
 
 _KIND = "vs_sr state 2"

@@ -9,15 +9,15 @@ windows without a cut) is shared, so that many seeks at once do together about w
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from vs_sr import windows
+from vs_sr.engine.device import OutOfMemoryError
+from vs_sr.engine.scheduler.base import Held, Scheduler
+from vs_sr.engine.scheduler.checkpoints import Checkpoints
+from vs_sr.engine.scheduler.stream import Stream
+from vs_sr.engine.transfer import Made
 from vs_sr.errors import FrameError
-from vs_sr.scheduler.base import Held, Layout, Scheduler
-from vs_sr.scheduler.checkpoints import Checkpoints
-from vs_sr.scheduler.stream import Stream
-from vs_sr.session import OutOfMemoryError
 from vs_sr.windows import Need, Numbers
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from vs_sr.scheduler.base import Work
-    from vs_sr.scheduler.checkpoints import States
-    from vs_sr.session import Session
-    from vs_sr.windows import Grid
+    from vs_sr.engine.pipeline import Pipeline
+    from vs_sr.engine.scheduler.base import Work
+    from vs_sr.engine.scheduler.checkpoints import States
+    from vs_sr.spec import SequenceNetwork
 
 _PORTION = 8
 """Input frames that a rebuild asks for at a time, roughly."""
@@ -38,9 +38,7 @@ class Recurrent(Scheduler):
     """Windows over a sequence, each tile of the frames a stream with states of its own.
 
     Args:
-        grid: of the windows.
-        session: of the network.
-        layout: of the tiles.
+        pipeline: what is run.
         every: windows from one checkpoint to the next.
         memory: bytes that checkpoints may take.
         given: a window and the states before it, from an earlier run.
@@ -50,16 +48,14 @@ class Recurrent(Scheduler):
 
     def __init__(
         self,
-        grid: Grid,
-        session: Session,
-        layout: Layout,
+        pipeline: Pipeline,
         *,
         every: int,
         memory: int,
         given: tuple[int, States] | None = None,
         save: Callable[[int, States, bool], None] | None = None,
     ) -> None:
-        super().__init__(grid, session, layout)
+        super().__init__(pipeline)
         self._every = every
         self._checkpoints = Checkpoints(every, memory)
         self._given = given
@@ -67,12 +63,12 @@ class Recurrent(Scheduler):
         self._saved = -1
         self._passed = Numbers()
         """Windows in which no cut is, as rebuilds have found."""
-        self._portion = max(1, _PORTION // grid.step)
+        self._portion = max(1, _PORTION // self.grid.step)
         self._streams = self._make_streams()
         self._zero: States = (None,) * len(self._streams)
 
     def _make_streams(self) -> list[Stream]:
-        return [Stream(tile, self.grid.density, self.session.plan.device) for tile in self.tiles]
+        return [Stream(tile, self.pipeline) for tile in self.tiles]
 
     def _reset(self) -> None:
         if self._given is not None and self._given[0] == 0:
@@ -85,27 +81,34 @@ class Recurrent(Scheduler):
         self._streams = self._make_streams()
         self._zero = (None,) * len(self._streams)
 
-    def _render(self, group: int, held: Held) -> Work[dict[int, Tensor]]:
-        before, held = yield from self._before(group, held)
+    def _render(self, network: SequenceNetwork, group: int, held: Held) -> Work[Made]:
+        before, held = yield from self._before(network, group, held)
         runs = windows.runs(self.grid, group, held.cuts)
-        border = self.grid.inputs(group).start + self.grid.step
+        border = self._border(group)
         results = [
-            self.session.call(
-                partial(stream.window, runs=runs, state=state, border=border, picture=held.picture)
-            )
+            stream.window(network, runs, state, border, held.image)
             for stream, state in zip(self._streams, before, strict=True)
-        ]  # fmt: skip
-        self._enter(group + 1, tuple(state for _, state in results))
+        ]
+        after = tuple(state for _, state in results)
+        self._enter(group + 1, after)
         self._forget(group)
-        made = [outputs for outputs, _ in results]
-        if len(made) == 1:
-            return made[0]
         whole: dict[tuple[int, ...], Tensor] = {}  # an output that repeats another has the same tensor
-        for output in made[0]:
-            key = tuple(id(part[output]) for part in made)
+        images = {}
+        for output in results[0][0]:
+            parts = [made[output] for made, _ in results]
+            key = tuple(id(part) for part in parts)
             if key not in whole:
-                whole[key] = self._assemble([part[output] for part in made])
-        return {output: whole[tuple(id(part[output]) for part in made)] for output in made[0]}
+                whole[key] = self._assemble(parts)
+            images[output] = whole[key]
+        return Made(
+            images,
+            before={f"the state before frame {border - self.grid.step} of the clip": self._here(before)},
+            after={f"the state before frame {border} of the clip": self._here(after)},
+        )
+
+    def _border(self, window: int) -> int:
+        """The first frame of the window after one."""
+        return (window + 1) * self.grid.step
 
     def _enter(self, window: int, states: States) -> None:
         """Remember the states before a window, in files as well where they are wanted."""
@@ -127,7 +130,7 @@ class Recurrent(Scheduler):
             return self._zero
         return self._checkpoints.get(window) if window in self._checkpoints else None
 
-    def _before(self, group: int, held: Held) -> Work[tuple[States, Held]]:
+    def _before(self, network: SequenceNetwork, group: int, held: Held) -> Work[tuple[States, Held]]:
         """The states before a group, and the frames that are held by then."""
         known = self._known(group, held)
         if known is not None:
@@ -138,7 +141,7 @@ class Recurrent(Scheduler):
             if ahead is not None:  # another request has been there meanwhile
                 window, states = ahead, self._checkpoints.get(ahead)
             elif held.numbers.issuperset(self.grid.inputs(window)):
-                states = self._advance(window, states, held)
+                states = self._advance(network, window, states, held)
                 window += 1
                 self._enter(window, states)
             else:
@@ -174,11 +177,10 @@ class Recurrent(Scheduler):
         own = set(self.grid.seen(group))
         return Need(sorted(frames - held.numbers), drop=sorted(held.numbers - own - frames))
 
-    def _advance(self, window: int, states: States, held: Held) -> States:
+    def _advance(self, network: SequenceNetwork, window: int, states: States, held: Held) -> States:
         run = windows.runs(self.grid, window, held.cuts)[-1]
-        border = self.grid.inputs(window).start + self.grid.step
         advanced = tuple(
-            self.session.call(partial(stream.advance, run=run, state=state, border=border, picture=held.picture))
+            stream.advance(network, run, state, self._border(window), held.image)
             for stream, state in zip(self._streams, states, strict=True)
         )
         self._forget(window)
@@ -189,3 +191,8 @@ class Recurrent(Scheduler):
         keep = range((window + 1) * self.grid.step, self.grid.seen(window).stop)
         for stream in self._streams:
             stream.forget(keep)
+
+    def _here(self, states: States) -> list[Tensor]:
+        """The parts of states that are on the device: those that were parked were looked at where they were made."""
+        kind = self.pipeline.device.partition(":")[0]
+        return [part for state in states if state is not None for part in state if part.device.type == kind]

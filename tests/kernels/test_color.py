@@ -1,4 +1,4 @@
-"""Colour conversion, in torch and in emulated kernels, against zimg through VapourSynth's core.resize."""
+"""Color conversion, in torch and in emulated kernels, against zimg through VapourSynth's core.resize."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from helpers.emulation import emulator as emulation
 from helpers.emulation.checks import Mutated, mutant
 from helpers.emulation.emulator import Emulator, run_all_orders
 
-from vs_sr.ops import colour, rgb_to_yuv, yuv_to_rgb
+from vs_sr.ops import color, rgb_to_yuv, yuv_to_rgb
 from vs_sr.ops._conversion import MATRICES
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from vs_sr.ops._launch import Launch
 
-type Case = tuple[int, tuple[int, int], int, bool, int, colour.Filter]
+type Case = tuple[int, tuple[int, int], int, bool, int, color.Filter]
 """bits, subsampling, matrix, full range, chroma location, filter"""
 
 CASES: list[Case] = [
@@ -123,7 +123,7 @@ def run_down(emulator: Emulator, rgb: Tensor, case: Case) -> list[Tensor]:
     bits, _, matrix, full, location, filter = case
 
     def launch(rgb: Tensor, y: Tensor, u: Tensor, v: Tensor) -> Launch:
-        return colour.down_launch(rgb, y, u, v, bits, matrix, full, location, filter)
+        return color.down_launch(rgb, y, u, v, bits, matrix, full, location, filter)
 
     return run_all_orders(emulator, launch, [rgb], down(rgb, case))
 
@@ -132,7 +132,7 @@ def run_up(emulator: Emulator, yuv: Sequence[Tensor], case: Case, dtype: torch.d
     bits, _, matrix, full, location, filter = case
 
     def launch(y: Tensor, u: Tensor, v: Tensor, rgb: Tensor) -> Launch:
-        return colour.up_launch(y, u, v, rgb, bits, matrix, full, location, filter)
+        return color.up_launch(y, u, v, rgb, bits, matrix, full, location, filter)
 
     (rgb,) = run_all_orders(emulator, launch, yuv, [torch.zeros(3, *yuv[0].shape, dtype=dtype)])
     return rgb
@@ -185,7 +185,7 @@ def test_strides_of_planes_and_of_interleaved_rgb_are_followed(emulator: Emulato
     y, u, v = wide[0][:, :70], wide[1][:, :35], wide[2][:, :35]
     bits, _, matrix, full, location, filter = case
     rgb = torch.zeros(18, 70, 3).permute(2, 0, 1)  # channels last
-    emulator.run(colour.up_launch(y, u, v, rgb, bits, matrix, full, location, filter))
+    emulator.run(color.up_launch(y, u, v, rgb, bits, matrix, full, location, filter))
     expected = up([y.contiguous(), u.contiguous(), v.contiguous()], case, torch.float32)
     assert torch.allclose(rgb, expected, atol=1e-6)
     assert torch.equal(up([y, u, v], case, torch.float32), expected)
@@ -196,7 +196,7 @@ MUTANTS = {
     "no first barrier": ("down", "    __syncthreads();  // U and V of all pixels in reach\n", ""),
     "no second barrier": ("down", "    __syncthreads();  // rows are filtered\n", ""),
     "edges not mirrored": ("down", "i < 0 ? -1 - i : i >= size", "i < 0 ? 0 : i >= size"),
-    "luma of the neighbour": ("down", "x >= left && x <", "x > left && x <"),
+    "luma of the neighbor": ("down", "x >= left && x <", "x > left && x <"),
     "taps reversed": ("down", "filter_x[k] * u_full", "filter_x[TAPS - 1 - k] * u_full"),
     "edges not mirrored, up": ("up", "i < 0 ? -1 - i : i >= size", "i < 0 ? 0 : i >= size"),
     "phases exchanged": ("up", "shift_x ? x % 2 : 0", "shift_x ? 1 - x % 2 : 0"),
@@ -209,7 +209,7 @@ MUTANTS = {
 )
 def test_mutants_are_seen(emulator: Emulator, name: str) -> None:
     direction, old, new = MUTANTS[name]
-    kernel = (colour.RGB_TO_YUV if direction == "down" else colour.YUV_TO_RGB)[torch.float32, torch.uint8]
+    kernel = (color.RGB_TO_YUV if direction == "down" else color.YUV_TO_RGB)[torch.float32, torch.uint8]
     mutated = Mutated(emulator, mutant(kernel, old, new))
     case = CASES[0]
 

@@ -1,0 +1,232 @@
+#include "planes.hpp"
+
+#include "arguments.hpp"
+#include "failure.hpp"
+#include "handles.hpp"
+
+#include <VSHelper4.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+// The loops below are compiled for newer processors as well, and the library chooses when it is loaded. Every one gives
+// the same bits: the build allows no contraction of products and sums.
+#if defined(__x86_64__) && defined(__linux__) && defined(__has_attribute)
+#if __has_attribute(target_clones)
+#define VSSR_CLONES __attribute__((target_clones("avx2", "default")))
+#endif
+#endif
+#ifndef VSSR_CLONES
+#define VSSR_CLONES
+#endif
+
+namespace vssr {
+namespace {
+
+constexpr int taps = 8;
+constexpr int first = -3;  // chroma sample c is made of the pixels 2c - 3 ... 2c + 4
+constexpr int ring = 16;   // rows of chroma, filtered along x, that are kept: a power of two above taps + 1
+
+struct Conversion {
+    float matrix[3][3];  // codes of Y, U and V from R, G and B
+    float offset[3];     // codes of 0
+    float peak;          // the largest code
+    float filterX[taps];
+    float filterY[taps];
+};
+
+// Nearest code, ties to even, as torch and zimg round: 1.5 * 2^23 pushes the fraction out of a float.
+template <typename Code>
+inline void store(const float *row, int width, float offset, float peak, Code *out) {
+    for (int x = 0; x < width; ++x) {
+        float value = row[x] + offset;
+        value = value < 0.0f ? 0.0f : value;
+        value = value > peak ? peak : value;
+        const float pushed = value + 12582912.0f;
+        std::int32_t bits;
+        std::memcpy(&bits, &pushed, sizeof bits);
+        out[x] = static_cast<Code>(bits & 0xffff);
+    }
+}
+
+VSSR_CLONES void store8(const float *row, int width, float offset, float peak, std::uint8_t *out) {
+    store(row, width, offset, peak, out);
+}
+
+VSSR_CLONES void store16(const float *row, int width, float offset, float peak, std::uint16_t *out) {
+    store(row, width, offset, peak, out);
+}
+
+VSSR_CLONES void multiply(const float *__restrict r, const float *__restrict g, const float *__restrict b, int width,
+                          const float *m, float *__restrict out) {
+    const float m0 = m[0], m1 = m[1], m2 = m[2];
+    for (int x = 0; x < width; ++x)
+        out[x] = m0 * r[x] + m1 * g[x] + m2 * b[x];
+}
+
+VSSR_CLONES void unpack(const float *__restrict from, std::ptrdiff_t step, int width, float *__restrict to) {
+    if (step == 3)  // channels last: the usual case, with a step that the compiler knows
+        for (int x = 0; x < width; ++x)
+            to[x] = from[std::ptrdiff_t{3} * x];
+    else
+        for (int x = 0; x < width; ++x)
+            to[x] = from[step * x];
+}
+
+VSSR_CLONES void accumulate(const float *__restrict row, float weight, int width, float *__restrict sum) {
+    for (int x = 0; x < width; ++x)
+        sum[x] += weight * row[x];
+}
+
+VSSR_CLONES void split(const float *__restrict row, int half, float *__restrict even, float *__restrict odd) {
+    for (int x = 0; x < half; ++x) {
+        even[x] = row[2 * x];
+        odd[x] = row[2 * x + 1];
+    }
+}
+
+// Mirrored at the edges, which are between pixels; clamped where an image is smaller than the filter.
+inline int inside(int index, int size) {
+    index = index < 0 ? -1 - index : index;
+    index = index >= size ? 2 * size - 1 - index : index;
+    return std::clamp(index, 0, size - 1);
+}
+
+// One of U and V on its way to the frame.
+class Chroma {
+public:
+    Chroma(int width, int height, int shiftX, int shiftY, const Conversion &how)
+        : height_(height), columns_(width >> shiftX), shiftX_(shiftX), shiftY_(shiftY), how_(how),
+          row_(static_cast<std::size_t>(width)), padded_(static_cast<std::size_t>(width) + taps),
+          even_(padded_.size() / 2 + 1), odd_(even_.size()), sum_(static_cast<std::size_t>(columns_)),
+          rows_(static_cast<std::size_t>(ring) * columns_) {}
+
+    // Where row y of the image goes, multiplied.
+    float *row() { return row_.data(); }
+
+    // Takes row y in; then calls `ready(n, codes without offset)` for all rows of chroma that are known by it.
+    template <typename Ready>
+    void take(int y, Ready &&ready) {
+        float *kept = at(y);
+        if (shiftX_)
+            halve(kept);
+        else
+            std::copy(row_.begin(), row_.end(), kept);
+        if (!shiftY_) {
+            ready(y, kept);
+            return;
+        }
+        for (; next_ < height_ / 2 && std::min(2 * next_ + first + taps - 1, height_ - 1) <= y; ++next_) {
+            std::fill(sum_.begin(), sum_.end(), 0.0f);
+            for (int k = 0; k < taps; ++k)
+                if (how_.filterY[k] != 0.0f)
+                    accumulate(at(inside(2 * next_ + first + k, height_)), how_.filterY[k], columns_, sum_.data());
+            ready(next_, sum_.data());
+        }
+    }
+
+private:
+    float *at(int y) { return rows_.data() + static_cast<std::size_t>(y % ring) * columns_; }
+
+    void halve(float *out) {
+        const int width = static_cast<int>(row_.size());
+        // padded_[x + 4] is pixel x, so that even_[c + 2] is pixel 2c
+        for (int x = 0; x < 4; ++x) {
+            padded_[x] = row_[inside(x - 4, width)];
+            padded_[width + 4 + x] = row_[inside(width + x, width)];
+        }
+        std::copy(row_.begin(), row_.end(), padded_.begin() + 4);
+        split(padded_.data(), static_cast<int>(padded_.size() / 2), even_.data(), odd_.data());
+        std::fill(out, out + columns_, 0.0f);
+        for (int k = 0; k < taps; ++k)  // pixel 2c - 3 + k is odd for even k
+            if (how_.filterX[k] != 0.0f)
+                accumulate((k % 2 ? even_.data() : odd_.data()) + (k + 1) / 2, how_.filterX[k], columns_, out);
+    }
+
+    const int height_, columns_, shiftX_, shiftY_;
+    const Conversion &how_;
+    std::vector<float> row_, padded_, even_, odd_, sum_, rows_;
+    int next_ = 0;
+};
+
+class Writer {
+public:
+    Writer(VSFrame *frame, int bytes, float peak, const VSAPI *vsapi)
+        : frame_(frame), bytes_(bytes), peak_(peak), vsapi_(vsapi) {}
+
+    void operator()(int plane, int y, const float *row, int width, float offset) const {
+        std::uint8_t *out = vsapi_->getWritePtr(frame_, plane) + y * vsapi_->getStride(frame_, plane);
+        if (bytes_ == 1)
+            store8(row, width, offset, peak_, out);
+        else
+            store16(row, width, offset, peak_, reinterpret_cast<std::uint16_t *>(out));
+    }
+
+private:
+    VSFrame *const frame_;
+    const int bytes_;
+    const float peak_;
+    const VSAPI *const vsapi_;
+};
+
+void convert(const float *image, const std::int64_t *strides, int width, int height, const VSVideoFormat &format,
+             const Conversion &how, const Writer &write) {
+    std::vector<float> pixels[3];
+    std::vector<float> luma(static_cast<std::size_t>(width));
+    for (auto &channel : pixels)
+        channel.resize(luma.size());
+    Chroma chroma[2] = {{width, height, format.subSamplingW, format.subSamplingH, how},
+                        {width, height, format.subSamplingW, format.subSamplingH, how}};
+    for (int y = 0; y < height; ++y) {
+        const float *rgb[3];
+        for (int channel = 0; channel < 3; ++channel) {
+            const float *row = image + channel * strides[0] + y * strides[1];
+            if (strides[2] != 1) {
+                unpack(row, static_cast<std::ptrdiff_t>(strides[2]), width, pixels[channel].data());
+                row = pixels[channel].data();
+            }
+            rgb[channel] = row;
+        }
+        multiply(rgb[0], rgb[1], rgb[2], width, how.matrix[0], luma.data());
+        write(0, y, luma.data(), width, how.offset[0]);
+        for (int part = 0; part < 2; ++part) {
+            multiply(rgb[0], rgb[1], rgb[2], width, how.matrix[1 + part], chroma[part].row());
+            chroma[part].take(y, [&](int n, const float *row) {
+                write(1 + part, n, row, width >> format.subSamplingW, how.offset[1 + part]);
+            });
+        }
+    }
+}
+
+}  // namespace
+
+void VS_CC createPlanes(const VSMap *in, VSMap *out, void *, VSCore *core, const VSAPI *vsapi) noexcept {
+    guardCall("XPlanes", out, vsapi, [&] {
+        const VSVideoInfo output = readPicture(in, VSVideoInfo{}, core, vsapi);
+        const VSVideoFormat &format = output.format;
+        if (format.colorFamily != cfYUV || format.sampleType != stInteger || format.bitsPerSample > 16 ||
+            format.subSamplingW > 1 || format.subSamplingH > 1)
+            throw Failure("format must be YUV of 8 to 16 bits with chroma of at least half the width and height");
+        if (vsapi->mapNumElements(in, "strides") != 3)
+            throw Failure("strides must be three");
+        Conversion how;
+        const std::string bytes = data(in, "conversion", 0, vsapi);
+        if (bytes.size() != sizeof how)
+            throw Failure("conversion must have " + std::to_string(sizeof how) + " bytes; got " +
+                          std::to_string(bytes.size()));
+        std::memcpy(&how, bytes.data(), sizeof how);
+        const auto *image = reinterpret_cast<const float *>(
+            static_cast<std::uintptr_t>(vsapi->mapGetInt(in, "pointer", 0, nullptr)));
+        NewFrameHandle frame =
+            own(vsapi->newVideoFrame(&format, output.width, output.height, nullptr, core), vsapi);
+        convert(image, vsapi->mapGetIntArray(in, "strides", nullptr), output.width, output.height, format, how,
+                Writer(frame.get(), format.bytesPerSample, how.peak, vsapi));
+        vsapi->mapConsumeFrame(out, "frame", frame.release(), maReplace);
+    });
+}
+
+}  // namespace vssr

@@ -1,0 +1,86 @@
+"""Devices: which one an argument means, in which precision it runs, and how much memory it has."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Literal
+
+from vs_sr import machine, nvidia, threads
+from vs_sr.errors import DeviceError
+from vs_sr.messages import log_once
+
+if TYPE_CHECKING:
+    from vs_sr.spec import Precision
+
+
+class OutOfMemoryError(DeviceError):
+    """The device has no memory for a step. Schedulers try again with smaller tiles where there can be any."""
+
+
+def choose(device_id: int | None) -> str:
+    """The device of an argument ``device_id``, as torch names it: None the first GPU or else the CPU, -1 the CPU.
+
+    Raises:
+        DeviceError: there is no such GPU.
+    """
+    from vs_sr.runtime import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device_id is None:
+        log_once(f"running on {torch.cuda.get_device_name(0) if count else f'the CPU: {_no_gpu()}'}")
+    if device_id == -1 or (device_id is None and not count):
+        if problem := threads.restless():
+            log_once(problem, logging.WARNING)
+        return "cpu"
+    if device_id is None:
+        return "cuda:0"
+    if not 0 <= device_id < count:
+        found = ", ".join(f"{i} ({torch.cuda.get_device_name(i)})" for i in range(count)) or f"none ({_no_gpu()})"
+        raise DeviceError(f"device_id={device_id}: no such CUDA device; found: {found}; device_id=-1 runs on the CPU")
+    return f"cuda:{device_id}"
+
+
+def _no_gpu() -> str:
+    """Why there is no GPU to run on."""
+    from vs_sr.runtime import torch
+
+    if driver := nvidia.driver():
+        return f"torch does not use the {driver.cards[0]} that is there; `vs-sr doctor` says what to install"
+    if torch.backends.mps.is_available():
+        return "no CUDA device was found, and Apple's GPUs (MPS) are not supported"
+    return "no CUDA device was found"
+
+
+def choose_precision(wish: Literal["auto"] | Precision, device: str, *, float_clip: bool) -> Precision:
+    """The precision of an argument ``precision``; "auto" is fp16 on CUDA unless the clip is 32-bit float."""
+    if wish != "auto":
+        return wish
+    return "fp32" if device == "cpu" or float_clip else "fp16"
+
+
+def memory(device: str) -> int:
+    """Bytes that a device has, used or not: what is planned by it does not change from run to run.
+
+    The CPU's are the container's where that has a limit.
+    """
+    if device == "cpu":
+        return machine.memory()
+    from vs_sr.runtime import torch
+
+    return int(torch.cuda.get_device_properties(device).total_memory)
+
+
+def describe(device: str) -> str:
+    """What a device is, as far as it decides the last bits of a result."""
+    from vs_sr.runtime import torch
+
+    if device == "cpu":
+        return f"CPU, {torch.backends.cpu.get_cpu_capability()}, {threads.count()} threads"
+    return str(torch.cuda.get_device_name(device))
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error of torch, or of a backend, says that there is no memory for a step."""
+    from vs_sr.runtime import torch
+
+    return isinstance(error, torch.OutOfMemoryError | OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,105 @@
+"""The one driver of recurrences: what calls a network's methods, and in which order.
+
+Filters, evaluation and training all come here; networks have no loop of their own.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from torch import Tensor
+
+    from vs_sr.spec import Carried, MultiFrameNetwork, SequenceNetwork
+
+
+def timesteps(network: SequenceNetwork, frames: Sequence[Tensor]) -> list[Any]:
+    """The timesteps of T frames (B, C, H, W) of one scene, in time order: theirs, and those in between."""
+    encoded = [network.encode(frame) for frame in frames]
+    found = encoded[:1]
+    for before, after in pairwise(encoded):
+        found += [*network.between(before, after), after]
+    return found
+
+
+def run(
+    network: SequenceNetwork,
+    timesteps: Sequence[Any],
+    *,
+    state: Carried | None = None,
+    own: int | None = None,
+    outputs: Collection[int],
+    border: int | None = None,
+) -> tuple[dict[int, Tensor], Carried | None]:
+    """Step over timesteps in both directions.
+
+    Args:
+        network: of the timesteps.
+        timesteps: of one scene, in time order.
+        state: of the forward direction before the first one; None: zero.
+        own: the first so many are stepped over by the forward direction, the others by the backward direction alone;
+            None: all.
+        outputs: those of which an image is reconstructed; none: the backward direction is left out.
+        border: the timestep before which the forward state is wanted, ``own`` at most.
+
+    Returns:
+        Timestep to image (B, C, scale*H, scale*W), and the state; None where that is zero or not wanted.
+    """
+    own = len(timesteps) if own is None else own
+    future = _backward(network, timesteps, own) if outputs else []
+    images: dict[int, Tensor] = {}
+    left = state if border == 0 else None
+    for t in range(own):
+        state = network.forward_step(timesteps[t], state)
+        if t in outputs:  # one at a time: features of the output's size are large
+            images[t] = network.reconstruct(timesteps[t], state[0], future[-1])
+        if future:
+            future.pop()
+        if t + 1 == border:
+            left = state
+    return images, left
+
+
+def _backward(network: SequenceNetwork, timesteps: Sequence[Any], own: int) -> list[Tensor]:
+    """Hidden states of the backward direction after the first ``own`` timesteps, the last one's first."""
+    found: list[Tensor] = []
+    state: Carried | None = None
+    for t in reversed(range(len(timesteps))):
+        state = network.backward_step(timesteps[t], state)
+        if t < own:
+            found.append(state[0])
+    return found
+
+
+def sequence(network: SequenceNetwork, frames: Tensor, multi: int) -> Tensor:
+    """Run a whole sequence of one scene, for training as well.
+
+    Args:
+        network: of a sequence model.
+        frames: (B, T, C, H, W) in time order, float32 of any size.
+        multi: frame-rate factor, one that the network's timesteps can give.
+
+    Returns:
+        (B, multi*(T-1)+1, C, scale*H, scale*W).
+
+    Raises:
+        ValueError: another ``multi``, or a frame alone where some are to be interpolated.
+    """
+    from vs_sr.runtime import torch
+
+    found = timesteps(network, frames.unbind(1))
+    gaps = frames.shape[1] - 1
+    density, rest = divmod(len(found) - 1, gaps) if gaps else (multi, multi - 1)
+    if rest or multi < 1 or density % multi:
+        raise ValueError(f"{frames.shape[1]} frames have {len(found)} timesteps, of which multi={multi} cannot be made")
+    outputs = range(0, len(found), density // multi)
+    images, _ = run(network, found, outputs=outputs)
+    return torch.stack([images[t] for t in outputs], 1)
+
+
+def multi_frame(network: MultiFrameNetwork, frames: Tensor) -> Tensor:
+    """The middle one of (B, T, C, H, W) frames, (B, C, scale*H, scale*W)."""
+    return network.reconstruct([network.encode(frame) for frame in frames.unbind(1)])

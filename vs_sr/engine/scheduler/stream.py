@@ -1,0 +1,112 @@
+"""One tile of a clip's frames as a sequence: its timesteps while they are needed, its states on their way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vs_sr.engine import recurrence
+from vs_sr.engine.scheduler.base import upload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from vs_sr.engine.pipeline import Pipeline
+    from vs_sr.spec import Carried, SequenceNetwork
+    from vs_sr.tiles import Tile
+    from vs_sr.windows import Run
+
+type Image = Callable[[int], Tensor]
+"""A whole input frame by number, (C, H, W) float32 in host memory."""
+
+
+class Stream:
+    """Timesteps are computed one at a time, once while they are needed; steps, too, are calls with one timestep each,
+    whoever asks for them: so the bits are the same in a window and in a rebuild."""
+
+    def __init__(self, tile: Tile, pipeline: Pipeline) -> None:
+        self._tile = tile
+        self._density = pipeline.grid.density
+        self._device = pipeline.device
+        self._encoded: dict[int, Any] = {}
+        self._between: dict[tuple[int, int], Sequence[Any]] = {}
+
+    def window(
+        self, network: SequenceNetwork, runs: Sequence[Run], state: Carried | None, border: int, image: Image
+    ) -> tuple[dict[int, Tensor], Carried | None]:
+        """The outputs of a window, and the forward state at its end.
+
+        Args:
+            network: of the session.
+            runs: of the window.
+            state: the forward state before the window's first timestep; None: zero.
+            border: the first frame of the next window: the state is the one before its timestep.
+            image: for all frames of ``runs``.
+
+        Returns:
+            Output frame to its image (C, H, W) on the device, and the state; None where a scene ended before.
+        """
+        made: dict[int, Tensor] = {}
+        left: Carried | None = None
+        for run in runs:
+            timesteps = [
+                self._timestep(network, run, t, image) for t in range((len(run.inputs) - 1) * self._density + 1)
+            ]
+            at = (border - run.inputs[0]) * self._density
+            images, found = recurrence.run(
+                network,
+                timesteps,
+                state=None if run.fresh else _begin(state, self._device),
+                own=run.own,
+                outputs={timestep for _, timestep in run.outputs},
+                border=at if 0 <= at <= run.own else None,
+            )
+            if 0 <= at <= run.own:
+                left = found
+            made |= {output: images[timestep][0] for output, timestep in run.outputs}
+        return made, left
+
+    def advance(
+        self, network: SequenceNetwork, run: Run, state: Carried | None, border: int, image: Image
+    ) -> Carried | None:
+        """The state that :meth:`window` gives for a window whose last run this is, and nothing else."""
+        if (border - run.inputs[0]) * self._density != run.own:
+            return None
+        timesteps = [self._timestep(network, run, t, image) for t in range(run.own)]
+        state = None if run.fresh else _begin(state, self._device)
+        return recurrence.run(network, timesteps, state=state, outputs=(), border=run.own)[1]
+
+    def forget(self, keep: range) -> None:
+        """Give up all timesteps but those of the frames ``keep``."""
+        self._encoded = {frame: timestep for frame, timestep in self._encoded.items() if frame in keep}
+        self._between = {pair: timesteps for pair, timesteps in self._between.items() if set(pair) <= set(keep)}
+
+    def _timestep(self, network: SequenceNetwork, run: Run, t: int, image: Image) -> Any:
+        first, part = divmod(t, self._density)
+        before = self._encode(network, run.inputs[first], image)
+        if part == 0:
+            return before
+        pair = run.inputs[first], run.inputs[first + 1]
+        if pair not in self._between:
+            self._between[pair] = network.between(before, self._encode(network, pair[1], image))
+        return self._between[pair][part - 1]
+
+    def _encode(self, network: SequenceNetwork, frame: int, image: Image) -> Any:
+        if frame not in self._encoded:
+            self._encoded[frame] = network.encode(upload(image(frame), self._tile, self._device))
+        return self._encoded[frame]
+
+
+def _begin(state: Carried | None, device: str) -> Carried | None:
+    """A state as a window begins with it: on the device, in one memory format wherever it has been meanwhile,
+    since the last bits of a convolution depend on that."""
+    if state is None:
+        return None
+    from vs_sr.runtime import torch
+
+    def canonical(part: Tensor) -> Tensor:
+        layout = torch.channels_last if part.dim() == 4 else torch.contiguous_format
+        return torch.empty(part.shape, dtype=part.dtype, device=device, memory_format=layout).copy_(part)
+
+    return tuple(canonical(part) for part in state)
