@@ -131,7 +131,7 @@ class _Sequence(_Video, total=False):
     far at most. 0: at cuts alone. Default: the model's.
     """
     lookahead: int | None
-    """Further frames that the backward direction sees behind a window, computed and thrown away; 0 to 64. Default:
+    """Further frames that the backward direction sees after a window, computed and thrown away; 0 to 64. Default:
     the model's.
     """
     checkpoint: int

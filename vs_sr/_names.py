@@ -95,7 +95,7 @@ def entries(group: str, path: Iterable[str] | None = None) -> Iterator[Entry]:
 
 
 def _section(lines: Iterable[str], group: str) -> Iterator[tuple[str, str]]:
-    """The ``key = value`` lines below ``[group]``; extras in brackets behind the value are cut off."""
+    """The ``key = value`` lines below ``[group]``; extras in brackets after the value are cut off."""
     inside = False
     for raw in lines:
         line = raw.strip()

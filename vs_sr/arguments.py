@@ -47,7 +47,7 @@ def _argument(
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """What a filter is told, the clip apart; None stands for "not given". Scripts see them in this order."""
+    """The arguments of a filter, the clip apart; None stands for "not given". Scripts see them in this order."""
 
     scale: int | None = _argument(IMAGE, "has to be that of the weights", absent="as the weights say")
     window: int | None = _argument(
@@ -70,7 +70,7 @@ class Arguments:
     )
     lookahead: int | None = _argument(
         SEQUENCE,
-        "further frames that the backward direction sees behind a window, computed and thrown away; 0 to 64",
+        "further frames that the backward direction sees after a window, computed and thrown away; 0 to 64",
         absent="the model's",
         limits=(0, 64),
     )
@@ -214,7 +214,7 @@ ARGUMENTS = tuple(
 
 
 def of(kind: "Kind") -> list[Argument]:
-    """The arguments that filters of models of a kind have behind ``clip``, in order."""
+    """The arguments that filters of models of a kind have after ``clip``, in order."""
     return [argument for argument in ARGUMENTS if kind in argument.kinds]
 
 

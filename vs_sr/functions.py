@@ -58,7 +58,7 @@ def function(name: str) -> Callable[..., vs.VideoNode]:
 
 
 def signature_of(model: Model) -> inspect.Signature:
-    """The clip first, everything else by name; aliases behind the arguments themselves."""
+    """The clip first, everything else by name; aliases after the arguments themselves."""
     clip = inspect.Parameter("clip", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=vs.VideoNode)
     own = [_parameter(argument.name, argument.python, argument.default) for argument in arguments.of(model.kind)]
     aliases = [_parameter(alias, alias_type(argument), None) for alias, argument in _aliases(model).items()]

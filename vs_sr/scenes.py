@@ -1,4 +1,4 @@
-"""Scene cuts: as frame properties tell them, and as small copies of the frames show them.
+"""Scene cuts: as frame properties say, and as small copies of the frames show them.
 
 ``_SceneChangePrev`` and ``_SceneChangeNext`` are the word of whoever set them, and are only counted here. Where
 they are absent, :class:`Copies` compares the luma of a few frames in a row. It asks how much of a frame has no
@@ -69,7 +69,7 @@ def write(properties: MutableMapping[str, Any], tags: Tags) -> None:
 
 
 def cuts(tags: Mapping[int, Tags]) -> set[int]:
-    """The cuts that frames tell of; cut i lies between the frames i and i+1. Either side may tell it."""
+    """The cuts that frames are marked with; cut i lies between the frames i and i+1. Either side may be."""
     first = {frame - 1 for frame, (previous, _) in tags.items() if previous}
     last = {frame for frame, (_, following) in tags.items() if following}
     return first | last
@@ -109,14 +109,14 @@ def _last(i: int, tags: Mapping[int, Tags]) -> bool:
 
 
 def _first(i: int, tags: Mapping[int, Tags]) -> bool:
-    """Whether the frame behind place i is called the first of its scene."""
+    """Whether the frame after place i is called the first of its scene."""
     return bool(tags.get(i + 1, _SILENT)[0])
 
 
 def _turned(i: int, tags: Mapping[int, Tags]) -> bool:
     """Whether the marks at place i are those of a reversed clip.
 
-    There, a "first" without its "last" stands one place before the cut, a "last" without its "first" one place behind
+    There, a "first" without its "last" stands one place before the cut, a "last" without its "first" one place after
     it. Where scenes have two frames, the places in between have both.
     """
     if not (_first(i, tags) or _last(i, tags)):
@@ -186,7 +186,7 @@ class Copies:
         return min(difference / (_detail(a) + _GRAIN), difference / (_detail(b) + _GRAIN))
 
     def _gradual(self, i: int) -> bool:
-        """Whether the frame before or behind lies in line with both: a step like the one beside it."""
+        """Whether the frame before or after lies in line with both: a step like the one beside it."""
         step = float(abs(self.frames[i + 1] - self.frames[i]).mean())
         for middle in (i, i + 1):
             if middle - 1 in self.frames and middle + 1 in self.frames:

@@ -138,7 +138,7 @@ class Model:
     segment: int = 0
     """Default number of windows after which a carried state begins again; 0: at cuts only."""
     lookahead: int = 0
-    """Default number of frames behind a window that its backward direction sees."""
+    """Default number of frames after a window that its backward direction sees."""
 
     @property
     def density(self) -> int:

@@ -33,7 +33,7 @@ class Need:
     """An answer in place of frames: "go on when I have these input frames as well"."""
 
     frames: Sequence[int]
-    """Numbers of input frames, at least one, none held yet. They come behind the others, in this order."""
+    """Numbers of input frames, at least one, none held yet. They come after the others, in this order."""
     drop: Sequence[int] = ()
     """Numbers of frames that are held and no longer needed; not those that the group owns."""
 
@@ -51,7 +51,7 @@ class Grid:
     density: int = 1
     """Timesteps of the sequence for each input frame but the last; a multiple of ``multi``."""
     lookahead: int = 0
-    """Frames behind a window that its backward direction sees."""
+    """Frames after a window that its backward direction sees."""
     carry: bool = False
     """Whether the forward direction goes on from window to window."""
     segment: int = 0

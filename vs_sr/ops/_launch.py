@@ -164,9 +164,9 @@ def _obstacle(index: int) -> str | None:
 
 def _give_up(index: int, reason: str) -> None:
     with _lock:
-        told = index in _broken
+        logged = index in _broken
         _broken[index] = reason
-    if not told:
+    if not logged:
         _log.warning("cuda:%d: no CUDA kernels, torch operators instead, which are slower: %s", index, reason)
 
 

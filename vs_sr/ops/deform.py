@@ -117,7 +117,7 @@ def _output_size(
 
 
 def _output(x: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
-    """(B, O, Ho, Wo), channels last: products are quicker this way round, and so are the convolutions behind."""
+    """(B, O, Ho, Wo), channels last: products are quicker this way round, and so are the convolutions after it."""
     size = (x.shape[0], weight.shape[0], *mask.shape[2:])
     return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 

@@ -123,9 +123,9 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _long(path: Path) -> str:
-    """A path as Windows opens it however long it is: it takes 260 characters, and any number behind a prefix."""
+    """A path as Windows opens it however long it is: it takes 260 characters, and any number after a prefix."""
     text = str(path)
     if len(text) < _SHORT or text.startswith("\\\\?\\"):
         return text
-    text = ntpath.abspath(text)  # behind the prefix nothing is relative, and nothing is cleaned up
+    text = ntpath.abspath(text)  # after the prefix nothing is relative, and nothing is cleaned up
     return "\\\\?\\UNC\\" + text[2:] if text.startswith("\\\\") else "\\\\?\\" + text

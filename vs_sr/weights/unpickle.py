@@ -94,7 +94,7 @@ class Pickle:
 
 
 def load(file: BinaryIO, end: int, budget: Budget) -> Pickle:
-    """Read the pickle at the file's position, and leave the file behind it.
+    """Read the pickle at the file's position, and leave the file after it.
 
     Args:
         file: opened for reading, seekable.
