@@ -13,14 +13,12 @@
 #include <string>
 #include <vector>
 
-// The loops below are compiled for newer processors as well, and the library chooses when it is loaded. Every one gives
-// the same bits: the build allows no contraction of products and sums.
-#if defined(__x86_64__) && defined(__linux__) && defined(__has_attribute)
-#if __has_attribute(target_clones)
+// GCC compiles the loops below for newer processors as well, and chooses when the library is loaded. Every one gives the
+// same bits: the build allows no contraction of products and sums. (zig's clang has no run-time part for this, so wheels
+// have the plain loops.)
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
 #define VSSR_CLONES __attribute__((target_clones("avx2", "default")))
-#endif
-#endif
-#ifndef VSSR_CLONES
+#else
 #define VSSR_CLONES
 #endif
 
