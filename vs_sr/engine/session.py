@@ -10,14 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vs_sr import settings
 from vs_sr.engine import choice
+from vs_sr.engine.worker import Worker
 from vs_sr.errors import DeviceError, PluginError, described
 from vs_sr.messages import log_once
 from vs_sr.spec import METHODS, Request, Runner
@@ -25,7 +24,6 @@ from vs_sr.weights import store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
 
     from torch import nn
 
@@ -55,39 +53,10 @@ class Key:
         return hash((self.model.name, self.source, self.device, self.precision, self.backend, self.sizes, self.stream))
 
 
-class _Worker:
-    """The one thread that runs the networks of a stream on a device; ends with the last session that uses it."""
-
-    def __init__(self, device: str, stream: int) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"vs_sr {device}")
-        weakref.finalize(self, self._pool.shutdown, wait=False)
-        self._device = device
-        self._stream = stream
-
-    @cached_property
-    def context(self) -> AbstractContextManager[object]:
-        """What a network runs within: a CUDA stream of its own where streams are to overlap."""
-        if self._device == "cpu" or not self._stream:
-            return nullcontext()
-        from vs_sr.runtime import torch
-
-        return torch.cuda.stream(torch.cuda.Stream(self._device))
-
-    def run[T](self, function: Callable[[], T]) -> T:
-        return self._pool.submit(function).result()
-
-    def close(self, runner: Runner) -> None:
-        """Close a runner on this thread, after all that was asked of it."""
-        try:
-            self._pool.submit(runner.close)
-        except RuntimeError:  # Python is exiting, and threads take nothing more
-            runner.close()
-
-
 class Session:
     """Runs one network. The weights are read, and a backend opens them, when the first frame comes."""
 
-    def __init__(self, key: Key, worker: _Worker) -> None:
+    def __init__(self, key: Key, worker: Worker) -> None:
         self.key = key
         self._worker = worker
         self._runner: Runner | None = None
@@ -174,7 +143,7 @@ class Session:
 
 
 _sessions: weakref.WeakValueDictionary[Key, Session] = weakref.WeakValueDictionary()
-_workers: weakref.WeakValueDictionary[tuple[str, int], _Worker] = weakref.WeakValueDictionary()
+_workers: weakref.WeakValueDictionary[tuple[str, int], Worker] = weakref.WeakValueDictionary()
 
 
 def acquire(pipeline: Pipeline) -> Session:
@@ -201,7 +170,7 @@ def acquire(pipeline: Pipeline) -> Session:
         session = _sessions.get(key)
         if session is None:
             place = (key.device, key.stream)
-            worker = _workers.get(place) or _Worker(*place)
+            worker = _workers.get(place) or Worker(*place)
             _workers[place] = worker
             session = Session(key, worker)
             _sessions[key] = session
