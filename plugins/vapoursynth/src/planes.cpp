@@ -60,10 +60,16 @@ VSSR_CLONES void store16(const float *row, int width, float offset, float peak, 
 }
 
 VSSR_CLONES void multiply(const float *__restrict r, const float *__restrict g, const float *__restrict b, int width,
-                          const float *m, float *__restrict out) {
-    const float m0 = m[0], m1 = m[1], m2 = m[2];
-    for (int x = 0; x < width; ++x)
-        out[x] = m0 * r[x] + m1 * g[x] + m2 * b[x];
+                          const Conversion &how, float *__restrict y, float *__restrict u, float *__restrict v) {
+    const float (&m)[3][3] = how.matrix;
+    const float y0 = m[0][0], y1 = m[0][1], y2 = m[0][2];
+    const float u0 = m[1][0], u1 = m[1][1], u2 = m[1][2];
+    const float v0 = m[2][0], v1 = m[2][1], v2 = m[2][2];
+    for (int x = 0; x < width; ++x) {
+        y[x] = y0 * r[x] + y1 * g[x] + y2 * b[x];
+        u[x] = u0 * r[x] + u1 * g[x] + u2 * b[x];
+        v[x] = v0 * r[x] + v1 * g[x] + v2 * b[x];
+    }
 }
 
 VSSR_CLONES void unpack(const float *__restrict from, std::ptrdiff_t step, int width, float *__restrict to) {
@@ -75,9 +81,14 @@ VSSR_CLONES void unpack(const float *__restrict from, std::ptrdiff_t step, int w
             to[x] = from[step * x];
 }
 
-VSSR_CLONES void accumulate(const float *__restrict row, float weight, int width, float *__restrict sum) {
+// The sum of rows by their weights, the first one first.
+VSSR_CLONES void weigh(const float *const *rows, const float *weights, int width, float *__restrict sum) {
+    const float *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];
+    const float *r4 = rows[4], *r5 = rows[5], *r6 = rows[6], *r7 = rows[7];
+    const float w0 = weights[0], w1 = weights[1], w2 = weights[2], w3 = weights[3];
+    const float w4 = weights[4], w5 = weights[5], w6 = weights[6], w7 = weights[7];
     for (int x = 0; x < width; ++x)
-        sum[x] += weight * row[x];
+        sum[x] = w0 * r0[x] + w1 * r1[x] + w2 * r2[x] + w3 * r3[x] + w4 * r4[x] + w5 * r5[x] + w6 * r6[x] + w7 * r7[x];
 }
 
 VSSR_CLONES void split(const float *__restrict row, int half, float *__restrict even, float *__restrict odd) {
@@ -99,8 +110,8 @@ class Chroma {
 public:
     Chroma(int width, int height, int shiftX, int shiftY, const Conversion &how)
         : height_(height), columns_(width >> shiftX), shiftX_(shiftX), shiftY_(shiftY), how_(how),
-          row_(static_cast<std::size_t>(width)), padded_(static_cast<std::size_t>(width) + taps),
-          even_(padded_.size() / 2 + 1), odd_(even_.size()), sum_(static_cast<std::size_t>(columns_)),
+          row_(static_cast<std::size_t>(width)), even_(row_.size() / 2 + taps / 2), odd_(even_.size()),
+          sum_(static_cast<std::size_t>(columns_)),
           rows_(static_cast<std::size_t>(ring) * columns_) {}
 
     // Where row y of the image goes, multiplied.
@@ -119,10 +130,10 @@ public:
             return;
         }
         for (; next_ < height_ / 2 && std::min(2 * next_ + first + taps - 1, height_ - 1) <= y; ++next_) {
-            std::fill(sum_.begin(), sum_.end(), 0.0f);
+            const float *rows[taps];
             for (int k = 0; k < taps; ++k)
-                if (how_.filterY[k] != 0.0f)
-                    accumulate(at(inside(2 * next_ + first + k, height_)), how_.filterY[k], columns_, sum_.data());
+                rows[k] = at(inside(2 * next_ + first + k, height_));
+            weigh(rows, how_.filterY, columns_, sum_.data());
             ready(next_, sum_.data());
         }
     }
@@ -132,22 +143,21 @@ private:
 
     void halve(float *out) {
         const int width = static_cast<int>(row_.size());
-        // padded_[x + 4] is pixel x, so that even_[c + 2] is pixel 2c
-        for (int x = 0; x < 4; ++x) {
-            padded_[x] = row_[inside(x - 4, width)];
-            padded_[width + 4 + x] = row_[inside(width + x, width)];
+        // even_[c + 2] is pixel 2c, odd_[c + 2] the one after it
+        split(row_.data(), columns_, even_.data() + 2, odd_.data() + 2);
+        for (const int c : {-2, -1, columns_, columns_ + 1}) {
+            even_[c + 2] = row_[inside(2 * c, width)];
+            odd_[c + 2] = row_[inside(2 * c + 1, width)];
         }
-        std::copy(row_.begin(), row_.end(), padded_.begin() + 4);
-        split(padded_.data(), static_cast<int>(padded_.size() / 2), even_.data(), odd_.data());
-        std::fill(out, out + columns_, 0.0f);
+        const float *rows[taps];
         for (int k = 0; k < taps; ++k)  // pixel 2c - 3 + k is odd for even k
-            if (how_.filterX[k] != 0.0f)
-                accumulate((k % 2 ? even_.data() : odd_.data()) + (k + 1) / 2, how_.filterX[k], columns_, out);
+            rows[k] = (k % 2 ? even_.data() : odd_.data()) + (k + 1) / 2;
+        weigh(rows, how_.filterX, columns_, out);
     }
 
     const int height_, columns_, shiftX_, shiftY_;
     const Conversion &how_;
-    std::vector<float> row_, padded_, even_, odd_, sum_, rows_;
+    std::vector<float> row_, even_, odd_, sum_, rows_;
     int next_ = 0;
 };
 
@@ -189,10 +199,9 @@ void convert(const float *image, const std::int64_t *strides, int width, int hei
             }
             rgb[channel] = row;
         }
-        multiply(rgb[0], rgb[1], rgb[2], width, how.matrix[0], luma.data());
+        multiply(rgb[0], rgb[1], rgb[2], width, how, luma.data(), chroma[0].row(), chroma[1].row());
         write(0, y, luma.data(), width, how.offset[0]);
         for (int part = 0; part < 2; ++part) {
-            multiply(rgb[0], rgb[1], rgb[2], width, how.matrix[1 + part], chroma[part].row());
             chroma[part].take(y, [&](int n, const float *row) {
                 write(1 + part, n, row, width >> format.subSamplingW, how.offset[1 + part]);
             });
