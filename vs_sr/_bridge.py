@@ -245,19 +245,18 @@ def attached(clip: vs.VideoNode, prop: str, *, width: int, height: int, format: 
     return node
 
 
-def planes(image: "Tensor", format: int, conversion: bytes) -> vs.VideoFrame:
-    """A YUV frame of integers from an image (3, H, W), float32 in host memory, RGB in 0..1, of any strides.
+def planes(image: "Tensor", format: int, conversion: bytes | None = None) -> tuple[vs.VideoFrame, bool]:
+    """A frame from an image (C, H, W), float32 in host memory, of any strides; and whether the image is finite, where
+    "no" may be said of values near the end of float32, too.
 
     Args:
-        image: with finite values.
-        format: of 8 to 16 bits, with chroma of at least half the width and height.
-        conversion: as ``vs_sr.ops._conversion.down_conversion`` gives it.
+        image: in 0..1.
+        format: RGBS or GRAYS; or YUV of 8 to 16 bits, with chroma of at least half the width and height.
+        conversion: to YUV, as ``vs_sr.ops._conversion.down_conversion`` gives it.
     """
     height, width = image.shape[1:]
-    frame: vs.VideoFrame = vs.core.vs_sr.XPlanes(
-        image.data_ptr(), list(image.stride()), width, height, format, conversion
-    )
-    return frame
+    made = vs.core.vs_sr.XPlanes(image.data_ptr(), list(image.stride()), width, height, format, conversion)
+    return made["frame"], bool(made["finite"])
 
 
 def finite(clip: vs.VideoNode, prop: str) -> vs.VideoNode:

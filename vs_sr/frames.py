@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import vapoursynth as vs
 
 from vs_sr import _bridge, color
+from vs_sr.engine import transfer
 from vs_sr.errors import ArgumentError, FrameError
 
 if TYPE_CHECKING:
@@ -161,20 +162,25 @@ def to_network(
     return _bridge.route(name, clip, convert, keys, width=width, height=height, format=format)
 
 
-type Write = Callable[[Tensor, Mapping[str, Any]], vs.VideoFrame]
-"""From an image, float32 in host memory, and the properties of the frame that it is made from to a frame. Properties
-that it sets are those of the output; the others are the plugin's business."""
+type Write = Callable[[int, Tensor, Mapping[str, Any]], vs.VideoFrame]
+"""From the number of an output frame, its image, float32 in host memory, and the properties of the frame that it is
+made from to a frame. Properties that it sets are those of the output; the others are the plugin's business."""
 
 
-def write_image(image: Tensor, properties: Mapping[str, Any]) -> vs.VideoFrame:
-    """An image (3, H, W) as an RGBS frame, (1, H, W) as a GRAYS frame: what :func:`from_network` takes."""
-    import numpy as np
+def write_image(number: int, image: Tensor, properties: Mapping[str, Any]) -> vs.VideoFrame:
+    """An image (3, H, W) as an RGBS frame, (1, H, W) as a GRAYS frame: what :func:`from_network` takes.
 
-    count, height, width = image.shape
-    frame = vs.core.create_video_frame(vs.core.get_video_format(vs.RGBS if count == 3 else vs.GRAYS), width, height)
-    for plane, source in enumerate(image.numpy()):
-        np.copyto(np.asarray(frame[plane]), source)
-    return frame
+    Raises:
+        NotFiniteError: it has NaN or infinity in it.
+    """
+    return _written(number, image, vs.RGBS if len(image) == 3 else vs.GRAYS)
+
+
+def _written(number: int, image: Tensor, format: int, conversion: bytes | None = None) -> vs.VideoFrame:
+    frame, finite = _bridge.planes(image, format, conversion)
+    if not finite:
+        transfer.checked(number, image)
+    return frame.copy()  # as it came nobody may write to it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,19 +215,23 @@ class Output:
         kind = family(self.format)
         return came, color.output(came, kind, *self.size, matrix=self.matrix, range=self.range)
 
-    def write(self, image: Tensor, properties: Mapping[str, Any]) -> vs.VideoFrame:
+    def write(self, number: int, image: Tensor, properties: Mapping[str, Any]) -> vs.VideoFrame:
         """An image (3, H, W) as a frame of the format. What takes more than a matrix is left to :func:`from_network`:
-        such a frame has the image as its property, and nothing in its planes."""
+        such a frame has the image as its property, and nothing in its planes.
+
+        Raises:
+            NotFiniteError: it has NaN or infinity in it.
+        """
         from vs_sr.ops._conversion import MATRICES, down_conversion
 
         _, tags = self.tags(properties)
         if tags.matrix not in MATRICES or _ALPHA in properties or _MENDED in properties:
             frame = vs.core.create_video_frame(self.format, *self.size)
-            frame.props[_IMAGE] = write_image(image, properties)
+            frame.props[_IMAGE] = write_image(number, image, properties)
             return frame
         bits, shifts = self.format.bits_per_sample, (self.format.subsampling_w, self.format.subsampling_h)
         conversion = down_conversion(bits, *shifts, tags.matrix, bool(tags.range), tags.location or 0, "bicubic")
-        frame = _bridge.planes(image, self.format.id, conversion.tobytes()).copy()  # as it came nobody may write to it
+        frame = _written(number, image, self.format.id, conversion.tobytes())
         for key, value in tags.properties().items():
             frame.props[key] = value
         return frame

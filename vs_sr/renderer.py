@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     import vapoursynth as vs
+    from torch import Tensor
 
     from vs_sr.engine.engine import Engine
     from vs_sr.frames import Write
@@ -47,7 +48,18 @@ class Renderer:
             cuts = scenes.cuts({n: scenes.read(frame.props) for n, frame in held.items()}) if self._cuts else ()
             return Held(numbers=frozenset(held), cuts=frozenset(cuts), image=image)
 
-        work = self._engine.render(group, wanted, known())
+        written: dict[tuple[int, int], vs.VideoFrame] = {}  # an image that comes twice is written once
+
+        def write(number: int, made: Tensor) -> vs.VideoFrame:
+            source, part = divmod(number, grid.multi)
+            key, properties = (id(made), source), held[source].props
+            if key not in written:
+                written[key] = self._write(number, made, properties)
+            output = written[key].copy()
+            scenes.write(output.props, scenes.divide(scenes.read(properties), part, grid.multi))
+            return output
+
+        work = self._engine.render(group, wanted, known(), write)
         try:
             need = next(work)
             while True:
@@ -59,15 +71,5 @@ class Renderer:
                 held.update(zip(numbers, inputs, strict=True))
                 need = work.send(known())
         except StopIteration as end:
-            made = end.value
-        written: dict[tuple[int, int], vs.VideoFrame] = {}  # an image that comes twice is written once
-        outputs = []
-        for image, number in zip(made, wanted, strict=True):
-            source, part = divmod(number, grid.multi)
-            key = id(image), source
-            if key not in written:
-                written[key] = self._write(image, held[source].props)
-            output = written[key].copy()
-            scenes.write(output.props, scenes.divide(scenes.read(held[source].props), part, grid.multi))
-            outputs.append(output)
-        return outputs
+            outputs: list[vs.VideoFrame] = end.value
+            return outputs

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 import vapoursynth as vs
 from helpers.clips import moving, pixels
 from helpers.networks import tiny_weights
@@ -65,11 +64,11 @@ def test_groups_overlap_and_only_the_network_is_one_after_the_other(monkeypatch:
     write, call = frames.Output.write, session.Session._call
     calls: list[str] = []
 
-    def slow_write(self: frames.Output, image: torch.Tensor, properties: Any) -> vs.VideoFrame:
+    def slow_write(self: frames.Output, *given: Any) -> vs.VideoFrame:
         if not writing.is_set():
             writing.set()
             assert running.wait(60), "the network stands still while a group is written"
-        return write(self, image, properties)
+        return write(self, *given)
 
     def spy(self: session.Session, function: Any) -> Any:
         calls.append(threading.current_thread().name)

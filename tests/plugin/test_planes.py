@@ -30,7 +30,9 @@ def image(width: int, height: int, *, channels_last: bool) -> Tensor:
 def made(rgb: Tensor, bits: int, shifts: tuple[int, int], matrix: int, full: bool, location: int) -> vs.VideoFrame:
     format = core.query_video_format(vs.YUV, vs.INTEGER, bits, *shifts).id
     conversion = down_conversion(bits, *shifts, matrix, full, location, "bicubic")
-    return _bridge.planes(rgb, format, conversion.tobytes())
+    frame, finite = _bridge.planes(rgb, format, conversion.tobytes())
+    assert finite
+    return frame
 
 
 @pytest.mark.parametrize("bits", [8, 10, 16])
@@ -62,13 +64,39 @@ def test_within_a_code_value_of_zimg(shifts: tuple[int, int]) -> None:
             assert np.abs(np.asarray(a).astype(int) - np.asarray(b).astype(int)).max() <= 1
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("format", "channels"), [(vs.RGBS, 3), (vs.GRAYS, 1)])
+def test_floats_are_the_image_as_it_is(format: int, channels: int, channels_last: bool) -> None:
+    made = image(61, 9, channels_last=channels_last)[:channels]
+    frame, finite = _bridge.planes(made, format)
+    assert finite
+    for plane, values in zip(frame, made, strict=True):
+        assert np.array_equal(np.asarray(plane), values.numpy())
+
+
+@pytest.mark.parametrize("format", [vs.RGBS, vs.YUV420P8, vs.YUV444P16])
+def test_no_value_that_is_not_finite_is_missed(format: int) -> None:
+    """Every channel, the first and the last pixel, both layouts."""
+    bits = core.get_video_format(format).bits_per_sample
+    shifts = (1, 1) if format == vs.YUV420P8 else (0, 0)
+    for matrix in sorted(MATRICES):
+        how = None if format == vs.RGBS else down_conversion(bits, *shifts, matrix, False, 0, "bicubic").tobytes()
+        for channels_last, channel, at, value in itertools.product(
+            (False, True), range(3), ((0, 0), (7, 37)), (np.nan, np.inf, -np.inf)
+        ):
+            spoiled = image(38, 8, channels_last=channels_last)
+            spoiled[(channel, *at)] = value
+            assert not _bridge.planes(spoiled, format, how)[1]
+
+
 @pytest.mark.parametrize(
     ("changed", "text"),
     [
-        ({"format": vs.YUV444PS}, "format must be YUV of 8 to 16 bits with chroma of at least half"),
-        ({"format": vs.YUV410P8}, "format must be YUV of 8 to 16 bits with chroma of at least half"),
-        ({"format": vs.RGB24}, "format must be YUV of 8 to 16 bits with chroma of at least half"),
+        ({"format": vs.YUV444PS}, "format must be RGBS, GRAYS, or YUV of 8 to 16 bits with chroma of at least half"),
+        ({"format": vs.YUV410P8}, "format must be RGBS, GRAYS, or YUV of 8 to 16 bits with chroma of at least half"),
+        ({"format": vs.RGB24}, "format must be RGBS, GRAYS, or YUV of 8 to 16 bits with chroma of at least half"),
         ({"strides": [1, 2]}, "strides must be three"),
+        ({"format": vs.RGBH}, "format must be RGBS, GRAYS, or YUV of 8 to 16 bits with chroma of at least half"),
         ({"conversion": b"short"}, "conversion must have 116 bytes; got 5"),
         ({"width": 7}, "the output size 7x8 does not suit the subsampling of its format"),
     ],

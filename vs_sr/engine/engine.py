@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, cast
 from vs_sr import files
 from vs_sr.engine import budget, device, session
 from vs_sr.engine.scheduler import Held, Recurrent, Single, Sliding, State, compare, finish
-from vs_sr.engine.transfer import Download, NotFiniteError, arrive, finite
+from vs_sr.engine.transfer import Download, NotFiniteError, arrive, checked, finite
 from vs_sr.errors import ArgumentError, FrameError
 from vs_sr.weights import store
 from vs_sr.windows import Need
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -48,8 +48,10 @@ class Engine:
         self._weights = "none"
         """The sha-256 of the weights, where states are read or written."""
 
-    def render(self, group: int, outputs: Sequence[int], held: Held) -> Work[list[Tensor]]:
-        """The images of a group, (C, scale*H, scale*W) float32 in host memory; repeats are one tensor.
+    def render[T](
+        self, group: int, outputs: Sequence[int], held: Held, take: Callable[[int, Tensor], T]
+    ) -> Work[list[T]]:
+        """What ``take`` makes of each output frame's number and image.
 
         May be called from many threads, for many groups at the same time: all of it is computed on the thread of the
         network, in the order in which it comes there.
@@ -58,6 +60,7 @@ class Engine:
             group: its number on the grid.
             outputs: the output frames of it that are wanted.
             held: the frames that belong to it, at least.
+            take: see :meth:`vs_sr.engine.transfer.Download.wait`.
 
         Raises:
             WeightsError: the weights are damaged or do not fit.
@@ -81,19 +84,19 @@ class Engine:
         while isinstance(answer := running.call(step), Need):
             held = yield answer
         try:
-            return answer.wait()
+            return answer.wait(take)
         except NotFiniteError as error:
             raise FrameError(f"{error}: {_no_numbers(scheduler.pipeline)}") from None
 
     def clip(self, frames: Sequence[Tensor]) -> Iterator[Tensor]:
-        """All outputs of a clip of one scene, as :meth:`render` gives them.
+        """The images of all outputs of a clip of one scene, (C, scale*H, scale*W) float32 in host memory.
 
         Args:
             frames: (C, H, W) float32 in host memory, as many as the grid has.
         """
         held = Held(frozenset(range(len(frames))), frozenset(), frames.__getitem__)
         for group in range(self._grid.groups):
-            yield from finish(self.render(group, self._grid.outputs(group), held))
+            yield from finish(self.render(group, self._grid.outputs(group), held, checked))
 
     def where(self) -> dict[str, str]:
         """Where and how it is run, for reports."""

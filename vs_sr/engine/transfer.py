@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vs_sr.errors import FrameError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -44,32 +44,56 @@ class Download:
         for output in outputs:
             distinct.setdefault(id(made.images[output]), output)
         images = [made.images[output] for output in distinct.values()]
-        self._order = [list(distinct).index(id(made.images[output])) for output in outputs]
-        named = {f"frame {output}": (image,) for output, image in zip(distinct.values(), images, strict=True)}
-        checked = [*made.before.items(), *named.items(), *made.after.items()]
-        self._finite = [(name, finite(part)) for name, parts in checked for part in parts]
+        self._places = [(output, list(distinct).index(id(made.images[output]))) for output in outputs]
+        self._before, self._after = (
+            [(name, finite(part)) for name, parts in states.items() for part in parts]
+            for states in (made.before, made.after)
+        )
         self._done = None
         if images[0].device.type == "cpu":
             self._images = [image.float() for image in images]
             return
         whole = torch.stack(images).float()
         self._images = list(park(whole))
-        self._finite = [(name, flag.to("cpu", non_blocking=True)) for name, flag in self._finite]
+        self._before, self._after = (
+            [(name, flag.to("cpu", non_blocking=True)) for name, flag in flags] for flags in (self._before, self._after)
+        )
         self._done = torch.cuda.Event()
         self._done.record(torch.cuda.current_stream(whole.device))
 
-    def wait(self) -> list[Tensor]:
-        """The images, (C, H, W) float32 in host memory, in the order in which they were wanted.
+    def wait[T](self, take: Callable[[int, Tensor], T]) -> list[T]:
+        """What ``take`` makes of the images, in the order in which they were wanted.
+
+        Args:
+            take: is given an output frame's number and its image, (C, H, W) float32 in host memory. Whether an image is
+                finite is its business, since it reads all of it: :func:`checked`. An image that repeats is the same
+                tensor.
 
         Raises:
-            NotFiniteError: one of them, or a state, has NaN or infinity in it.
+            NotFiniteError: a state has NaN or infinity in it, or ``take`` says so of an image.
         """
         if self._done is not None:
             self._done.synchronize()
-        for name, well in self._finite:
-            if not well:
-                raise NotFiniteError(name)
-        return [self._images[place] for place in self._order]
+        _check(self._before)
+        taken = [take(output, self._images[place]) for output, place in self._places]
+        _check(self._after)
+        return taken
+
+
+def _check(flags: Sequence[tuple[str, Tensor]]) -> None:
+    for name, well in flags:
+        if not well:
+            raise NotFiniteError(name)
+
+
+def checked(output: int, image: Tensor) -> Tensor:
+    """The image of an output frame.
+
+    Raises:
+        NotFiniteError: it has NaN or infinity in it.
+    """
+    _check([(f"frame {output}", finite(image))])
+    return image
 
 
 def park(part: Tensor) -> Tensor:

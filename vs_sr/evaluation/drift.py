@@ -18,7 +18,7 @@ from vs_sr import windows
 from vs_sr.engine import session
 from vs_sr.engine.plan import Plan
 from vs_sr.engine.scheduler import Held, Recurrent, finish
-from vs_sr.engine.transfer import Download
+from vs_sr.engine.transfer import Download, checked
 from vs_sr.errors import ArgumentError
 from vs_sr.evaluation import metrics, protocols
 from vs_sr.evaluation.sharing import Remembering
@@ -324,7 +324,7 @@ def _images(
     for group in range(grid.groups):
         numbers = [output for output in grid.outputs(group) if output < outputs(grid)]
         for mode, scheduler in schedulers.items():
-            made = running.call(partial(_render, network, scheduler, group, held, numbers)).wait()
+            made = running.call(partial(_render, network, scheduler, group, held, numbers)).wait(checked)
             done += 1
             for image in made:
                 yield mode, protocols.code_values(image.numpy().transpose(1, 2, 0) * 255, protocol), done

@@ -15,19 +15,6 @@
 namespace vssr {
 namespace {
 
-// NaN and infinity are the values whose exponent has all bits set. Compared as integers, which vectorizes, and which
-// no option of the compiler about floating point touches.
-template <typename Bits>
-inline constexpr Bits exponent = sizeof(Bits) == 2 ? static_cast<Bits>(0x7c00) : static_cast<Bits>(0x7f800000);
-
-template <typename Bits>
-bool finite(const Bits *row, int width) {
-    Bits found = 0;
-    for (int x = 0; x < width; ++x)
-        found |= static_cast<Bits>((row[x] & exponent<Bits>) == exponent<Bits>);
-    return !found;
-}
-
 template <typename Bits>
 void mend(Bits *row, int width) {
     for (int x = 0; x < width; ++x)
@@ -42,7 +29,7 @@ bool finite(const VSFrame *frame, const VSVideoFormat &format, const VSAPI *vsap
         const std::ptrdiff_t stride = vsapi->getStride(frame, plane);
         const int width = vsapi->getFrameWidth(frame, plane);
         for (int y = vsapi->getFrameHeight(frame, plane); y > 0; --y, row += stride)
-            if (!finite(reinterpret_cast<const Bits *>(row), width))
+            if (!allFinite<Bits>(row, width))
                 return false;
     }
     return true;

@@ -2,6 +2,7 @@
 
 #include "arguments.hpp"
 #include "failure.hpp"
+#include "finite.hpp"
 #include "handles.hpp"
 
 #include <VSHelper4.h>
@@ -181,32 +182,63 @@ private:
     const VSAPI *const vsapi_;
 };
 
-void convert(const float *image, const std::int64_t *strides, int width, int height, const VSVideoFormat &format,
-             const Conversion &how, const Writer &write) {
-    std::vector<float> pixels[3];
+// An image in memory.
+struct Image {
+    const float *first;
+    const std::int64_t *strides;  // from channel to channel, row to row, and pixel to pixel
+    int width;
+    int height;
+
+    // Row y of a channel: where it is, or in `room`.
+    const float *row(int channel, int y, float *room) const {
+        const float *there = first + channel * strides[0] + y * strides[1];
+        if (strides[2] == 1)
+            return there;
+        unpack(there, static_cast<std::ptrdiff_t>(strides[2]), width, room);
+        return room;
+    }
+};
+
+// YUV of the image. Whether that is finite: all of a pixel goes into luma, so luma tells.
+bool convert(const Image &image, const VSVideoFormat &format, const Conversion &how, const Writer &write) {
+    const int width = image.width;
+    std::vector<float> rooms[3];
     std::vector<float> luma(static_cast<std::size_t>(width));
-    for (auto &channel : pixels)
-        channel.resize(luma.size());
-    Chroma chroma[2] = {{width, height, format.subSamplingW, format.subSamplingH, how},
-                        {width, height, format.subSamplingW, format.subSamplingH, how}};
-    for (int y = 0; y < height; ++y) {
+    for (auto &room : rooms)
+        room.resize(luma.size());
+    Chroma chroma[2] = {{width, image.height, format.subSamplingW, format.subSamplingH, how},
+                        {width, image.height, format.subSamplingW, format.subSamplingH, how}};
+    bool finite = true;
+    for (int y = 0; y < image.height; ++y) {
         const float *rgb[3];
-        for (int channel = 0; channel < 3; ++channel) {
-            const float *row = image + channel * strides[0] + y * strides[1];
-            if (strides[2] != 1) {
-                unpack(row, static_cast<std::ptrdiff_t>(strides[2]), width, pixels[channel].data());
-                row = pixels[channel].data();
-            }
-            rgb[channel] = row;
-        }
+        for (int channel = 0; channel < 3; ++channel)
+            rgb[channel] = image.row(channel, y, rooms[channel].data());
         multiply(rgb[0], rgb[1], rgb[2], width, how, luma.data(), chroma[0].row(), chroma[1].row());
+        finite &= allFinite<std::uint32_t>(luma.data(), width);
         write(0, y, luma.data(), width, how.offset[0]);
-        for (int part = 0; part < 2; ++part) {
+        for (int part = 0; part < 2; ++part)
             chroma[part].take(y, [&](int n, const float *row) {
                 write(1 + part, n, row, width >> format.subSamplingW, how.offset[1 + part]);
             });
+    }
+    return finite;
+}
+
+// The image as it is. Whether that is finite.
+bool copy(const Image &image, const VSVideoFormat &format, VSFrame *frame, const VSAPI *vsapi) {
+    const std::size_t bytes = static_cast<std::size_t>(image.width) * sizeof(float);
+    bool finite = true;
+    for (int plane = 0; plane < format.numPlanes; ++plane) {
+        std::uint8_t *out = vsapi->getWritePtr(frame, plane);
+        for (int y = 0; y < image.height; ++y, out += vsapi->getStride(frame, plane)) {
+            auto *room = reinterpret_cast<float *>(out);
+            const float *row = image.row(plane, y, room);
+            if (row != room)
+                std::memcpy(room, row, bytes);
+            finite &= allFinite<std::uint32_t>(room, image.width);
         }
     }
+    return finite;
 }
 
 }  // namespace
@@ -215,23 +247,31 @@ void VS_CC createPlanes(const VSMap *in, VSMap *out, void *, VSCore *core, const
     guardCall("XPlanes", out, vsapi, [&] {
         const VSVideoInfo output = readPicture(in, VSVideoInfo{}, core, vsapi);
         const VSVideoFormat &format = output.format;
-        if (format.colorFamily != cfYUV || format.sampleType != stInteger || format.bitsPerSample > 16 ||
-            format.subSamplingW > 1 || format.subSamplingH > 1)
-            throw Failure("format must be YUV of 8 to 16 bits with chroma of at least half the width and height");
+        const bool floats = format.sampleType == stFloat && format.bitsPerSample == 32 && format.colorFamily != cfYUV;
+        if (!floats && (format.colorFamily != cfYUV || format.sampleType != stInteger || format.bitsPerSample > 16 ||
+                        format.subSamplingW > 1 || format.subSamplingH > 1))
+            throw Failure("format must be RGBS, GRAYS, or YUV of 8 to 16 bits with chroma of at least half the width "
+                          "and height");
         if (vsapi->mapNumElements(in, "strides") != 3)
             throw Failure("strides must be three");
-        Conversion how;
-        const std::string bytes = data(in, "conversion", 0, vsapi);
-        if (bytes.size() != sizeof how)
-            throw Failure("conversion must have " + std::to_string(sizeof how) + " bytes; got " +
-                          std::to_string(bytes.size()));
-        std::memcpy(&how, bytes.data(), sizeof how);
-        const auto *image = reinterpret_cast<const float *>(
-            static_cast<std::uintptr_t>(vsapi->mapGetInt(in, "pointer", 0, nullptr)));
-        NewFrameHandle frame =
-            own(vsapi->newVideoFrame(&format, output.width, output.height, nullptr, core), vsapi);
-        convert(image, vsapi->mapGetIntArray(in, "strides", nullptr), output.width, output.height, format, how,
-                Writer(frame.get(), format.bytesPerSample, how.peak, vsapi));
+        const auto pointer = static_cast<std::uintptr_t>(vsapi->mapGetInt(in, "pointer", 0, nullptr));
+        const Image image{reinterpret_cast<const float *>(pointer), vsapi->mapGetIntArray(in, "strides", nullptr),
+                          output.width, output.height};
+        NewFrameHandle frame = own(vsapi->newVideoFrame(&format, output.width, output.height, nullptr, core), vsapi);
+        bool finite = false;
+        if (floats) {
+            finite = copy(image, format, frame.get(), vsapi);
+        } else {
+            Conversion how;
+            const std::string bytes =
+                vsapi->mapNumElements(in, "conversion") > 0 ? data(in, "conversion", 0, vsapi) : std::string();
+            if (bytes.size() != sizeof how)
+                throw Failure("conversion must have " + std::to_string(sizeof how) + " bytes; got " +
+                              std::to_string(bytes.size()));
+            std::memcpy(&how, bytes.data(), sizeof how);
+            finite = convert(image, format, how, Writer(frame.get(), format.bytesPerSample, how.peak, vsapi));
+        }
+        vsapi->mapSetInt(out, "finite", finite, maReplace);
         vsapi->mapConsumeFrame(out, "frame", frame.release(), maReplace);
     });
 }
