@@ -48,6 +48,10 @@ class Renderer:
             cuts = scenes.cuts({n: scenes.read(frame.props) for n, frame in held.items()}) if self._cuts else ()
             return Held(numbers=frozenset(held), cuts=frozenset(cuts), image=image)
 
+        # What the group before did not have is sure to be needed. Read here, while the network runs another group.
+        for number in numbers:
+            if group == 0 or number > numbers[-1] - grid.step:
+                image(number)
         written: dict[tuple[int, int], vs.VideoFrame] = {}  # an image that comes twice is written once
 
         def write(number: int, made: Tensor) -> vs.VideoFrame:

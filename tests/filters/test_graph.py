@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import vapoursynth as vs
+from helpers import video_networks
 from helpers.clips import moving, pixels
 from helpers.networks import tiny_weights
 
@@ -90,6 +91,25 @@ def test_groups_overlap_and_only_the_network_is_one_after_the_other(monkeypatch:
     finally:
         core.num_threads = before
     assert len(set(calls)) == 1
+
+
+@pytest.mark.parametrize("name", ["ZoomingSlowMo", "EDVR"])
+def test_the_network_does_not_wait_for_frames_to_be_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order, each input frame is read once, and not on the thread of the network."""
+    readers: list[str] = []
+    upload = frames.upload
+
+    def spy(frame: vs.VideoFrame) -> Any:
+        readers.append(threading.current_thread().name)
+        return upload(frame)
+
+    monkeypatch.setattr(frames, "upload", spy)
+    weights = tiny_weights() if name == "ZoomingSlowMo" else video_networks.weights("5 frames", ends="replicate")
+    clip = getattr(core.vs_sr, name)(moving(12, 32, 24, vs.YUV420P8), weights=str(weights), device_id=-1)
+    for n in range(clip.num_frames):
+        clip.get_frame(n)
+    assert len(readers) >= 12
+    assert not [reader for reader in readers if reader.startswith("vs_sr ")]
 
 
 @pytest.mark.parametrize("dither", ["ordered", "random", "error_diffusion"])

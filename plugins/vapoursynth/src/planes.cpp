@@ -1,6 +1,7 @@
 #include "planes.hpp"
 
 #include "arguments.hpp"
+#include "avx2.hpp"
 #include "failure.hpp"
 #include "finite.hpp"
 #include "handles.hpp"
@@ -13,15 +14,6 @@
 #include <cstring>
 #include <string>
 #include <vector>
-
-// GCC compiles the loops below for newer processors as well, and chooses when the library is loaded. Every one gives the
-// same bits: the build allows no contraction of products and sums. (zig's clang has no run-time part for this, so wheels
-// have the plain loops.)
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
-#define VSSR_CLONES __attribute__((target_clones("avx2", "default")))
-#else
-#define VSSR_CLONES
-#endif
 
 namespace vssr {
 namespace {
@@ -40,7 +32,7 @@ struct Conversion {
 
 // Nearest code, ties to even, as torch and zimg round: 1.5 * 2^23 pushes the fraction out of a float.
 template <typename Code>
-inline void store(const float *row, int width, float offset, float peak, Code *out) {
+VSSR_LOOP void store(const float *row, int width, float offset, float peak, Code *out) {
     for (int x = 0; x < width; ++x) {
         float value = row[x] + offset;
         value = value < 0.0f ? 0.0f : value;
@@ -52,17 +44,9 @@ inline void store(const float *row, int width, float offset, float peak, Code *o
     }
 }
 
-VSSR_CLONES void store8(const float *row, int width, float offset, float peak, std::uint8_t *out) {
-    store(row, width, offset, peak, out);
-}
-
-VSSR_CLONES void store16(const float *row, int width, float offset, float peak, std::uint16_t *out) {
-    store(row, width, offset, peak, out);
-}
-
-VSSR_CLONES void multiply(const float *__restrict r, const float *__restrict g, const float *__restrict b, int width,
-                          const Conversion &how, float *__restrict y, float *__restrict u, float *__restrict v) {
-    const float (&m)[3][3] = how.matrix;
+VSSR_LOOP void multiply(const float *__restrict r, const float *__restrict g, const float *__restrict b, int width,
+                        const Conversion *how, float *__restrict y, float *__restrict u, float *__restrict v) {
+    const float (&m)[3][3] = how->matrix;
     const float y0 = m[0][0], y1 = m[0][1], y2 = m[0][2];
     const float u0 = m[1][0], u1 = m[1][1], u2 = m[1][2];
     const float v0 = m[2][0], v1 = m[2][1], v2 = m[2][2];
@@ -73,7 +57,7 @@ VSSR_CLONES void multiply(const float *__restrict r, const float *__restrict g, 
     }
 }
 
-VSSR_CLONES void unpack(const float *__restrict from, std::ptrdiff_t step, int width, float *__restrict to) {
+VSSR_LOOP void unpack(const float *__restrict from, std::ptrdiff_t step, int width, float *__restrict to) {
     if (step == 3)  // channels last: the usual case, with a step that the compiler knows
         for (int x = 0; x < width; ++x)
             to[x] = from[std::ptrdiff_t{3} * x];
@@ -83,7 +67,7 @@ VSSR_CLONES void unpack(const float *__restrict from, std::ptrdiff_t step, int w
 }
 
 // The sum of rows by their weights, the first one first.
-VSSR_CLONES void weigh(const float *const *rows, const float *weights, int width, float *__restrict sum) {
+VSSR_LOOP void weigh(const float *const *rows, const float *weights, int width, float *__restrict sum) {
     const float *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];
     const float *r4 = rows[4], *r5 = rows[5], *r6 = rows[6], *r7 = rows[7];
     const float w0 = weights[0], w1 = weights[1], w2 = weights[2], w3 = weights[3];
@@ -92,7 +76,7 @@ VSSR_CLONES void weigh(const float *const *rows, const float *weights, int width
         sum[x] = w0 * r0[x] + w1 * r1[x] + w2 * r2[x] + w3 * r3[x] + w4 * r4[x] + w5 * r5[x] + w6 * r6[x] + w7 * r7[x];
 }
 
-VSSR_CLONES void split(const float *__restrict row, int half, float *__restrict even, float *__restrict odd) {
+VSSR_LOOP void split(const float *__restrict row, int half, float *__restrict even, float *__restrict odd) {
     for (int x = 0; x < half; ++x) {
         even[x] = row[2 * x];
         odd[x] = row[2 * x + 1];
@@ -134,7 +118,7 @@ public:
             const float *rows[taps];
             for (int k = 0; k < taps; ++k)
                 rows[k] = at(inside(2 * next_ + first + k, height_));
-            weigh(rows, how_.filterY, columns_, sum_.data());
+            onBest<weigh>(rows, how_.filterY, columns_, sum_.data());
             ready(next_, sum_.data());
         }
     }
@@ -145,7 +129,7 @@ private:
     void halve(float *out) {
         const int width = static_cast<int>(row_.size());
         // even_[c + 2] is pixel 2c, odd_[c + 2] the one after it
-        split(row_.data(), columns_, even_.data() + 2, odd_.data() + 2);
+        onBest<split>(row_.data(), columns_, even_.data() + 2, odd_.data() + 2);
         for (const int c : {-2, -1, columns_, columns_ + 1}) {
             even_[c + 2] = row_[inside(2 * c, width)];
             odd_[c + 2] = row_[inside(2 * c + 1, width)];
@@ -153,7 +137,7 @@ private:
         const float *rows[taps];
         for (int k = 0; k < taps; ++k)  // pixel 2c - 3 + k is odd for even k
             rows[k] = (k % 2 ? even_.data() : odd_.data()) + (k + 1) / 2;
-        weigh(rows, how_.filterX, columns_, out);
+        onBest<weigh>(rows, how_.filterX, columns_, out);
     }
 
     const int height_, columns_, shiftX_, shiftY_;
@@ -170,9 +154,9 @@ public:
     void operator()(int plane, int y, const float *row, int width, float offset) const {
         std::uint8_t *out = vsapi_->getWritePtr(frame_, plane) + y * vsapi_->getStride(frame_, plane);
         if (bytes_ == 1)
-            store8(row, width, offset, peak_, out);
+            onBest<store<std::uint8_t>>(row, width, offset, peak_, out);
         else
-            store16(row, width, offset, peak_, reinterpret_cast<std::uint16_t *>(out));
+            onBest<store<std::uint16_t>>(row, width, offset, peak_, reinterpret_cast<std::uint16_t *>(out));
     }
 
 private:
@@ -194,7 +178,7 @@ struct Image {
         const float *there = first + channel * strides[0] + y * strides[1];
         if (strides[2] == 1)
             return there;
-        unpack(there, static_cast<std::ptrdiff_t>(strides[2]), width, room);
+        onBest<unpack>(there, static_cast<std::ptrdiff_t>(strides[2]), width, room);
         return room;
     }
 };
@@ -213,7 +197,7 @@ bool convert(const Image &image, const VSVideoFormat &format, const Conversion &
         const float *rgb[3];
         for (int channel = 0; channel < 3; ++channel)
             rgb[channel] = image.row(channel, y, rooms[channel].data());
-        multiply(rgb[0], rgb[1], rgb[2], width, how, luma.data(), chroma[0].row(), chroma[1].row());
+        onBest<multiply>(rgb[0], rgb[1], rgb[2], width, &how, luma.data(), chroma[0].row(), chroma[1].row());
         finite &= allFinite<std::uint32_t>(luma.data(), width);
         write(0, y, luma.data(), width, how.offset[0]);
         for (int part = 0; part < 2; ++part)
