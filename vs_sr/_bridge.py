@@ -167,7 +167,7 @@ def _inputs(n: int | list[int], f: vs.VideoFrame | list[vs.VideoFrame]) -> Input
 
 
 def _answer(name: str, step: Callable[[], Sequence[vs.VideoFrame] | Work | dict[str, Any]]) -> dict[str, Any]:
-    """What the plugin is told of a step towards a group's frames."""
+    """What the plugin learns of a step towards a group's frames."""
     if _closing:
         return {"_error": f"{name}: Python is exiting"}
     try:

@@ -44,7 +44,7 @@ class WeightsError(VsSrError, ValueError):
 
 
 class AmbiguousError(WeightsError):
-    """A weights file that leaves something open which no tensor tells.
+    """A weights file that leaves something open which no tensor decides.
 
     Args:
         ambiguity: what is open.

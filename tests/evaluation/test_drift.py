@@ -169,7 +169,7 @@ def test_the_curve() -> None:
     assert curve[5].input_time == pytest.approx(1.0 + 0.05)
     assert curve[5].interpolated == pytest.approx(1.1 + 0.05)
     assert curve[5].psnr_y == pytest.approx(1.05 + 0.05)
-    assert np.isnan(curve[36].interpolated), "the last frame has no frame behind it"
+    assert np.isnan(curve[36].interpolated), "the last frame has no frame after it"
     assert [point.frames for point in drifts.curve(Mode())] == [0, 1, 2, 3]
 
 

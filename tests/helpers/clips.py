@@ -46,7 +46,7 @@ def moving(length: int = 5, width: int = 32, height: int = 24, format: int = vs.
 
 
 def cut_at(clip: vs.VideoNode, *cuts: int, both: bool = True) -> vs.VideoNode:
-    """Mark cuts behind the given frames."""
+    """Mark cuts after the given frames."""
 
     def mark(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
         frame = f.copy()

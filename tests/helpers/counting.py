@@ -39,7 +39,7 @@ vs_sr.register(
 
 
 def numbers(length: int, cuts: tuple[int, ...] = (), width: int = 2, height: int = 1) -> vs.VideoNode:
-    """Every pixel of frame n is n; a cut i lies behind frame i, told by either of the two frames."""
+    """Every pixel of frame n is n; a cut i lies after frame i, said by either of the two frames."""
     blank = core.std.BlankClip(length=length, width=width, height=height, format=vs.RGBS, keep=True)
 
     def write(n: int, f: vs.VideoFrame) -> vs.VideoFrame:

@@ -1,7 +1,7 @@
 """mpv as a host of scripts: what its manual tells of the video filter ``vapoursynth`` (DOCS/man/vf.rst).
 
 The script finds a clip ``video_in`` of variable rate and of a length that is not known, so a very high one. Its
-frames are those behind the last seek, numbered from 0: a seek loads the script again. Films are decoded in order: what
+frames are those after the last seek, numbered from 0: a seek loads the script again. Films are decoded in order: what
 lies ``buffered * concurrent`` frames and more behind the newest one cannot be had again, and asking for it is an
 error. So is, here, asking for what lies beyond the film's end. ``concurrent`` frames are asked for at the same time.
 """

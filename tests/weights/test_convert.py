@@ -181,7 +181,7 @@ def test_description(tmp_path: Path) -> None:
             "types     float32",
             "inside    state_dict",
             "network   VDSR: sharpens an upscaled clip; twenty layers, luma only",
-            "names     pytorch-vdsr, behind 'module.'",
+            "names     pytorch-vdsr, with the prefix 'module.'",
             "scale     1, for a clip upscaled beforehand",
             "takes     luma",
             "config    zero_mean=False, depth=2, features=4, channels=1",

@@ -127,7 +127,7 @@ def test_what_was_taken_and_left_out_is_shown(tmp_path: Path) -> None:
     torch.save({"params": RAW, "params-ema": AVERAGED, "optimizer": optimizer()}, path)
     assert "inside    params-ema (the averaged copy); left out: params\n" in convert.describe(path, models=models)
     torch.save({"state_dict": prefixed(model=RAW, ema=AVERAGED)}, path)
-    assert ", behind 'ema.' (the averaged copy)\n" in convert.describe(path, models=models)
+    assert ", with the prefix 'ema.' (the averaged copy)\n" in convert.describe(path, models=models)
     torch.save({"params": RAW}, path)
     assert "inside    params\n" in convert.describe(path, models=models)
 

@@ -52,7 +52,7 @@ def pointer(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def dense(tensor: Tensor) -> Tensor:
+def aligned(tensor: Tensor) -> Tensor:
     """The tensor as kernels read it: channels_last (with four dimensions), from a 16-byte boundary on."""
     layout = torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
     tensor = tensor.contiguous(memory_format=layout)

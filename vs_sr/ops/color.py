@@ -274,7 +274,7 @@ def _check_yuv(
     for plane in (y, u, v):
         if plane.dim() != 2 or plane.dtype != _samples(bits) or not plane.numel() or plane.stride(1) != 1:
             raise ValueError(
-                f"yuv_to_rgb: planes must be (H, W) in {_samples(bits)} with dense rows, got "
+                f"yuv_to_rgb: planes must be (H, W) in {_samples(bits)} with contiguous rows, got "
                 f"{tuple(plane.shape)} in {plane.dtype}, strides {plane.stride()}"
             )
     shift_x, shift_y = _subsampling(y, u)

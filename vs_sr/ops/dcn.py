@@ -15,7 +15,7 @@ import torch
 from torch.library import Library, register_fake
 
 from vs_sr.ops import packing
-from vs_sr.ops._launch import Launch, check_device, dense, multiprocessors, pointer, run, usable
+from vs_sr.ops._launch import Launch, aligned, check_device, multiprocessors, pointer, run, usable
 from vs_sr.ops._nvrtc import Kernel
 from vs_sr.ops.deform import _Sampler, deform_conv2d
 
@@ -281,7 +281,7 @@ def _dcn_fused(x: Tensor, om: Tensor, weight: Tensor, bias: Tensor, slope: float
     _check_fused(x, om, weight, bias)
     check_device("dcn_fused", x, om, weight, bias)
     if x.dtype == torch.float16 and usable(FUSED[8, 2], x.device):
-        x, om, weight, bias = (dense(t) for t in (x, om, weight.flatten(1), bias))
+        x, om, weight, bias = (aligned(t) for t in (x, om, weight.flatten(1), bias))
         out = torch.empty_like(x, memory_format=torch.channels_last)
         run(fused_launch(x, om, weight, bias, out, slope, wave=multiprocessors(x.device)), x.device)
         return out
@@ -346,7 +346,7 @@ def _dcn_sample(
     _check_sample(x, om, groups, kernel, stride, padding, dilation, first, count)
     check_device("dcn_sample", x, om)
     if (x.dtype, 1) in SAMPLE and usable(SAMPLE[x.dtype, 1], x.device):
-        x, om = dense(x), dense(om)
+        x, om = aligned(x), aligned(om)
         col = x.new_empty((count, kernel[0] * kernel[1] * x.shape[1]))
         launch = sample_launch(x, om, col, groups, kernel, stride, padding, dilation, logits, first)
         run(launch, x.device)

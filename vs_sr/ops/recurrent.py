@@ -16,7 +16,7 @@ import torch
 from torch.library import Library, register_fake
 from torch.nn import functional as F
 
-from vs_sr.ops._launch import Launch, check_device, dense, pointer, run, usable
+from vs_sr.ops._launch import Launch, aligned, check_device, pointer, run, usable
 from vs_sr.ops._nvrtc import Kernel
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def _lstm_gates(gates: Tensor, bias: Tensor | None, cell: Tensor) -> tuple[Tenso
     _check_bias("lstm_gates", bias, 4 * channels)
     check_device("lstm_gates", gates, bias, cell)
     if cell.dtype in GATES and channels % 8 == 0 and _takes(GATES[cell.dtype], gates):
-        gates, bias, cell = dense(gates), _dense(bias), dense(cell)
+        gates, bias, cell = aligned(gates), _aligned(bias), aligned(cell)
         hidden = torch.empty_like(cell, dtype=gates.dtype, memory_format=torch.channels_last)
         next_cell = torch.empty_like(cell, memory_format=torch.channels_last)
         run(gates_launch(gates, bias, cell, hidden, next_cell), gates.device)
@@ -245,7 +245,7 @@ def _up2_into(x: Tensor, out: Tensor, channel: int, scale: float) -> None:
     _check_into("up2_into", x, out, channel, (2 * x.shape[2], 2 * x.shape[3]))
     check_device("up2_into", x, out)
     if channel % 8 == 0 and out.data_ptr() % 16 == 0 and _takes(UP2, x, out):
-        x = dense(x)
+        x = aligned(x)
         run(up2_launch(x, out, channel, scale), x.device)
     else:
         up2_reference(x, out, channel, scale)
@@ -287,7 +287,7 @@ def _act_into(x: Tensor, bias: Tensor | None, slope: float, residual: Tensor | N
 
 
 def _run_bias(x: Tensor, bias: Tensor | None, slope: float, residual: Tensor | None, out: Tensor, channel: int) -> None:
-    x, bias, residual = dense(x), _dense(bias), _dense(residual)  # names keep them alive until the launch
+    x, bias, residual = aligned(x), _aligned(bias), _aligned(residual)  # names keep them alive until the launch
     run(bias_launch(x, bias, residual, out, channel, slope), x.device)
 
 
@@ -296,8 +296,8 @@ def _add_bias(x: Tensor, bias: Tensor | None) -> Tensor:
     return wide if bias is None else wide + bias.to(wide.dtype).view(1, -1, 1, 1)
 
 
-def _dense(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else dense(tensor)
+def _aligned(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else aligned(tensor)
 
 
 def _channels_last(y: Tensor, dtype: torch.dtype) -> Tensor:

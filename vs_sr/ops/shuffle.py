@@ -15,7 +15,7 @@ import torch
 from torch.library import Library, register_fake
 from torch.nn import functional as F
 
-from vs_sr.ops._launch import Launch, check_device, dense, pointer, run, usable
+from vs_sr.ops._launch import Launch, aligned, check_device, pointer, run, usable
 from vs_sr.ops._nvrtc import Kernel
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _shuffle2(x: Tensor, bias: Tensor | None, slope: float) -> Tensor:
     check_device("shuffle2", x, bias)
     if x.dtype == torch.float16 and x.shape[1] % 32 == 0 and usable(SHUFFLE2, x.device):
         out = _empty(x)
-        x, bias = dense(x), None if bias is None else dense(bias)
+        x, bias = aligned(x), None if bias is None else aligned(bias)
         run(shuffle_launch(x, bias, out, slope), x.device)
         return out
     return shuffle_reference(x, bias, slope)

@@ -115,7 +115,7 @@ def describe(path: str | Path, hints: Metadata | None = None, *, models: Iterabl
     else:
         variant = found.variant
         copy = " (the averaged copy)" if found.averaged else ""
-        prefix = f", behind {found.prefix!r}{copy}" if found.prefix else ""
+        prefix = f", with the prefix {found.prefix!r}{copy}" if found.prefix else ""
         scale = "1, for a clip upscaled beforehand" if variant.upscaled else str(variant.scale)
         lines += [
             ("network", f"{found.model.name}: {found.model.summary}"),

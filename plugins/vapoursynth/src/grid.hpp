@@ -37,7 +37,7 @@ public:
 
     // The inputs that group g owns.
     Span owned(int g) const;
-    // What the group asks for at first: `before` inputs more in front and `after` more behind, as far as they exist.
+    // What the group asks for at first: `before` inputs more before it and `after` more after it, as far as they exist.
     Span window(int g) const;
     // Whether groups look at each other's inputs.
     bool overlaps() const { return before_ + after_ > 0; }

@@ -42,7 +42,7 @@ class Recurrent(Scheduler):
         every: windows from one checkpoint to the next.
         memory: bytes that checkpoints may take.
         given: a window and the states before it, from an earlier run.
-        save: is told the states before a window, and whether the clip ends there: at each checkpoint, and at
+        save: is given the states before a window, and whether the clip ends there: at each checkpoint, and at
             the end of a clip whose last window is a whole one.
     """
 
