@@ -6,7 +6,7 @@ import gc
 import logging
 import os
 import signal
-import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -36,28 +36,43 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-_frozen = 0
-"""Modules that were imported when the garbage collector was last told to overlook them."""
+class _Collections:
+    """Keeps full garbage collections short: ``clip.frames()`` of VapourSynth runs one at its end, 0.1 s each time
+    beside torch and all that compilers leave."""
+
+    SHORT = 0.02
+    """Seconds."""
+
+    def __init__(self) -> None:
+        self._began = 0.0
+        self._long = False
+
+    def __call__(self, phase: str, info: dict[str, int]) -> None:
+        """Of ``gc.callbacks``."""
+        if info["generation"] == 2 and phase == "start":
+            self._began = time.perf_counter()
+        elif info["generation"] == 2:
+            self._long |= time.perf_counter() - self._began > self.SHORT
+
+    def overlook(self) -> None:
+        """Take what there is by now out of the collector's sight, where it took long to look at."""
+        if self._long:
+            gc.collect()
+            gc.freeze()
+            self._long = False
+
+
+_collections = _Collections()
 
 
 def pytest_collection_finish() -> None:
-    _overlook_imports()
+    gc.callbacks.append(_collections)
+    gc.collect()
+    _collections.overlook()
 
 
 def pytest_runtest_logfinish() -> None:
-    _overlook_imports()
-
-
-def _overlook_imports() -> None:
-    """Take what is imported by now out of the garbage collector's sight, where that has become much more.
-
-    ``clip.frames()`` of VapourSynth runs a full collection at its end: 0.1 s each time beside torch.
-    """
-    global _frozen
-    if len(sys.modules) > _frozen + 50:
-        _frozen = len(sys.modules)
-        gc.collect()
-        gc.freeze()
+    _collections.overlook()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

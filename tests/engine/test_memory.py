@@ -227,6 +227,7 @@ print(most - before, core.max_cache_size << 20, *(pool.taken for pool in pools))
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system counts memory elsewhere")
 def test_two_filters_and_four_readers_stay_inside_their_budget(capsys: pytest.CaptureFixture[str]) -> None:
     """Of a machine of 1 GiB, as the system counts what is held: with glibc's allocator giving back what is freed. By

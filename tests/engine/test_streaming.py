@@ -129,7 +129,7 @@ def test_a_feature_computed_at_another_batch_size_is_seen(monkeypatch: pytest.Mo
 
 PAIRS = [
     ("in order", 1, {"carry": 1, "segment": 2, "lookahead": 1}),
-    ("reversed", 2, {"carry": 1, "tilesize": [24, 20], "overlap": 4}),
+    pytest.param("reversed", 2, {"carry": 1, "tilesize": [24, 20], "overlap": 4}, marks=pytest.mark.slow),
     ("shuffled", 16, {"carry": 1, "segment": 3, "multi": 1}),
     pytest.param("seeks", 1, {"carry": 1, "window": 3, "checkpoint": 1}, marks=pytest.mark.slow),
     ("asynchronous", 16, {"carry": 1, "lookahead": 2, "precision": "bf16"}),

@@ -100,6 +100,7 @@ def test_the_example_into_ffmpeg(film: Path, tmp_path: Path) -> None:
     assert duration == pytest.approx(24 * 1001 / 24000, abs=0.001)
 
 
+@pytest.mark.slow
 def test_rendering_for_the_commands(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", environment()["XDG_CONFIG_HOME"])
     text = tmp_path / "script.vpy"
@@ -196,6 +197,7 @@ def test_interrupting_vspipe(tmp_path: Path) -> None:
     assert time.perf_counter() - start < 10
 
 
+@pytest.mark.slow
 def test_interrupting_our_command(film: Path, tmp_path: Path) -> None:
     """Exit code 130, no half a film under the real name, no vspipe left behind."""
     process = subprocess.Popen(
@@ -268,6 +270,7 @@ def growth(passes: int, *leaks: str) -> tuple[float, float]:
     return (rows[-1][1] - rows[0][1]) / hundreds, (rows[-1][2] - rows[0][2]) / hundreds
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_over_1500_frames() -> None:
     frames, others = growth(3)
     assert frames == 0

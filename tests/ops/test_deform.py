@@ -118,12 +118,14 @@ def test_gradients() -> None:
     assert torch.autograd.gradcheck(lambda *args: deform_conv2d(*args, padding=2, dilation=2), tensors)
 
 
+@pytest.mark.slow
 def test_gradients_over_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vs_sr.ops.deform._COLUMN_BYTES", 1)
     tensors = [t.requires_grad_() for t in inputs(2, 2, 2, 1, (3, 4), sigma=1.0, dtype=torch.float64)]
     assert torch.autograd.gradcheck(lambda *args: deform_conv2d(*args, padding=1), tensors)
 
 
+@pytest.mark.slow
 def test_opcheck() -> None:
     geometry = ([1, 1], [1, 1], [1, 1])
     plain = inputs(2, 4, 3, 2, (5, 6))
@@ -186,6 +188,7 @@ def test_wrong_shapes_are_named(change: dict[int, torch.Tensor], message: str) -
         deform_conv2d(*tensors, padding=1)
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded() -> None:
     """At 480x270 with 64 channels the columns of torchvision's way take 300 MiB; strips stay under 100."""
     code = textwrap.dedent("""
