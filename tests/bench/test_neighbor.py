@@ -96,7 +96,7 @@ def test_a_whole_film_into_an_encoder(
     """README's own command; the encoder is the neighbor."""
     path, goal = script(160, 90, 10), 1.0
     ratio = versus(
-        "vspipe | ffmpeg -c:v libx264, 20 frames of 640x360",
+        "vspipe into libx264 of ffmpeg, 20 frames of 640x360",
         lambda: render(path, ASLEEP, tmp_path / "ours.mp4"),
         "threads that spin while they wait",
         lambda: render(path, SPINNING, tmp_path / "theirs.mp4"),
