@@ -32,8 +32,8 @@ def _by_torchvision(
     return torchvision_deform_conv2d(x, offset, weight, bias, padding=padding, mask=mask)
 
 
-def _lrelu(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.1)
+def _activated(x: Tensor, slope: float) -> Tensor:
+    return x if slope == 1 else F.leaky_relu(x, slope)
 
 
 def _residual(self: ResidualBlock, x: Tensor) -> Tensor:
@@ -65,8 +65,7 @@ REWRITES: dict[str, tuple[_Patch, ...]] = {
     ),
     "samples as sums of table rows": ((layers, "deform_conv2d", _by_grid_sample),),
     "activations and residuals in place": (
-        (network, "lrelu", _lrelu),
-        (layers, "lrelu", _lrelu),
+        (layers, "activated", _activated),
         (ResidualBlock, "forward", _residual),
     ),
     "channels_last parts before sigmoid and tanh": (

@@ -126,7 +126,7 @@ def test_edvr_refuses_another_number_of_frames() -> None:
 _EDVR_MUTATIONS = [  # (module, what is replaced, by what)
     ("layers", "up2(2 * offset)", "up2(offset)"),
     ("edvr.network", "torch.cat([feature, middle.l1], 1)", "torch.cat([middle.l1, feature], 1)"),
-    ("edvr.network", "return lrelu(self.cas_dcnpack(feature, offset))", "return self.cas_dcnpack(feature, offset)"),
+    ("edvr.network", "DeformableConv(channels, groups, slope=LEAK)", "DeformableConv(channels, groups)"),
     ("edvr.network", "self.cas_dcnpack(feature, offset)", "self.cas_dcnpack(offset, feature)"),
     ("edvr.network", "self.temporal_attn1(aligned[:, self.middle])", "self.temporal_attn2(aligned[:, self.middle])"),
     (
@@ -136,16 +136,16 @@ _EDVR_MUTATIONS = [  # (module, what is replaced, by what)
     ),
     ("edvr.network", "F.avg_pool2d(x, 3, 2, 1)", "F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)"),
     ("edvr.network", "self.pcd_align(pyramid, middle)", "self.pcd_align(middle, pyramid)"),
-    ("layers", "torch.cat([deformed, up2(lrelu(feature))], 1)", "torch.cat([up2(lrelu(feature)), deformed], 1)"),
+    ("layers", "torch.cat([deformed, up2(feature)], 1)", "torch.cat([up2(feature), deformed], 1)"),
     ("edvr.network", "weighted.flatten(1, 2)", "weighted.flip(1).flatten(1, 2)"),
     ("edvr.network", "2 * feature * torch.sigmoid(attention)", "feature * torch.sigmoid(attention)"),
     ("edvr.network", "self.reconstruction(self.fusion(aligned))", "self.reconstruction[::-1](self.fusion(aligned))"),
     ("edvr.network", "self.feature_extraction(self.stem", "self.feature_extraction[::-1](self.stem"),
-    ("edvr.network", "return lrelu(self.conv_first(frame))", "return self.conv_first(frame)"),
-    ("layers", "last(lrelu(hr(x)))", "last(hr(x))"),
+    ("edvr.network", "self.conv_first = conv3_lrelu(3, channels)", "self.conv_first = conv3(3, channels)"),
+    ("edvr.network", "self.conv_hr = conv3_lrelu(", "self.conv_hr = conv3("),
     ("edvr.network", "middle = pyramids[self.frames // 2]", "middle = pyramids[0]"),
     ("edvr.network", "(image if self.hr_in else upscale(image, 4)) + detail", "detail"),
-    ("layers", "F.leaky_relu(x, 0.1,", "F.leaky_relu(x, 0.2,"),
+    ("layers", "LEAK = 0.1", "LEAK = 0.2"),
     ("layers", "deform_conv2d(x, offset, mask,", "deform_conv2d(x, _swapped(offset), mask,"),
     ("layers", 'mode="bilinear", align_corners=False', 'mode="bilinear", align_corners=True'),
 ]
@@ -206,6 +206,7 @@ def test_what_basicvsr_computes_on_the_way() -> None:
     forward = [network.spynet(x[t + 1], x[t]) for t in range(2)]
     backward = [network.spynet(x[t], x[t + 1]) for t in range(2)]
     future, past = stepped(network, x)
+    both = torch.cat([future[1], past[1]], 1)
     found = {
         "flows_forward": torch.stack(forward, 1),
         "flows_backward": torch.stack(backward, 1),
@@ -213,7 +214,7 @@ def test_what_basicvsr_computes_on_the_way() -> None:
         "i/backward_feat_frame0": future[0],
         "i/backward_trunk_input_frame0": torch.cat([x[0], warp(future[1], backward[0])], 1),
         "i/forward_feat_last_frame": past[2],
-        "i/fusion_preact_frame1": network.fusion(torch.cat([future[1], past[1]], 1)),
+        "i/fusion_preact_frame1": F.conv2d(both, network.fusion.weight, network.fusion.bias),
     }
     found["out"] = torch.stack([network.reconstruct(*each) for each in zip(x, past, future, strict=True)], 1)
     assert {key.partition("[")[0] for key in arrays} == set(found)
@@ -283,7 +284,7 @@ def slow(*values: str) -> Any:
 _BASICVSR_MUTATIONS = [
     ("network", "self.spynet(frame, neighbor)", "self.spynet(neighbor, frame)"),
     slow("network", "torch.cat([future, past], 1)", "torch.cat([past, future], 1)"),
-    slow("network", "nn.LeakyReLU(0.1)", "nn.ReLU()"),
+    slow("network", "conv3_lrelu(3 + channels", "conv3(3 + channels"),
     slow(
         "network",
         "return warp(feature, self.spynet(frame, neighbor))",
@@ -299,7 +300,7 @@ _BASICVSR_MUTATIONS = [
         "self.main(torch.cat([as_weights(frame, self.main[0]), state], 1))",
         "self.main[2][::-1](self.main[:2](torch.cat([as_weights(frame, self.main[0]), state], 1)))",
     ),
-    slow("layers", "F.leaky_relu(x, 0.1, inplace=True)", "F.relu(x)"),
+    slow("layers", "F.leaky_relu(x, slope, inplace=True)", "F.relu(x)"),
     ("spynet", "align_corners=True", "align_corners=False"),
     ("spynet", "cols + flow[:, 0]", "cols + flow[:, 1]"),
     ("spynet", 'warp(b, flow, "border")', 'warp(b, flow, "zeros")'),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -21,14 +21,62 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 """Their standard deviation."""
 
 
-def conv3(inputs: int, outputs: int, stride: int = 1, *, bias: bool = True) -> nn.Conv2d:
+LEAK = 0.1
+"""Slope of the leaky ReLU, the video networks' activation."""
+
+
+class Conv(nn.Conv2d):
+    """A convolution with zero padding that keeps the size, and the leaky ReLU that follows it.
+
+    Args:
+        inputs: channels.
+        outputs: channels.
+        size: of the kernel, odd.
+        stride: in pixels.
+        bias: whether there is one.
+        slope: of the leaky ReLU; 1 for none.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, size: int, stride: int = 1, *, bias: bool = True, slope: float = 1
+    ) -> None:
+        super().__init__(inputs, outputs, size, stride, size // 2, bias=bias)
+        self.slope = slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        return activated(super().forward(x), self.slope)
+
+
+class ShuffleConv(Conv):
+    """To a larger size: a 3x3 convolution, pixel shuffle, leaky ReLU.
+
+    Args:
+        inputs: channels.
+        outputs: channels.
+        factor: of the size.
+    """
+
+    def __init__(self, inputs: int, outputs: int, factor: int = 2) -> None:
+        super().__init__(inputs, factor**2 * outputs, 3)
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return activated(F.pixel_shuffle(super().forward(x), self.factor), LEAK)
+
+
+def conv3(inputs: int, outputs: int, stride: int = 1, *, bias: bool = True, slope: float = 1) -> Conv:
     """A 3x3 convolution with one pixel of zero padding."""
-    return nn.Conv2d(inputs, outputs, 3, stride, 1, bias=bias)
+    return Conv(inputs, outputs, 3, stride, bias=bias, slope=slope)
 
 
-def lrelu(x: Tensor) -> Tensor:
-    """Leaky ReLU of slope 0.1, the video networks' activation; in place, so ``x`` has to be fresh from a layer."""
-    return F.leaky_relu(x, 0.1, inplace=True)
+def conv3_lrelu(inputs: int, outputs: int, stride: int = 1) -> Conv:
+    """A 3x3 convolution and the video networks' activation."""
+    return conv3(inputs, outputs, stride, slope=LEAK)
+
+
+def activated(x: Tensor, slope: float) -> Tensor:
+    """The leaky ReLU of a slope, 1 for none; in place, so ``x`` has to be fresh from a layer."""
+    return x if slope == 1 else F.leaky_relu(x, slope, inplace=True)
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -87,8 +135,8 @@ class Pyramid(NamedTuple):
     def of(cls, l1: Tensor, *layers: nn.Module) -> Pyramid:
         """The pyramid over features, by two convolutions a level, of which the first halves the size."""
         down2, same2, down3, same3 = layers
-        l2 = lrelu(same2(lrelu(down2(l1))))
-        return cls(l1, l2, lrelu(same3(lrelu(down3(l2)))))
+        l2 = same2(down2(l1))
+        return cls(l1, l2, same3(down3(l2)))
 
 
 class DeformableConv(nn.Module):
@@ -98,9 +146,10 @@ class DeformableConv(nn.Module):
         channels: in and out.
         groups: offset groups.
         offsets: name, in the state dict, of the convolution that makes offsets and mask.
+        slope: of the leaky ReLU that follows; 1 for none.
     """
 
-    def __init__(self, channels: int, groups: int, offsets: str = "conv_offset") -> None:
+    def __init__(self, channels: int, groups: int, offsets: str = "conv_offset", *, slope: float = 1) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(channels))
@@ -111,16 +160,22 @@ class DeformableConv(nn.Module):
         nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
         self.add_module(offsets, conv)
         self.name = offsets
-        self.offsets = 18 * groups
+        self.groups = groups
+        self.slope = slope
+
+    @property
+    def offset_conv(self) -> Conv:
+        """What makes offsets and mask."""
+        return cast("Conv", self.get_submodule(self.name))
 
     def forward(self, x: Tensor, offset_feature: Tensor) -> Tensor:
-        z = self.get_submodule(self.name)(offset_feature)
-        offset, mask = z[:, : self.offsets], torch.sigmoid(channels_last(z[:, self.offsets :]))
-        return deform_conv2d(x, offset, mask, self.weight, self.bias, padding=1)
+        z, offsets = self.offset_conv(offset_feature), 18 * self.groups
+        offset, mask = z[:, :offsets], torch.sigmoid(channels_last(z[:, offsets:]))
+        return activated(deform_conv2d(x, offset, mask, self.weight, self.bias, padding=1), self.slope)
 
 
 class Level(NamedTuple):
-    """The layers of one level of :func:`align`."""
+    """The layers of one level of :class:`Align`, each with its activation."""
 
     offset: tuple[nn.Module, ...]
     """Convolutions that make offset features of both frames' features; the second sees the coarser level's, too."""
@@ -129,30 +184,26 @@ class Level(NamedTuple):
     """Puts the coarser level's aligned feature to this one's; none at the coarsest."""
 
 
-def align(source: Pyramid, target: Pyramid, levels: Sequence[Level]) -> Tensor:
-    """Deform the features of a frame towards those of another one, coarse to fine: pyramid, cascading and deformable
-    (EDVR, section 3.2), without the cascade. (B, C, H, W), not activated.
+class Align(nn.Module):
+    """Deforms the features of a frame towards those of another one, coarse to fine: pyramid, cascading and deformable
+    (EDVR, section 3.2), without the cascade. It has no weights of its own."""
 
-    The offset features of a level are doubled when they go up one level: so do displacements in pixels.
-    """
-    offset: Tensor | None = None
-    feature: Tensor | None = None
-    for level, a, b in zip(levels, reversed(source), reversed(target), strict=True):
-        first, second, *rest = level.offset
-        found = lrelu(first(torch.cat([a, b], 1)))
-        found = lrelu(second(found if offset is None else torch.cat([found, up2(2 * offset)], 1)))
-        for layer in rest:
-            found = lrelu(layer(found))
-        offset, deformed = found, level.deform(a, found)
-        if feature is not None and level.fuse is not None:
-            deformed = level.fuse(torch.cat([deformed, up2(lrelu(feature))], 1))
-        feature = deformed
-    assert feature is not None
-    return feature
+    def forward(self, source: Pyramid, target: Pyramid, levels: Sequence[Level]) -> Tensor:
+        """(B, C, H, W).
 
-
-def upsampled(x: Tensor, up1: nn.Module, up2: nn.Module, hr: nn.Module, last: nn.Module) -> Tensor:
-    """The last layers of the video networks: features (B, C, H, W) to an image (B, 3, 4H, 4W)."""
-    x = lrelu(F.pixel_shuffle(up1(x), 2))
-    x = lrelu(F.pixel_shuffle(up2(x), 2))
-    return last(lrelu(hr(x)))
+        The offset features of a level are doubled when they go up one level: so do displacements in pixels.
+        """
+        offset: Tensor | None = None
+        feature: Tensor | None = None
+        for level, a, b in zip(levels, reversed(source), reversed(target), strict=True):
+            first, second, *rest = level.offset
+            found = first(torch.cat([a, b], 1))
+            found = second(found if offset is None else torch.cat([found, up2(2 * offset)], 1))
+            for layer in rest:
+                found = layer(found)
+            offset, deformed = found, level.deform(a, found)
+            if feature is not None and level.fuse is not None:
+                deformed = level.fuse(torch.cat([deformed, up2(feature)], 1))
+            feature = deformed
+        assert feature is not None
+        return feature

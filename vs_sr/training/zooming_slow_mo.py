@@ -31,7 +31,7 @@ from vs_sr.engine.recurrence import sequence
 from vs_sr.evaluation.measure import Clip, Measurement
 from vs_sr.evaluation.protocols import LUMAS, preset
 from vs_sr.evaluation.upscalers import Bicubic, Network, find
-from vs_sr.models.layers import DeformableConv, lrelu
+from vs_sr.models.layers import DeformableConv
 from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo, bicubic
 from vs_sr.training.clips import HELD_OUT_SEED, load_clips, make_clip
 from vs_sr.training.motion import SPAN
@@ -161,7 +161,7 @@ def near_identity(weight: torch.Tensor, gains: tuple[float, ...]) -> None:
 def single_image(net: ZoomingSlowMo, frames: torch.Tensor) -> torch.Tensor:
     """``net`` without alignment and recurrence: (B, T, 3, h, w) -> (B, 2T-1, 3, 4h, 4w) at a tenth of the work."""
     batch, count = frames.shape[:2]
-    known = net.feature_extraction(lrelu(net.conv_first(frames.flatten(0, 1))))
+    known = net.feature_extraction(net.conv_first(frames.flatten(0, 1)))
     known = known.unflatten(0, (batch, count))
     features = [known[:, 0]]
     for t in range(1, count):

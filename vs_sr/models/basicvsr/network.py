@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from vs_sr.models.basicvsr.spynet import SpyNet, warp
-from vs_sr.models.layers import ResidualBlock, as_weights, conv3, lrelu, upsampled, upscale
+from vs_sr.models.layers import LEAK, Conv, ResidualBlock, ShuffleConv, as_weights, conv3, conv3_lrelu, upscale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +26,8 @@ class _Trunk(nn.Module):
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
         self.main = nn.Sequential(
-            conv3(3 + channels, channels),
-            nn.LeakyReLU(0.1),
+            conv3_lrelu(3 + channels, channels),
+            nn.Identity(),  # the published names count an activation
             nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks))),
         )
 
@@ -52,10 +52,10 @@ class BasicVSR(nn.Module):
         self.spynet = SpyNet()
         self.backward_trunk = _Trunk(channels, blocks)
         self.forward_trunk = _Trunk(channels, blocks)
-        self.fusion = nn.Conv2d(2 * channels, channels, 1)
-        self.upconv1 = conv3(channels, 4 * channels)
-        self.upconv2 = conv3(channels, 4 * hr_channels)
-        self.conv_hr = conv3(hr_channels, hr_channels)
+        self.fusion = Conv(2 * channels, channels, 1, slope=LEAK)
+        self.upconv1 = ShuffleConv(channels, channels)
+        self.upconv2 = ShuffleConv(channels, hr_channels)
+        self.conv_hr = conv3_lrelu(hr_channels, hr_channels)
         self.conv_last = conv3(hr_channels, 3)
 
     def encode(self, frame: Tensor) -> Tensor:
@@ -77,8 +77,8 @@ class BasicVSR(nn.Module):
 
     def reconstruct(self, frame: Tensor, past: Tensor, future: Tensor) -> Tensor:
         """(B, 3, 4H, 4W) from a frame and the features of the forward and of the backward direction at it."""
-        x = lrelu(self.fusion(torch.cat([future, past], 1)))
-        out = upsampled(x, self.upconv1, self.upconv2, self.conv_hr, self.conv_last)
+        x = self.fusion(torch.cat([future, past], 1))
+        out = self.conv_last(self.conv_hr(self.upconv2(self.upconv1(x))))
         return upscale(frame, SCALE) + out.to(frame.dtype)
 
     def _aligned(self, frame: Tensor, state: Carried | None) -> Tensor:

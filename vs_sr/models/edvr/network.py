@@ -13,16 +13,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from vs_sr.models.layers import (
+    LEAK,
+    Align,
+    Conv,
     DeformableConv,
     Level,
     Pyramid,
     ResidualBlock,
-    align,
+    ShuffleConv,
     as_weights,
     conv3,
-    lrelu,
+    conv3_lrelu,
     up2,
-    upsampled,
     upscale,
 )
 
@@ -38,16 +40,22 @@ class PCDAlign(nn.Module):
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
         levels = ("l3", "l2", "l1")
-        self.offset_conv1 = nn.ModuleDict({level: conv3(2 * channels, channels) for level in levels})
+        self.align = Align()
+        self.offset_conv1 = nn.ModuleDict({level: conv3_lrelu(2 * channels, channels) for level in levels})
         self.offset_conv2 = nn.ModuleDict(
-            {level: conv3(channels if level == "l3" else 2 * channels, channels) for level in levels}
+            {level: conv3_lrelu(channels if level == "l3" else 2 * channels, channels) for level in levels}
         )
-        self.offset_conv3 = nn.ModuleDict({level: conv3(channels, channels) for level in levels[1:]})
-        self.dcn_pack = nn.ModuleDict({level: DeformableConv(channels, groups) for level in levels})
-        self.feat_conv = nn.ModuleDict({level: conv3(2 * channels, channels) for level in levels[1:]})
-        self.cas_offset_conv1 = conv3(2 * channels, channels)
-        self.cas_offset_conv2 = conv3(channels, channels)
-        self.cas_dcnpack = DeformableConv(channels, groups)
+        self.offset_conv3 = nn.ModuleDict({level: conv3_lrelu(channels, channels) for level in levels[1:]})
+        # what goes up a level is activated
+        self.dcn_pack = nn.ModuleDict(
+            {level: DeformableConv(channels, groups, slope=LEAK if level == "l3" else 1) for level in levels}
+        )
+        self.feat_conv = nn.ModuleDict(
+            {level: conv3(2 * channels, channels, slope=LEAK if level == "l2" else 1) for level in levels[1:]}
+        )
+        self.cas_offset_conv1 = conv3_lrelu(2 * channels, channels)
+        self.cas_offset_conv2 = conv3_lrelu(channels, channels)
+        self.cas_dcnpack = DeformableConv(channels, groups, slope=LEAK)
 
     def forward(self, neighbor: Pyramid, middle: Pyramid) -> Tensor:
         first, second, third = self.offset_conv1, self.offset_conv2, self.offset_conv3
@@ -55,11 +63,10 @@ class PCDAlign(nn.Module):
             Level((first["l3"], second["l3"]), self.dcn_pack["l3"]),
             *(Level((first[n], second[n], third[n]), self.dcn_pack[n], self.feat_conv[n]) for n in ("l2", "l1")),
         ]
-        feature = align(neighbor, middle, levels)
+        feature = self.align(neighbor, middle, levels)
         # cascade: once more, at full size
-        offset = lrelu(self.cas_offset_conv1(torch.cat([feature, middle.l1], 1)))
-        offset = lrelu(self.cas_offset_conv2(offset))
-        return lrelu(self.cas_dcnpack(feature, offset))
+        offset = self.cas_offset_conv2(self.cas_offset_conv1(torch.cat([feature, middle.l1], 1)))
+        return self.cas_dcnpack(feature, offset)
 
 
 class TSAFusion(nn.Module):
@@ -70,32 +77,32 @@ class TSAFusion(nn.Module):
         self.middle = frames // 2
         self.temporal_attn1 = conv3(channels, channels)  # of the middle frame
         self.temporal_attn2 = conv3(channels, channels)  # of every frame
-        self.feat_fusion = nn.Conv2d(frames * channels, channels, 1)
-        self.spatial_attn1 = nn.Conv2d(frames * channels, channels, 1)
-        self.spatial_attn2 = nn.Conv2d(2 * channels, channels, 1)
-        self.spatial_attn3 = conv3(channels, channels)
-        self.spatial_attn4 = nn.Conv2d(channels, channels, 1)
+        self.feat_fusion = Conv(frames * channels, channels, 1, slope=LEAK)
+        self.spatial_attn1 = Conv(frames * channels, channels, 1, slope=LEAK)
+        self.spatial_attn2 = Conv(2 * channels, channels, 1, slope=LEAK)
+        self.spatial_attn3 = conv3_lrelu(channels, channels)
+        self.spatial_attn4 = Conv(channels, channels, 1, slope=LEAK)
         self.spatial_attn5 = conv3(channels, channels)
-        self.spatial_attn_l1 = nn.Conv2d(channels, channels, 1)
-        self.spatial_attn_l2 = conv3(2 * channels, channels)
-        self.spatial_attn_l3 = conv3(channels, channels)
-        self.spatial_attn_add1 = nn.Conv2d(channels, channels, 1)
-        self.spatial_attn_add2 = nn.Conv2d(channels, channels, 1)
+        self.spatial_attn_l1 = Conv(channels, channels, 1, slope=LEAK)
+        self.spatial_attn_l2 = conv3_lrelu(2 * channels, channels)
+        self.spatial_attn_l3 = conv3_lrelu(channels, channels)
+        self.spatial_attn_add1 = Conv(channels, channels, 1, slope=LEAK)
+        self.spatial_attn_add2 = Conv(channels, channels, 1)
 
     def forward(self, aligned: Tensor) -> Tensor:
         weighted = aligned * self.correlation(aligned)[:, :, None]
         stacked = weighted.flatten(1, 2)  # (B, T*C, H, W)
-        feature = lrelu(self.feat_fusion(stacked))
+        feature = self.feat_fusion(stacked)
 
-        attention = lrelu(self.spatial_attn1(stacked))
-        attention = lrelu(self.spatial_attn2(_pool(attention)))
-        coarse = lrelu(self.spatial_attn_l1(attention))
-        coarse = lrelu(self.spatial_attn_l2(_pool(coarse)))
-        coarse = up2(lrelu(self.spatial_attn_l3(coarse)))
-        attention = lrelu(self.spatial_attn3(attention)) + coarse
-        attention = up2(lrelu(self.spatial_attn4(attention)))
+        attention = self.spatial_attn1(stacked)
+        attention = self.spatial_attn2(_pool(attention))
+        coarse = self.spatial_attn_l1(attention)
+        coarse = self.spatial_attn_l2(_pool(coarse))
+        coarse = up2(self.spatial_attn_l3(coarse))
+        attention = self.spatial_attn3(attention) + coarse
+        attention = up2(self.spatial_attn4(attention))
         attention = self.spatial_attn5(attention)
-        added = self.spatial_attn_add2(lrelu(self.spatial_attn_add1(attention)))
+        added = self.spatial_attn_add2(self.spatial_attn_add1(attention))
         return 2 * feature * torch.sigmoid(attention) + added
 
     def correlation(self, aligned: Tensor) -> Tensor:
@@ -111,7 +118,7 @@ def _pool(x: Tensor) -> Tensor:
     return torch.cat([F.max_pool2d(x, 3, 2, 1), F.avg_pool2d(x, 3, 2, 1)], 1)
 
 
-class _Fusion(nn.Conv2d):
+class _Fusion(Conv):
     """Fusion without attention: (B, T, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, channels: int, frames: int) -> None:
@@ -127,23 +134,23 @@ class Predeblur(nn.Module):
     def __init__(self, channels: int, *, hr_in: bool) -> None:
         super().__init__()
         self.hr_in = hr_in
-        self.conv_first = conv3(3, channels)
+        self.conv_first = conv3_lrelu(3, channels)
         if hr_in:
-            self.stride_conv_hr1 = conv3(channels, channels, stride=2)
-            self.stride_conv_hr2 = conv3(channels, channels, stride=2)
-        self.stride_conv_l2 = conv3(channels, channels, stride=2)
-        self.stride_conv_l3 = conv3(channels, channels, stride=2)
+            self.stride_conv_hr1 = conv3_lrelu(channels, channels, stride=2)
+            self.stride_conv_hr2 = conv3_lrelu(channels, channels, stride=2)
+        self.stride_conv_l2 = conv3_lrelu(channels, channels, stride=2)
+        self.stride_conv_l3 = conv3_lrelu(channels, channels, stride=2)
         self.resblock_l3 = ResidualBlock(channels)
         self.resblock_l2_1 = ResidualBlock(channels)
         self.resblock_l2_2 = ResidualBlock(channels)
         self.resblock_l1 = nn.ModuleList(ResidualBlock(channels) for _ in range(5))
 
     def forward(self, x: Tensor) -> Tensor:
-        l1 = lrelu(self.conv_first(x))
+        l1 = self.conv_first(x)
         if self.hr_in:
-            l1 = lrelu(self.stride_conv_hr2(lrelu(self.stride_conv_hr1(l1))))
-        l2 = lrelu(self.stride_conv_l2(l1))
-        l3 = up2(self.resblock_l3(lrelu(self.stride_conv_l3(l2))))
+            l1 = self.stride_conv_hr2(self.stride_conv_hr1(l1))
+        l2 = self.stride_conv_l2(l1)
+        l3 = up2(self.resblock_l3(self.stride_conv_l3(l2)))
         l2 = up2(self.resblock_l2_2(self.resblock_l2_1(l2) + l3))
         first, second, *rest = self.resblock_l1
         l1 = second(first(l1)) + l2
@@ -199,23 +206,23 @@ class EDVR(nn.Module):
             self.predeblur = Predeblur(channels, hr_in=hr_in)
             self.conv_1x1 = nn.Conv2d(channels, channels, 1)
         elif hr_in:
-            self.conv_first_1 = conv3(3, channels)
-            self.conv_first_2 = conv3(channels, channels, stride=2)
-            self.conv_first_3 = conv3(channels, channels, stride=2)
+            self.conv_first_1 = conv3_lrelu(3, channels)
+            self.conv_first_2 = conv3_lrelu(channels, channels, stride=2)
+            self.conv_first_3 = conv3_lrelu(channels, channels, stride=2)
         else:
-            self.conv_first = conv3(3, channels)
+            self.conv_first = conv3_lrelu(3, channels)
         self.stem = self._stem_predeblur if predeblur else self._stem_hr if hr_in else self._stem_plain
         self.feature_extraction = nn.Sequential(*(ResidualBlock(channels) for _ in range(front_blocks)))
-        self.conv_l2_1 = conv3(channels, channels, stride=2)
-        self.conv_l2_2 = conv3(channels, channels)
-        self.conv_l3_1 = conv3(channels, channels, stride=2)
-        self.conv_l3_2 = conv3(channels, channels)
+        self.conv_l2_1 = conv3_lrelu(channels, channels, stride=2)
+        self.conv_l2_2 = conv3_lrelu(channels, channels)
+        self.conv_l3_1 = conv3_lrelu(channels, channels, stride=2)
+        self.conv_l3_2 = conv3_lrelu(channels, channels)
         self.pcd_align = PCDAlign(channels, groups)
         self.fusion = TSAFusion(channels, frames) if tsa else _Fusion(channels, frames)
         self.reconstruction = nn.Sequential(*(ResidualBlock(channels) for _ in range(back_blocks)))
-        self.upconv1 = conv3(channels, 4 * channels)
-        self.upconv2 = conv3(channels, 4 * hr_channels)
-        self.conv_hr = conv3(hr_channels, hr_channels)
+        self.upconv1 = ShuffleConv(channels, channels)
+        self.upconv2 = ShuffleConv(channels, hr_channels)
+        self.conv_hr = conv3_lrelu(hr_channels, hr_channels)
         self.conv_last = conv3(hr_channels, 3)
 
     def encode(self, frame: Tensor) -> Encoded:
@@ -247,14 +254,13 @@ class EDVR(nn.Module):
         middle = pyramids[self.frames // 2]
         aligned = torch.stack([self.pcd_align(pyramid, middle) for pyramid in pyramids], 1)
         x = self.reconstruction(self.fusion(aligned))
-        return upsampled(x, self.upconv1, self.upconv2, self.conv_hr, self.conv_last)
+        return self.conv_last(self.conv_hr(self.upconv2(self.upconv1(x))))
 
     def _stem_plain(self, frame: Tensor) -> Tensor:
-        return lrelu(self.conv_first(frame))
+        return self.conv_first(frame)
 
     def _stem_hr(self, frame: Tensor) -> Tensor:
-        first = lrelu(self.conv_first_1(frame))
-        return lrelu(self.conv_first_3(lrelu(self.conv_first_2(first))))
+        return self.conv_first_3(self.conv_first_2(self.conv_first_1(frame)))
 
     def _stem_predeblur(self, frame: Tensor) -> Tensor:
         return self.conv_1x1(self.predeblur(frame))

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _RES_SCALE = 0.2
 
 
-def _lrelu(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.2)
+_LEAK = 0.2
+"""Slope of the leaky ReLU."""
 
 
 class _DenseBlock(nn.Module):
@@ -33,12 +33,13 @@ class _DenseBlock(nn.Module):
         super().__init__()
         for number in range(1, 6):
             inputs = features + (number - 1) * growth
-            self.add_module(f"conv{number}", conv3(inputs, growth if number < 5 else features))
+            layer = conv3(inputs, growth, slope=_LEAK) if number < 5 else conv3(inputs, features)
+            self.add_module(f"conv{number}", layer)
 
     def forward(self, x: Tensor) -> Tensor:
         seen = [x]
         for number in range(1, 5):
-            seen.append(_lrelu(self.get_submodule(f"conv{number}")(torch.cat(seen, 1))))
+            seen.append(self.get_submodule(f"conv{number}")(torch.cat(seen, 1)))
         return x + _RES_SCALE * self.get_submodule("conv5")(torch.cat(seen, 1))
 
 
@@ -81,8 +82,8 @@ class RRDBNet(nn.Module):
         self.body = nn.Sequential(*(_RRDB(features, growth) for _ in range(blocks)))
         self.conv_body = conv3(features, features)
         for number in range(1, len(self.steps) + 1):
-            self.add_module(f"conv_up{number}", conv3(features, features))
-        self.conv_hr = conv3(features, features)
+            self.add_module(f"conv_up{number}", conv3(features, features, slope=_LEAK))
+        self.conv_hr = conv3(features, features, slope=_LEAK)
         self.conv_last = conv3(features, 3)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ class RRDBNet(nn.Module):
         features = features + self.conv_body(self.body(features))
         for number, step in enumerate(self.steps, 1):
             larger = F.interpolate(features, scale_factor=step, mode="nearest")
-            features = _lrelu(self.get_submodule(f"conv_up{number}")(larger))
-        out = self.conv_last(_lrelu(self.conv_hr(features))).to(x.dtype)
+            features = self.get_submodule(f"conv_up{number}")(larger)
+        out = self.conv_last(self.conv_hr(features)).to(x.dtype)
         scale = math.prod(self.steps) // self.unshuffle
         return out[..., : scale * height, : scale * width]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 from torch.nn import functional as F
 
-from vs_sr.models.layers import ResidualBlock, as_weights, conv3, lrelu, upscale
+from vs_sr.models.layers import ResidualBlock, ShuffleConv, as_weights, conv3, conv3_lrelu, upscale
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,21 +29,20 @@ class MSRResNet(nn.Module):
     def __init__(self, *, scale: int, features: int = 64, blocks: int = 16) -> None:
         super().__init__()
         self.scale = scale
-        self.conv_first = conv3(3, features)
+        self.conv_first = conv3_lrelu(3, features)
         self.body = nn.Sequential(*(ResidualBlock(features) for _ in range(blocks)))
         self.steps = [2, 2] if scale == 4 else [scale]
         for number, step in enumerate(self.steps, 1):
-            self.add_module(f"upconv{number}", conv3(features, step * step * features))
-        self.conv_hr = conv3(features, features)
+            self.add_module(f"upconv{number}", ShuffleConv(features, features, step))
+        self.conv_hr = conv3_lrelu(features, features)
         self.conv_last = conv3(features, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..1 -> (B, 3, scale*H, scale*W) in the type of ``x``, not clamped."""
-        features = self.body(lrelu(self.conv_first(as_weights(x, self.conv_first))))
-        for number, step in enumerate(self.steps, 1):
-            larger = F.pixel_shuffle(self.get_submodule(f"upconv{number}")(features), step)
-            features = lrelu(larger)
-        out = self.conv_last(lrelu(self.conv_hr(features)))
+        features = self.body(self.conv_first(as_weights(x, self.conv_first)))
+        for number in range(1, len(self.steps) + 1):
+            features = self.get_submodule(f"upconv{number}")(features)
+        out = self.conv_last(self.conv_hr(features))
         return out.to(x.dtype) + upscale(x, self.scale)
 
 

@@ -16,16 +16,17 @@ from torch import nn
 from torch.nn import functional as F
 
 from vs_sr.models.layers import (
+    LEAK,
+    Align,
     DeformableConv,
     Level,
     Pyramid,
     ResidualBlock,
-    align,
+    ShuffleConv,
     as_weights,
     channels_last,
     conv3,
-    lrelu,
-    upsampled,
+    conv3_lrelu,
 )
 
 if TYPE_CHECKING:
@@ -44,20 +45,24 @@ class PCDAlign(nn.Module):
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
+        self.align = Align()
         for side in (1, 2):
             for level in (3, 2, 1):
-                self.add_module(f"L{level}_offset_conv1_{side}", conv3(2 * channels, channels))
+                self.add_module(f"L{level}_offset_conv1_{side}", conv3_lrelu(2 * channels, channels))
                 self.add_module(
                     f"L{level}_offset_conv2_{side}",
-                    conv3(channels if level == 3 else 2 * channels, channels),
+                    conv3_lrelu(channels if level == 3 else 2 * channels, channels),
                 )
+                # what goes up a level is activated
+                slope = 1 if level == 1 else LEAK
                 if level < 3:
-                    self.add_module(f"L{level}_offset_conv3_{side}", conv3(channels, channels))
-                    self.add_module(f"L{level}_fea_conv_{side}", conv3(2 * channels, channels))
-                self.add_module(f"L{level}_dcnpack_{side}", DeformableConv(channels, groups, "conv_offset_mask"))
+                    self.add_module(f"L{level}_offset_conv3_{side}", conv3_lrelu(channels, channels))
+                    self.add_module(f"L{level}_fea_conv_{side}", conv3(2 * channels, channels, slope=slope))
+                deform = DeformableConv(channels, groups, "conv_offset_mask", slope=slope if level == 3 else 1)
+                self.add_module(f"L{level}_dcnpack_{side}", deform)
 
     def forward(self, first: Pyramid, second: Pyramid) -> Tensor:
-        return torch.cat([align(first, second, self._levels(1)), align(second, first, self._levels(2))], 1)
+        return torch.cat([self.align(first, second, self._levels(1)), self.align(second, first, self._levels(2))], 1)
 
     def _levels(self, side: int) -> list[Level]:
         def layers(level: int, *names: str) -> tuple[nn.Module, ...]:
@@ -76,10 +81,10 @@ class EasyPCD(nn.Module):
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
-        self.fea_L2_conv1 = conv3(channels, channels, stride=2)
-        self.fea_L2_conv2 = conv3(channels, channels)
-        self.fea_L3_conv1 = conv3(channels, channels, stride=2)
-        self.fea_L3_conv2 = conv3(channels, channels)
+        self.fea_L2_conv1 = conv3_lrelu(channels, channels, stride=2)
+        self.fea_L2_conv2 = conv3_lrelu(channels, channels)
+        self.fea_L3_conv1 = conv3_lrelu(channels, channels, stride=2)
+        self.fea_L3_conv2 = conv3_lrelu(channels, channels)
         self.pcd_align = PCDAlign(channels, groups)
         self.fusion = nn.Conv2d(2 * channels, channels, 1)
 
@@ -175,19 +180,19 @@ class ZoomingSlowMo(nn.Module):
     ) -> None:
         super().__init__()
         self.base = base
-        self.conv_first = conv3(3, channels)
+        self.conv_first = conv3_lrelu(3, channels)
         self.feature_extraction = nn.Sequential(*(ResidualBlock(channels) for _ in range(front_blocks)))
-        self.fea_L2_conv1 = conv3(channels, channels, stride=2)
-        self.fea_L2_conv2 = conv3(channels, channels)
-        self.fea_L3_conv1 = conv3(channels, channels, stride=2)
-        self.fea_L3_conv2 = conv3(channels, channels)
+        self.fea_L2_conv1 = conv3_lrelu(channels, channels, stride=2)
+        self.fea_L2_conv2 = conv3_lrelu(channels, channels)
+        self.fea_L3_conv1 = conv3_lrelu(channels, channels, stride=2)
+        self.fea_L3_conv2 = conv3_lrelu(channels, channels)
         self.pcd_align = PCDAlign(channels, groups)
         self.fusion = nn.Conv2d(2 * channels, channels, 1)
         self.ConvBLSTM = BidirectionalConvLSTM(channels, groups)
         self.recon_trunk = nn.Sequential(*(ResidualBlock(channels) for _ in range(back_blocks)))
-        self.upconv1 = conv3(channels, 4 * channels)
-        self.upconv2 = conv3(channels, 4 * hr_channels)
-        self.HRconv = conv3(hr_channels, hr_channels)
+        self.upconv1 = ShuffleConv(channels, channels)
+        self.upconv2 = ShuffleConv(channels, hr_channels)
+        self.HRconv = conv3_lrelu(hr_channels, hr_channels)
         self.conv_last = conv3(hr_channels, 3)
 
     def encode(self, frame: Tensor) -> Timestep:
@@ -229,7 +234,7 @@ class ZoomingSlowMo(nn.Module):
 
     def pyramid(self, frame: Tensor) -> Pyramid:
         """Features of a frame (B, 3, H, W), H and W multiples of 4."""
-        l1 = self.feature_extraction(lrelu(self.conv_first(frame)))
+        l1 = self.feature_extraction(self.conv_first(frame))
         return Pyramid.of(l1, self.fea_L2_conv1, self.fea_L2_conv2, self.fea_L3_conv1, self.fea_L3_conv2)
 
     def interpolate(self, before: Pyramid, after: Pyramid) -> Tensor:
@@ -238,7 +243,7 @@ class ZoomingSlowMo(nn.Module):
 
     def detail(self, feature: Tensor) -> Tensor:
         """What is added to the base: (B, C, H, W) -> (B, 3, 4H, 4W)."""
-        return upsampled(self.recon_trunk(feature), self.upconv1, self.upconv2, self.HRconv, self.conv_last)
+        return self.conv_last(self.HRconv(self.upconv2(self.upconv1(self.recon_trunk(feature)))))
 
 
 def bicubic(image: Tensor) -> Tensor:
