@@ -1,25 +1,30 @@
-// Modulated deformable convolution, 3x3, stride 1, padding 1, 64 -> 64 channels, 8 offset groups, in one pass:
+// Modulated deformable convolution, 3x3, stride 1, padding 1, C -> C channels in groups of 8, C = 32 or 64, in one pass:
 // bilinear sampling, sigmoid of the mask, the product with the weights on the tensor cores, bias, leaky ReLU.
 //
 //   out[b,p,o] = act(bias[o] + sum over taps t, channels c of  w[o,c,t] * sigmoid(m[b,p,g(c),t]) * x[b, p + t + d(b,p,g(c),t), c])
 //
 // Nothing is staged: the fragment of A = samples (pixels x channels) that a lane has to hold for mma_16x8x16 is
-// what this lane samples. Of its two pixels, lane 4*r + q samples the 8 channels of group q, then of group q + 4:
-// one 16-byte load per corner. The order of the product's inner index is free as long as the weights, packed
+// what this lane samples. Of its two pixels, lane 4*r + q samples the 8 channels of group q, then of group q + 4 where
+// there are 8: one 16-byte load per corner. The order of the product's inner index is free as long as the weights, packed
 // once at load, have the same; so there is no column buffer, and no barrier after the weights have arrived.
 //
-//   x     (B, H, W, 64) halves
-//   om    (B, H, W, 216) halves: for tap t, lane q: [t][q] = (dy, dx of group q, dy, dx of group q + 4) at 16 t + 4 q,
-//         then the logits of the mask: [t][q] = (m of group q, m of group q + 4) at 144 + 8 t + 2 q
-//   w     (S, 9, 2, 8, 32, 8) halves: [set][tap][half s][n-tile][lane][e] = w[o][8 (q + 4 s) + e][tap], with
+//   x     (B, H, W, C) halves
+//   om    (B, H, W, OM) halves, with C = 64: for tap t, lane q: [t][q] = (dy, dx of group q, dy, dx of group q + 4) at
+//         16 t + 4 q, then the logits of the mask: [t][q] = (m of group q, m of group q + 4) at 144 + 8 t + 2 q.
+//         With C = 32 there is no group q + 4, and all is half as far apart; OM is a multiple of 8, its rest is not read
+//   w     (S, 9, C/32, C/8, 32, 8) halves: [set][tap][half s][n-tile][lane][e] = w[o][8 (q + 4 s) + e][tap], with
 //         o = 32 (n / 4) + 8 (r / 2) + 2 (n % 4) + r % 2 for n-tile n, so that a lane ends up with 8 channels in a row
-//   bias  (S, 64) floats
-//   out   (B, H, W, 64) halves; image b uses weight set b / images_per_set
+//   bias  (S, C) floats
+//   out   (B, H, W, out_channels) halves; channels channel ... channel + C - 1 are written, both multiples of 8; image b
+//         uses weight set b / images_per_set
 //
 // Positions are float, whatever the features are: a half cannot tell pixel 1000.5 from 1001.
 // Grid: (tiles of 16 x WARPS*ROWS pixels, image). Block: 32 WARPS threads. Shared memory: one weight set.
 #include "device.cuh"
 
+#ifndef CHANNELS
+#define CHANNELS 64
+#endif
 #ifndef WARPS
 #define WARPS 8
 #endif
@@ -34,7 +39,9 @@
 #endif
 #endif
 
-constexpr int CHANNELS = 64, TAPS = 9, OFFSETS = 144, OM = 216;
+constexpr int TAPS = 9, GROUPS = CHANNELS / 8, HALVES = CHANNELS / 32;  // a half: the groups that the lanes have at a time
+constexpr int OFFSETS = 2 * GROUPS * TAPS, OM = (3 * GROUPS * TAPS + 7) / 8 * 8;
+constexpr int TILES = CHANNELS / 8;  // of 8 output channels
 constexpr int PIXEL = CHANNELS * 2;  // bytes
 constexpr int SAMPLES = 2 * ROWS;    // pixels per lane
 constexpr int WEIGHTS = TAPS * CHANNELS * CHANNELS * 2;  // bytes
@@ -55,11 +62,34 @@ __device__ __forceinline__ void blend(uint4 a, uint4 b, uint4 c, uint4 d, float 
     }
 }
 
-// The mask of group q (s = 0) or q + 4 (s = 1) from the two logits that lie together.
-__device__ __forceinline__ float modulation(unsigned logits, int s) {
-    const float2 pair = __half22float2(as_half2(logits));
-    return sigmoid(s == 0 ? pair.x : pair.y);
-}
+// What a lane reads for a pixel and tap: the displacements of its groups, and the logits of their masks.
+#if CHANNELS == 64
+struct Displaced {
+    uint2 offsets;
+    unsigned logits;
+
+    __device__ __forceinline__ Displaced() {}
+    __device__ __forceinline__ Displaced(const unsigned char *offset, const unsigned char *logit)
+        : offsets(__ldg(reinterpret_cast<const uint2 *>(offset))), logits(__ldg(reinterpret_cast<const unsigned *>(logit))) {}
+    __device__ __forceinline__ float2 offset(int s) const { return __half22float2(as_half2(s == 0 ? offsets.x : offsets.y)); }
+    __device__ __forceinline__ float mask(int s) const {
+        const float2 pair = __half22float2(as_half2(logits));
+        return sigmoid(s == 0 ? pair.x : pair.y);
+    }
+};
+#else
+struct Displaced {
+    unsigned offsets;
+    unsigned short logits;
+
+    __device__ __forceinline__ Displaced() {}
+    __device__ __forceinline__ Displaced(const unsigned char *offset, const unsigned char *logit)
+        : offsets(__ldg(reinterpret_cast<const unsigned *>(offset))),
+          logits(__ldg(reinterpret_cast<const unsigned short *>(logit))) {}
+    __device__ __forceinline__ float2 offset(int) const { return __half22float2(as_half2(offsets)); }
+    __device__ __forceinline__ float mask(int) const { return sigmoid(__half22float2(as_half2(logits)).x); }
+};
+#endif
 
 // A sample whose four corners are known to lie inside the image.
 __device__ __forceinline__ void sample_inside(const unsigned char *x, int width, float y, float xx, float m,
@@ -91,7 +121,7 @@ __device__ __forceinline__ void sample_anywhere(const unsigned char *x, int heig
 extern "C" __global__ void __launch_bounds__(32 * WARPS, MIN_BLOCKS)
 dcn_fused(const __half *__restrict__ x_all, const __half *__restrict__ om_all, const __half *__restrict__ w_all,
           const float *__restrict__ bias_all, __half *__restrict__ out_all, int height, int width, int tiles_x,
-          int images_per_set, float slope) {
+          int images_per_set, int out_channels, int channel, float slope) {
     VS_SHARED_MEMORY(shared);
     const int image = blockIdx.y, set = image / images_per_set;
     const size_t pixels = (size_t)height * width;
@@ -101,7 +131,7 @@ dcn_fused(const __half *__restrict__ x_all, const __half *__restrict__ om_all, c
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, r = lane / 4, q = lane % 4;
     const int left = (int)(blockIdx.x % tiles_x) * 16, top = ((int)(blockIdx.x / tiles_x) * WARPS + warp) * ROWS;
     const unsigned char *x = reinterpret_cast<const unsigned char *>(x_all + image * pixels * CHANNELS) + q * 16;
-    const unsigned char *om = reinterpret_cast<const unsigned char *>(om_all + image * pixels * OM) + q * 8;
+    const unsigned char *om = reinterpret_cast<const unsigned char *>(om_all + image * pixels * OM);
 
     // Lanes beyond the image do the work of its last row or column, and store nothing.
     unsigned om_pixel[SAMPLES];
@@ -115,28 +145,27 @@ dcn_fused(const __half *__restrict__ x_all, const __half *__restrict__ om_all, c
     }
     const float last_y = (float)(height - 1), last_x = (float)(width - 1);
 
-    float acc[ROWS][8][4] = {};
+    float acc[ROWS][TILES][4] = {};
     async_wait();
     __syncthreads();  // the weights are here
 
 #pragma unroll 1
     for (int tap = 0; tap < TAPS; tap++) {
         const float tap_y = (float)(tap / 3), tap_x = (float)(tap % 3);
-        uint2 offset[SAMPLES];
-        unsigned logit[SAMPLES];
+        Displaced displaced[SAMPLES];
 #pragma unroll
         for (int i = 0; i < SAMPLES; i++) {
-            const unsigned char *row = om + om_pixel[i];
-            offset[i] = __ldg(reinterpret_cast<const uint2 *>(row + tap * 32));
-            logit[i] = __ldg(reinterpret_cast<const unsigned *>(row + OFFSETS * 2 + tap * 16 - q * 4));
+            const unsigned char *offsets = om + om_pixel[i] + tap * 4 * GROUPS + q * 4 * HALVES;
+            const unsigned char *logits = om + om_pixel[i] + OFFSETS * 2 + tap * 2 * GROUPS + q * 2 * HALVES;
+            displaced[i] = Displaced(offsets, logits);
         }
 #pragma unroll
-        for (int s = 0; s < 2; s++) {
+        for (int s = 0; s < HALVES; s++) {
             float y[SAMPLES], xx[SAMPLES];
             bool inside = true;
 #pragma unroll
             for (int i = 0; i < SAMPLES; i++) {
-                const float2 d = __half22float2(as_half2(s == 0 ? offset[i].x : offset[i].y));
+                const float2 d = displaced[i].offset(s);
                 y[i] = base_y[i / 2] + tap_y + d.x;
                 xx[i] = base_x[i % 2] + tap_x + d.y;
                 inside = inside && y[i] >= 0.0f && y[i] < last_y && xx[i] >= 0.0f && xx[i] < last_x;
@@ -145,15 +174,15 @@ dcn_fused(const __half *__restrict__ x_all, const __half *__restrict__ om_all, c
             unsigned a[SAMPLES][4];
             if (__all_sync(0xffffffffu, inside)) {
 #pragma unroll
-                for (int i = 0; i < SAMPLES; i++) sample_inside(group, width, y[i], xx[i], modulation(logit[i], s), a[i]);
+                for (int i = 0; i < SAMPLES; i++) sample_inside(group, width, y[i], xx[i], displaced[i].mask(s), a[i]);
             } else {
 #pragma unroll
                 for (int i = 0; i < SAMPLES; i++)
-                    sample_anywhere(group, height, width, y[i], xx[i], modulation(logit[i], s), a[i]);
+                    sample_anywhere(group, height, width, y[i], xx[i], displaced[i].mask(s), a[i]);
             }
-            const unsigned char *b_tap = shared + (tap * 2 + s) * 8 * 32 * 16 + lane * 16;
+            const unsigned char *b_tap = shared + (tap * HALVES + s) * TILES * 32 * 16 + lane * 16;
 #pragma unroll
-            for (int n = 0; n < 8; n++) {
+            for (int n = 0; n < TILES; n++) {
                 const uint4 b = *reinterpret_cast<const uint4 *>(b_tap + n * 32 * 16);
 #pragma unroll
                 for (int row = 0; row < ROWS; row++) {
@@ -166,12 +195,12 @@ dcn_fused(const __half *__restrict__ x_all, const __half *__restrict__ om_all, c
     }
 
     const float *bias = bias_all + set * CHANNELS;
-    __half *out = out_all + image * pixels * CHANNELS;
+    __half *out = out_all + image * pixels * out_channels + channel;
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
-        const int channel = half * 32 + q * 8;
+    for (int half = 0; half < HALVES; half++) {
+        const int c = half * 32 + q * 8;
         float b[8];
-        load8(bias + channel, b);
+        load8(bias + c, b);
 #pragma unroll
         for (int i = 0; i < SAMPLES; i++) {
             const int py = top + i / 2, px = left + r + 8 * (i % 2);
@@ -179,7 +208,7 @@ dcn_fused(const __half *__restrict__ x_all, const __half *__restrict__ om_all, c
 #pragma unroll
             for (int e = 0; e < 8; e++)
                 v[e] = leaky_relu(acc[i / 2][half * 4 + e / 2][2 * (i % 2) + e % 2] + b[e], slope);
-            if (py < height && px < width) store16(out + (size_t)(py * width + px) * CHANNELS + channel, pack8(v));
+            if (py < height && px < width) store16(out + (size_t)(py * width + px) * out_channels + c, pack8(v));
         }
     }
 }

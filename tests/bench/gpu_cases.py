@@ -29,7 +29,7 @@ def dcn_case(bench: Bench, name: str, batch: int, height: int, width: int, sigma
 
     weight = bench.normal(64, 64, 3, 3, seed=100, scale=1 / 24)
     packed, bias = packing.pack_dcn_weight(weight)[None], bench.normal(1, 64, seed=101, dtype=torch.float32)
-    order, inverse = packing.offset_mask_order(bench.device), packing.offset_mask_inverse(bench.device)
+    order, inverse = packing.offset_mask_order(64, bench.device), packing.offset_mask_inverse(64, bench.device)
 
     def make(seed: int) -> Inputs:
         coarse = F.interpolate(

@@ -47,20 +47,22 @@ def normal(*shape: int, seed: int = 0, scale: float = 1.0, dtype: torch.dtype = 
     return channels_last(tensor) if len(shape) == 4 else tensor
 
 
-def flow(batch: int, height: int, width: int, sigma: float) -> Tensor:
+def flow(batch: int, height: int, width: int, sigma: float, channels: int = 64) -> Tensor:
     """Offsets and logits as a network makes them: a smooth displacement and noise of ``sigma`` pixels."""
     coarse = F.interpolate(normal(batch, 2, 5, 7, seed=7, dtype=torch.float32) * 4, (height, width), mode="bicubic")
-    om = normal(batch, packing.OFFSET_MASK, height, width, seed=1, dtype=torch.float32)
-    om[:, :144] = om[:, :144] * sigma + coarse.repeat(1, 72, 1, 1)
+    om = normal(batch, packing.offset_mask_channels(channels), height, width, seed=1, dtype=torch.float32)
+    offsets = 18 * channels // 8
+    om[:, :offsets] = om[:, :offsets] * sigma + coarse.repeat(1, offsets // 2, 1, 1)
     return channels_last(om.half())
 
 
 def dcn_inputs(
-    batch: int, height: int, width: int, sigma: float, sets: int = 1
+    batch: int, height: int, width: int, sigma: float, sets: int = 1, channels: int = 64
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    weights = [packing.pack_dcn_weight(normal(64, 64, 3, 3, seed=2 + s, scale=1 / 24)) for s in range(sets)]
-    bias = normal(sets, 64, seed=9, dtype=torch.float32)
-    return normal(batch, 64, height, width), flow(batch, height, width, sigma), torch.stack(weights), bias
+    weights = [packing.pack_dcn_weight(normal(channels, channels, 3, 3, seed=2 + s, scale=1 / 24)) for s in range(sets)]
+    bias = normal(sets, channels, seed=9, dtype=torch.float32)
+    om = flow(batch, height, width, sigma, channels)
+    return normal(batch, channels, height, width), om, torch.stack(weights), bias
 
 
 def reference(x: Tensor, om: Tensor, weight: Tensor, bias: Tensor, slope: float = 0.1) -> Tensor:
@@ -72,8 +74,9 @@ def reference(x: Tensor, om: Tensor, weight: Tensor, bias: Tensor, slope: float 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("sigma", [0.5, 4.0, 32.0])
-def test_dcn_fused(size: tuple[int, int], sigma: float) -> None:
-    inputs = dcn_inputs(1, *size, sigma)
+@pytest.mark.parametrize("channels", packing.WIDTHS)
+def test_dcn_fused(size: tuple[int, int], sigma: float, channels: int) -> None:
+    inputs = dcn_inputs(1, *size, sigma, channels=channels)
     assert error(ops.dcn_fused(*inputs, slope=0.1), reference(*inputs)) < HALF
 
 
@@ -133,11 +136,10 @@ def test_elementwise(size: tuple[int, int]) -> None:
     height, width = size
     gates = normal(1, 256, height, width, scale=2.0)
     bias = normal(256, seed=3, dtype=torch.float32)
-    for cell_dtype in (torch.float16, torch.float32):
-        cell = normal(1, 64, height, width, seed=1, dtype=cell_dtype)
-        expected = recurrent.gates_reference(gates.double(), bias, cell.double())
-        for found, wanted in zip(ops.lstm_gates(gates, cell, bias), expected, strict=True):
-            assert error(found, wanted) < HALF
+    cell = normal(1, 64, height, width, seed=1)
+    expected = recurrent.gates_reference(gates.double(), bias, cell.double())
+    for found, wanted in zip(ops.lstm_gates(gates, cell, bias), expected, strict=True):
+        assert error(found, wanted) < HALF
     shuffled = shuffle.shuffle_reference(gates.double(), bias, 0.1)
     assert error(ops.shuffle2(gates, bias, 0.1), shuffled) < HALF
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from helpers.emulation import emulator as emulation
+from helpers.emulation import card as emulated
 from helpers.emulation.checks import HALF, error, normal, output
 
 from vs_sr.ops import _launch, color, dcn, packing, recurrent, shuffle
@@ -17,24 +17,11 @@ from vs_sr.ops import _launch, color, dcn, packing, recurrent, shuffle
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vs_sr.ops._launch import Launch
-
 
 @pytest.fixture(autouse=True)
 def card(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A card that is an emulator; the kernels that it has run."""
-    emulator = emulation.shared()
-    names: list[str] = []
-
-    def run(launch: Launch, device: torch.device) -> None:
-        names.append(launch.kernel.name)
-        emulator.run(launch, "shuffled")
-
-    for module in (dcn, recurrent, shuffle, color):
-        monkeypatch.setattr(module, "usable", lambda kernel, device: True)
-        monkeypatch.setattr(module, "run", run)
-    monkeypatch.setattr(dcn, "multiprocessors", lambda device: 1000)
-    return names
+    return emulated.insert(monkeypatch)
 
 
 def awkward(tensor: Tensor) -> Tensor:
@@ -60,7 +47,7 @@ def test_dcn_fused(card: list[str]) -> None:
 def dcn_reference(x: Tensor, om: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     parts = []
     for i in range(2):  # apart from the operators, so that nothing comes back to the kernels
-        plain = om[i : i + 1, packing.offset_mask_inverse()].double()
+        plain = om[i : i + 1, packing.offset_mask_inverse(64)].double()
         parts.append(
             torch.ops.vs_sr.deform_conv2d(
                 *(x[i : i + 1].double(), plain[:, :144], plain[:, 144:].sigmoid()),

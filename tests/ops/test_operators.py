@@ -150,7 +150,7 @@ def test_import_is_light() -> None:
 
 def test_fused_convolution_on_the_cpu_is_torchvisions() -> None:
     x, om, packed, bias, slope = fused_arguments()
-    plain = om[:, packing.offset_mask_inverse()]
+    plain = om[:, packing.offset_mask_inverse(64)]
     weight = packing.unpack_dcn_weight(packed[0])
     mask = plain[:, 144:].sigmoid()
     expected = F.leaky_relu(torchvision_deform_conv2d(x, plain[:, :144], weight, bias[0], padding=1, mask=mask), slope)
@@ -213,7 +213,7 @@ def test_elementwise_operators_on_the_cpu() -> None:
     ("call", "message"),
     [
         (lambda: ops.dcn_fused(*fused_arguments()[:3], normal(2, 64), 0.1), r"bias must be \(1, 64\)"),
-        (lambda: ops.dcn_fused(normal(2, 32, 6, 7), *fused_arguments()[1:]), r"x must be \(B, 64, H, W\)"),
+        (lambda: ops.dcn_fused(normal(2, 48, 6, 7), *fused_arguments()[1:]), "C = 32 or 64"),
         (lambda: ops.dcn_fused(normal(2, 64, 6, 8), *fused_arguments()[1:]), "om must be"),
         (lambda: ops.dcn_fused(*fused_arguments(sets=3)), "S a divisor of 2 images"),
         (lambda: ops.dcn_sample(normal(1, 6, 5, 5), normal(1, 54, 5, 5), groups=4), "divisible by groups=4"),
@@ -247,7 +247,7 @@ def test_packing_is_a_permutation_that_can_be_undone() -> None:
         output = 32 * (tile // 4) + 8 * (row // 2) + 2 * (tile % 4) + row % 2
         assert packed[tap, half, tile, lane, channel] == weight[output, 8 * (q + 4 * half) + channel, tap // 3, tap % 3]
 
-    order, inverse = packing.offset_mask_order(), packing.offset_mask_inverse()
+    order, inverse = packing.offset_mask_order(64), packing.offset_mask_inverse(64)
     assert torch.equal(order[inverse], torch.arange(216))
     for tap, q, half, axis in ((0, 0, 0, 0), (4, 3, 1, 1), (8, 2, 0, 1)):
         group = q + 4 * half
@@ -385,12 +385,13 @@ def test_loading_during_a_capture_is_refused_and_prepare_prevents_it(pretended: 
     pretended.capturing = True
     _launch.run(a_launch(), CUDA)
     fused = [f for f in pretended.functions if f.name == "dcn_fused"]
-    assert {f.max_dynamic_shared_size_bytes for f in fused} == {73728}  # asked of the driver when it was loaded
+    # of 64 channels asked of the driver when it was loaded; for 32 what there is suffices
+    assert {f.max_dynamic_shared_size_bytes for f in fused} == {49152, 73728}
 
 
 def test_an_old_card_samples_and_multiplies(pretended: Pretended, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_launch, "_capability", lambda index: 75)
-    assert not _launch.usable(dcn.FUSED[8, 2], CUDA)
+    assert not _launch.usable(dcn.FUSED[64][8, 2], CUDA)
     assert _launch.usable(dcn.SAMPLE[torch.float16, 1], CUDA)
     assert _launch.obstacle(CUDA) is None
 

@@ -2,7 +2,7 @@
 
 import vs_sr.runtime  # noqa: F401 - loads torch, before the modules that import it plainly
 from vs_sr.ops.color import rgb_to_yuv, yuv_to_rgb
-from vs_sr.ops.dcn import dcn_fused, dcn_sample, sample_matmul
+from vs_sr.ops.dcn import dcn_fused, dcn_fused_into, dcn_sample, sample_matmul
 from vs_sr.ops.deform import deform_conv2d
 from vs_sr.ops.recurrent import act_into, bias_act_res, lstm_gates, up2_into
 from vs_sr.ops.shuffle import shuffle2
@@ -12,6 +12,7 @@ __all__ = [
     "act_into",
     "bias_act_res",
     "dcn_fused",
+    "dcn_fused_into",
     "dcn_sample",
     "deform_conv2d",
     "kernel_status",

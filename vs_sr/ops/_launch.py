@@ -70,6 +70,29 @@ def check_device(op: str, *tensors: Tensor | None) -> None:
         raise ValueError(f"{op}: all tensors must be on one device, got {', '.join(sorted(devices))}")
 
 
+def check_into(op: str, x: Tensor, out: Tensor, channel: int, size: tuple[int, int]) -> None:
+    """Refuse a place for a result that is too small, or that kernels cannot write to.
+
+    Args:
+        op: for the message.
+        x: (B, C, H, W), in type and channels what is written.
+        out: where to.
+        channel: the first one that is written.
+        size: height and width of what is written.
+
+    Raises:
+        ValueError: it is.
+    """
+    fits = out.dim() == 4 and out.shape[0] == x.shape[0] and out.shape[2:] == size and out.dtype == x.dtype
+    if not fits or channel < 0 or channel + x.shape[1] > out.shape[1]:
+        raise ValueError(
+            f"{op}: out must be ({x.shape[0]}, >= {channel + x.shape[1]}, {size[0]}, {size[1]}) in {x.dtype} "
+            f"and channel >= 0, got {tuple(out.shape)} in {out.dtype} and {channel}"
+        )
+    if not out.is_contiguous(memory_format=torch.channels_last):
+        raise ValueError(f"{op}: out must be channels_last, got strides {out.stride()}")
+
+
 def run(launch: Launch, device: torch.device) -> None:
     """Launch on torch's current stream of ``device``. The caller keeps the tensors alive, as in torch."""
     if 0 in launch.grid:  # an empty tensor

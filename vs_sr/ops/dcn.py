@@ -1,6 +1,6 @@
 """Deformable convolution on tensor cores: ``vs_sr::dcn_fused``, and its general form ``vs_sr::dcn_sample``.
 
-:func:`dcn_fused` is the one that the recurrent networks spend their time in: 64 channels, 8 offset groups,
+:func:`dcn_fused` is the one that the recurrent networks spend their time in: 32 or 64 channels in offset groups of 8,
 3x3, with the mask's sigmoid, the bias and the activation inside. Where its kernel cannot run (floats, cards
 before sm_80) the samples are made by the kernel of :func:`dcn_sample` and multiplied by cuBLAS; without
 CuPy everything is torch's.
@@ -15,7 +15,7 @@ import torch
 from torch.library import Library, register_fake
 
 from vs_sr.ops import packing
-from vs_sr.ops._launch import Launch, aligned, check_device, multiprocessors, pointer, run, usable
+from vs_sr.ops._launch import Launch, aligned, check_device, check_into, multiprocessors, pointer, run, usable
 from vs_sr.ops._nvrtc import Kernel
 from vs_sr.ops.deform import _Sampler, deform_conv2d
 
@@ -24,19 +24,25 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_WEIGHT_BYTES = 9 * 64 * 64 * 2
 _COLUMN_BYTES = 64 << 20
 """Bound on the column matrix of :func:`sample_matmul`: enough to fill a card, not enough to fill its
 memory."""
 
 
-def _tile(warps: int, rows: int) -> Kernel:
-    macros = (("WARPS", warps), ("ROWS", rows))
-    return Kernel(name="dcn_fused", macros=macros, minimum=80, shared=_WEIGHT_BYTES)
+def _weight_bytes(channels: int) -> int:
+    return packing.TAPS * channels * channels * 2
 
 
-FUSED = {(warps, rows): _tile(warps, rows) for warps, rows in ((8, 2), (8, 1), (4, 1))}
-"""By warps of a block and rows of 16 pixels per warp, largest tile first; all give the same bits."""
+def _tile(channels: int, warps: int, rows: int) -> Kernel:
+    macros = (("CHANNELS", channels), ("WARPS", warps), ("ROWS", rows))
+    return Kernel(name="dcn_fused", macros=macros, minimum=80, shared=_weight_bytes(channels))
+
+
+FUSED = {
+    channels: {(warps, rows): _tile(channels, warps, rows) for warps, rows in ((8, 2), (8, 1), (4, 1))}
+    for channels in packing.WIDTHS
+}
+"""By channels, then by warps of a block and rows of 16 pixels per warp, largest tile first; all give the same bits."""
 
 SAMPLE = {
     (dtype, vector): Kernel(name="dcn_sample", macros=(("FLOAT32", int(dtype == torch.float32)), ("VECTOR", vector)))
@@ -45,10 +51,13 @@ SAMPLE = {
 }
 """By type, and by whether a thread handles 16 bytes of channels or one channel."""
 
-KERNELS = (*FUSED.values(), *SAMPLE.values())
+KERNELS = (*(kernel for tiles in FUSED.values() for kernel in tiles.values()), *SAMPLE.values())
 
 _LIBRARY = Library("vs_sr", "FRAGMENT")
 _LIBRARY.define("dcn_fused(Tensor x, Tensor om, Tensor weight, Tensor bias, float slope) -> Tensor")
+_LIBRARY.define(
+    "dcn_fused_into(Tensor x, Tensor om, Tensor weight, Tensor bias, float slope, Tensor(a!) out, int channel) -> ()"
+)
 _LIBRARY.define(
     "dcn_sample(Tensor x, Tensor om, int groups, int[2] kernel, int[2] stride, int[2] padding,"
     " int[2] dilation, bool logits, int first, int count) -> Tensor"
@@ -61,22 +70,42 @@ def dcn_fused(x: Tensor, om: Tensor, weight: Tensor, bias: Tensor, slope: float 
     Zhu et al., "Deformable ConvNets v2" (CVPR 2019), section 3.2.
 
     Args:
-        x: (B, 64, H, W), channels_last for speed.
-        om: (B, 216, H, W): offsets in pixels and the mask before its sigmoid, as the convolution gives them
-            whose output channels :func:`vs_sr.ops.packing.pack_deformable` has permuted.
-        weight: (S, 9, 2, 8, 32, 8) by :func:`vs_sr.ops.packing.pack_dcn_weight`, in the type of ``x``. S
+        x: (B, C, H, W), channels_last for speed; C is 32 or 64, in offset groups of 8.
+        om: (B, OM, H, W): offsets in pixels and the mask before its sigmoid, as the convolution gives them
+            whose output channels :func:`vs_sr.ops.packing.pack_deformable` has permuted; OM is 112 or 216.
+        weight: (S, 9, C/32, C/8, 32, 8) by :func:`vs_sr.ops.packing.pack_dcn_weight`, in the type of ``x``. S
             weight sets serve B/S consecutive images each: independent layers run as one call.
-        bias: (S, 64), float32.
+        bias: (S, C), float32.
         slope: of the leaky ReLU that follows; 1 for none.
 
     Returns:
-        (B, 64, H, W), channels_last, in the type of ``x``. Positions and sums are computed in float32.
+        (B, C, H, W), channels_last, in the type of ``x``. Positions and sums are computed in float32.
 
     Raises:
         ValueError: shapes or types do not fit.
     """
     out: Tensor = torch.ops.vs_sr.dcn_fused(x, om, weight, bias, slope)
     return out
+
+
+def dcn_fused_into(
+    x: Tensor, om: Tensor, weight: Tensor, bias: Tensor, out: Tensor, channel: int = 0, *, slope: float = 1.0
+) -> None:
+    """:func:`dcn_fused` written into some channels of ``out``.
+
+    Args:
+        x: see :func:`dcn_fused`.
+        om: likewise.
+        weight: likewise.
+        bias: likewise.
+        out: (B, C', H, W) with C' >= channel + C, channels_last; other channels keep what they hold.
+        channel: the first channel written.
+        slope: see :func:`dcn_fused`.
+
+    Raises:
+        ValueError: shapes or types do not fit.
+    """
+    torch.ops.vs_sr.dcn_fused_into(x, om, weight, bias, slope, out, channel)
 
 
 def dcn_sample(
@@ -184,23 +213,31 @@ def sample_matmul(
 
 
 def fused_launch(
-    x: Tensor, om: Tensor, weight: Tensor, bias: Tensor, out: Tensor, slope: float, *, wave: int
+    x: Tensor,
+    om: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    out: Tensor,
+    slope: float,
+    *,
+    channel: int = 0,
+    wave: int,
 ) -> Launch:
     """``dcn_fused.cu`` on channels_last halves; ``wave`` is the number of multiprocessors to keep busy."""
-    batch, _, height, width = x.shape
+    batch, channels, height, width = x.shape
     _half(x, om, weight, out)
-    if height * width * packing.OFFSET_MASK * 2 >= 1 << 32:
+    if height * width * om.shape[1] * 2 >= 1 << 32:
         raise ValueError(f"dcn_fused: {height}x{width} pixels are beyond its 32-bit addresses")
     tiles_x = -(-width // 16)
-    for warps, rows in FUSED:
+    for warps, rows in FUSED[channels]:
         tiles = tiles_x * -(-height // (warps * rows))
         if 2 * tiles * batch >= 3 * wave:  # enough for one and a half blocks on each multiprocessor
             break
     return Launch(
-        kernel=FUSED[warps, rows],
+        kernel=FUSED[channels][warps, rows],
         grid=(tiles, batch, 1),
         block=(32 * warps, 1, 1),
-        shared=_WEIGHT_BYTES,
+        shared=_weight_bytes(channels),
         args=(
             pointer(x),
             pointer(om),
@@ -211,6 +248,8 @@ def fused_launch(
             np.int32(width),
             np.int32(tiles_x),
             np.int32(batch // weight.shape[0]),
+            np.int32(out.shape[1]),
+            np.int32(channel),
             np.float32(slope),
         ),
     )
@@ -258,48 +297,70 @@ def _half(*tensors: Tensor) -> None:
 # The operators
 
 
-def _check_fused(x: Tensor, om: Tensor, weight: Tensor, bias: Tensor) -> None:
+def _check_fused(op: str, x: Tensor, om: Tensor, weight: Tensor, bias: Tensor) -> None:
     batch, channels, height, width = x.shape if x.dim() == 4 else (0, 0, 0, 0)
-    if channels != packing.CHANNELS:
-        raise ValueError(f"dcn_fused: x must be (B, 64, H, W), got {tuple(x.shape)}")
-    if om.shape != (batch, packing.OFFSET_MASK, height, width) or om.dtype != x.dtype:
+    if channels not in packing.WIDTHS:
+        raise ValueError(f"{op}: x must be (B, C, H, W) with C = 32 or 64, got {tuple(x.shape)}")
+    wanted = (batch, packing.offset_mask_channels(channels), height, width)
+    if om.shape != wanted or om.dtype != x.dtype:
+        raise ValueError(f"{op}: om must be {wanted} in {x.dtype}, got {tuple(om.shape)} in {om.dtype}")
+    sets, packed = weight.shape[0], packing.packed_shape(channels)
+    if weight.shape[1:] != packed or weight.dtype != x.dtype or not sets or batch % sets:
         raise ValueError(
-            f"dcn_fused: om must be {(batch, packing.OFFSET_MASK, height, width)} in {x.dtype}, "
-            f"got {tuple(om.shape)} in {om.dtype}"
-        )
-    sets = weight.shape[0]
-    if weight.shape[1:] != packing.PACKED or weight.dtype != x.dtype or not sets or batch % sets:
-        raise ValueError(
-            f"dcn_fused: weight must be (S, {', '.join(map(str, packing.PACKED))}) in {x.dtype} with S a "
+            f"{op}: weight must be (S, {', '.join(map(str, packed))}) in {x.dtype} with S a "
             f"divisor of {batch} images, got {tuple(weight.shape)} in {weight.dtype}"
         )
-    if bias.shape != (sets, packing.CHANNELS) or bias.dtype != torch.float32:
-        raise ValueError(f"dcn_fused: bias must be ({sets}, 64) in float32, got {tuple(bias.shape)}, {bias.dtype}")
+    if bias.shape != (sets, channels) or bias.dtype != torch.float32:
+        raise ValueError(f"{op}: bias must be ({sets}, {channels}) in float32, got {tuple(bias.shape)}, {bias.dtype}")
+    check_device(op, x, om, weight, bias)
+
+
+def _fits(x: Tensor) -> bool:
+    return x.dtype == torch.float16 and usable(FUSED[x.shape[1]][8, 2], x.device)
+
+
+def _run_fused(
+    x: Tensor, om: Tensor, weight: Tensor, bias: Tensor, slope: float, out: Tensor, channel: int = 0
+) -> None:
+    x, om, weight, bias = (aligned(t) for t in (x, om, weight.flatten(1), bias))
+    wave = multiprocessors(x.device)
+    run(fused_launch(x, om, weight, bias, out, slope, channel=channel, wave=wave), x.device)
 
 
 def _dcn_fused(x: Tensor, om: Tensor, weight: Tensor, bias: Tensor, slope: float) -> Tensor:
-    _check_fused(x, om, weight, bias)
-    check_device("dcn_fused", x, om, weight, bias)
-    if x.dtype == torch.float16 and usable(FUSED[8, 2], x.device):
-        x, om, weight, bias = (aligned(t) for t in (x, om, weight.flatten(1), bias))
-        out = torch.empty_like(x, memory_format=torch.channels_last)
-        run(fused_launch(x, om, weight, bias, out, slope, wave=multiprocessors(x.device)), x.device)
-        return out
-    return fused_reference(x, om, weight, bias, slope)
+    _check_fused("dcn_fused", x, om, weight, bias)
+    if not _fits(x):
+        return fused_reference(x, om, weight, bias, slope)
+    out = torch.empty_like(x, memory_format=torch.channels_last)
+    _run_fused(x, om, weight, bias, slope, out)
+    return out
+
+
+def _dcn_fused_into(
+    x: Tensor, om: Tensor, weight: Tensor, bias: Tensor, slope: float, out: Tensor, channel: int
+) -> None:
+    _check_fused("dcn_fused_into", x, om, weight, bias)
+    check_into("dcn_fused_into", x, out, channel, (x.shape[2], x.shape[3]))
+    if channel % 8 == 0 and out.shape[1] % 8 == 0 and out.data_ptr() % 16 == 0 and _fits(x):
+        _run_fused(x, om, weight, bias, slope, out, channel)
+    else:
+        out[:, channel : channel + x.shape[1]] = fused_reference(x, om, weight, bias, slope)
 
 
 def fused_reference(x: Tensor, om: Tensor, weight: Tensor, bias: Tensor, slope: float) -> Tensor:
     """What ``dcn_fused`` computes, in torch operators (and by ``dcn_sample.cu`` where that runs)."""
-    plain = om.index_select(1, packing.offset_mask_inverse(x.device))
+    channels = x.shape[1]
+    groups = channels // 8
+    plain = om.index_select(1, packing.offset_mask_inverse(channels, x.device))
     images = x.shape[0] // weight.shape[0]
     out = torch.empty_like(x, memory_format=torch.channels_last)
     for i, (packed, b) in enumerate(zip(weight, bias, strict=True)):
         part = slice(i * images, (i + 1) * images)
         w = packing.unpack_dcn_weight(packed)
         if x.dtype in (torch.float16, torch.float32) and usable(SAMPLE[x.dtype, 1], x.device):
-            y = sample_matmul(x[part], plain[part], w, b, groups=packing.GROUPS)
+            y = sample_matmul(x[part], plain[part], w, b, groups=groups)
         else:
-            offset, logit = plain[part].split([2 * packing.OFFSET_MASK // 3, packing.OFFSET_MASK // 3], 1)
+            offset, logit = plain[part].split([2 * groups * packing.TAPS, groups * packing.TAPS], 1)
             mask = torch.sigmoid(logit.to(torch.promote_types(x.dtype, torch.float32)))
             y = deform_conv2d(x[part], offset, mask, w, b, padding=1)
         out[part] = y if slope == 1.0 else torch.nn.functional.leaky_relu(y, slope)
@@ -385,12 +446,18 @@ def sample_reference(
 
 for _device in ("CPU", "CUDA"):
     _LIBRARY.impl("dcn_fused", _dcn_fused, _device)
+    _LIBRARY.impl("dcn_fused_into", _dcn_fused_into, _device)
     _LIBRARY.impl("dcn_sample", _dcn_sample, _device)
 
 
 @register_fake("vs_sr::dcn_fused", lib=_LIBRARY)
 def _(x, om, weight, bias, slope):  # type: ignore[no-untyped-def]
     return torch.empty_like(x, memory_format=torch.channels_last)
+
+
+@register_fake("vs_sr::dcn_fused_into", lib=_LIBRARY)
+def _(x, om, weight, bias, slope, out, channel):  # type: ignore[no-untyped-def]
+    return None
 
 
 @register_fake("vs_sr::dcn_sample", lib=_LIBRARY)

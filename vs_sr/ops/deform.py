@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _COLUMN_BYTES = 4 << 20
-"""Bound on one strip's column buffer: larger ones leave the cache, smaller ones pay for more calls."""
+"""Bound on one strip's column buffer on the CPU: larger ones leave the cache, smaller ones pay for more calls."""
+_COLUMN_BYTES_ELSEWHERE = 64 << 20
+"""The same on other devices, where a call has to fill many multiprocessors."""
 
 _LIBRARY = Library("vs_sr", "DEF")
 _LIBRARY.define(
@@ -172,7 +174,8 @@ class _Sampler:
             scale * (p + 0.5) - 1 for scale, p in zip(self.scale, (x0[:, None, :], y0[:, :, None]), strict=True)
         )
         per_row = channels * self.taps * self.out_width * self.x.element_size()
-        self.strip = max(1, min(self.out_height, _COLUMN_BYTES // per_row))
+        bound = _COLUMN_BYTES if self.x.device.type == "cpu" else _COLUMN_BYTES_ELSEWHERE
+        self.strip = max(1, min(self.out_height, bound // per_row))
 
     def strips(self) -> Iterator[tuple[int, slice]]:
         for image in range(self.x.shape[0]):

@@ -16,20 +16,16 @@ import torch
 from torch.library import Library, register_fake
 from torch.nn import functional as F
 
-from vs_sr.ops._launch import Launch, aligned, check_device, pointer, run, usable
+from vs_sr.ops._launch import Launch, aligned, check_device, check_into, pointer, run, usable
 from vs_sr.ops._nvrtc import Kernel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-GATES = {
-    dtype: Kernel(name="lstm_gates", macros=(("FLOAT_CELL", int(dtype == torch.float32)),))
-    for dtype in (torch.float16, torch.float32)
-}
-"""By type of the cell state."""
+GATES = Kernel(name="lstm_gates")
 UP2 = Kernel(name="up2_into")
 BIAS_ACT_RES = Kernel(name="bias_act_res")
-KERNELS = (*GATES.values(), UP2, BIAS_ACT_RES)
+KERNELS = (GATES, UP2, BIAS_ACT_RES)
 
 _LIBRARY = Library("vs_sr", "FRAGMENT")
 _LIBRARY.define("lstm_gates(Tensor gates, Tensor? bias, Tensor cell) -> (Tensor, Tensor)")
@@ -43,11 +39,11 @@ def lstm_gates(gates: Tensor, cell: Tensor, bias: Tensor | None = None) -> tuple
 
     Args:
         gates: (B, 4C, H, W): i, f, o, g, C channels each, as the cell's convolution gives them.
-        cell: (B, C, H, W), c; in the type of ``gates`` or float32.
+        cell: (B, C, H, W), c, in the type of ``gates``.
         bias: (4C,) in float32, added to ``gates`` first, or None.
 
     Returns:
-        h in the type of ``gates`` and c' in the type of ``cell``, both (B, C, H, W) and channels_last.
+        h and c', both (B, C, H, W) in the type of ``gates`` and channels_last.
 
     Raises:
         ValueError: shapes or types do not fit.
@@ -122,7 +118,7 @@ def gates_launch(gates: Tensor, bias: Tensor | None, cell: Tensor, hidden: Tenso
     """``lstm_gates.cu`` on channels_last tensors."""
     vectors = _vectors(cell)
     return Launch(
-        kernel=GATES[cell.dtype],
+        kernel=GATES,
         grid=(-(-vectors // 256), 1, 1),
         block=(256, 1, 1),
         args=(
@@ -196,17 +192,6 @@ def _check_bias(op: str, bias: Tensor | None, channels: int) -> None:
         raise ValueError(f"{op}: bias must be ({channels},) in float32, got {tuple(bias.shape)}, {bias.dtype}")
 
 
-def _check_into(op: str, x: Tensor, out: Tensor, channel: int, size: tuple[int, int]) -> None:
-    fits = out.dim() == 4 and out.shape[0] == x.shape[0] and out.shape[2:] == size and out.dtype == x.dtype
-    if not fits or channel < 0 or channel + x.shape[1] > out.shape[1]:
-        raise ValueError(
-            f"{op}: out must be ({x.shape[0]}, >= {channel + x.shape[1]}, {size[0]}, {size[1]}) in {x.dtype} "
-            f"and channel >= 0, got {tuple(out.shape)} in {out.dtype} and {channel}"
-        )
-    if not out.is_contiguous(memory_format=torch.channels_last):
-        raise ValueError(f"{op}: out must be channels_last, got strides {out.stride()}")
-
-
 def _check_residual(op: str, x: Tensor, residual: Tensor | None) -> None:
     if x.dim() != 4 or (residual is not None and (residual.shape != x.shape or residual.dtype != x.dtype)):
         got = None if residual is None else (tuple(residual.shape), residual.dtype)
@@ -215,14 +200,14 @@ def _check_residual(op: str, x: Tensor, residual: Tensor | None) -> None:
 
 def _lstm_gates(gates: Tensor, bias: Tensor | None, cell: Tensor) -> tuple[Tensor, Tensor]:
     batch, channels, height, width = cell.shape if cell.dim() == 4 else (0, 0, 0, 0)
-    if gates.shape != (batch, 4 * channels, height, width) or cell.dtype not in (gates.dtype, torch.float32):
+    if gates.shape != (batch, 4 * channels, height, width) or cell.dtype != gates.dtype:
         raise ValueError(
-            f"lstm_gates: gates must be (B, 4C, H, W) and cell (B, C, H, W) of its type or float32, got "
+            f"lstm_gates: gates must be (B, 4C, H, W) and cell (B, C, H, W) of its type, got "
             f"{tuple(gates.shape)} in {gates.dtype} and {tuple(cell.shape)} in {cell.dtype}"
         )
     _check_bias("lstm_gates", bias, 4 * channels)
     check_device("lstm_gates", gates, bias, cell)
-    if cell.dtype in GATES and channels % 8 == 0 and _takes(GATES[cell.dtype], gates):
+    if _takes(GATES, gates, cell):
         gates, bias, cell = aligned(gates), _aligned(bias), aligned(cell)
         hidden = torch.empty_like(cell, dtype=gates.dtype, memory_format=torch.channels_last)
         next_cell = torch.empty_like(cell, memory_format=torch.channels_last)
@@ -242,7 +227,7 @@ def gates_reference(gates: Tensor, bias: Tensor | None, cell: Tensor) -> tuple[T
 def _up2_into(x: Tensor, out: Tensor, channel: int, scale: float) -> None:
     if x.dim() != 4:
         raise ValueError(f"up2_into: x must be (B, C, H, W), got {tuple(x.shape)}")
-    _check_into("up2_into", x, out, channel, (2 * x.shape[2], 2 * x.shape[3]))
+    check_into("up2_into", x, out, channel, (2 * x.shape[2], 2 * x.shape[3]))
     check_device("up2_into", x, out)
     if channel % 8 == 0 and out.data_ptr() % 16 == 0 and _takes(UP2, x, out):
         x = aligned(x)
@@ -278,7 +263,7 @@ def bias_reference(x: Tensor, bias: Tensor | None, slope: float, residual: Tenso
 def _act_into(x: Tensor, bias: Tensor | None, slope: float, residual: Tensor | None, out: Tensor, channel: int) -> None:
     _check_residual("act_into", x, residual)
     _check_bias("act_into", bias, x.shape[1])
-    _check_into("act_into", x, out, channel, (x.shape[2], x.shape[3]))
+    check_into("act_into", x, out, channel, (x.shape[2], x.shape[3]))
     check_device("act_into", x, bias, residual, out)
     if channel % 8 == 0 and out.data_ptr() % 16 == 0 and _takes(BIAS_ACT_RES, x, residual, out):
         _run_bias(x, bias, slope, residual, out, channel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 
 import torch
@@ -29,6 +30,22 @@ def prepare(device: torch.device | str, *, color_conversion: bool = False) -> bo
     skipped = () if color_conversion else color.KERNELS
     _launch.prepare(device, [kernel for kernel in KERNELS if kernel not in skipped])
     return _launch.obstacle(device) is None
+
+
+def obstacle(device: torch.device) -> str | None:
+    """Why a device does not run the kernels; None where it does."""
+    return _launch.obstacle(device)
+
+
+def fused(device: torch.device) -> bool:
+    """Whether a device has the instructions of ``dcn_fused``."""
+    return all(_launch.usable(kernel, device) for kernel in dcn.KERNELS if kernel.name == "dcn_fused")
+
+
+def identity() -> str:
+    """What decides the bits of the kernels: a hash of their sources, and who compiled them."""
+    texts = [*{kernel.path: _nvrtc.source(kernel) for kernel in KERNELS}.values(), *_nvrtc.headers().values()]
+    return f"{hashlib.sha256('\0'.join(texts).encode()).hexdigest()[:12]} by {_cupy()}"
 
 
 def kernel_status() -> str:
