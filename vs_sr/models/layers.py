@@ -207,3 +207,7 @@ class Align(nn.Module):
             feature = deformed
         assert feature is not None
         return feature
+
+    def both(self, first: Pyramid, second: Pyramid, *levels: Sequence[Level]) -> Tensor:
+        """Each of two towards the other, by layers of its own: (B, 2C, H, W)."""
+        return torch.cat([self(first, second, levels[0]), self(second, first, levels[1])], 1)

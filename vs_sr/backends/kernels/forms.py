@@ -163,6 +163,24 @@ class Align(nn.Module):
     """The alignment from coarse to fine: what is joined before a convolution is written into one tensor."""
 
     def forward(self, source: layers.Pyramid, target: layers.Pyramid, levels: Sequence[layers.Level]) -> Tensor:
+        out = torch.empty_like(source.l1, memory_format=torch.channels_last)
+        self._write(out, 0, source, target, levels)
+        return out
+
+    def both(self, first: layers.Pyramid, second: layers.Pyramid, *levels: Sequence[layers.Level]) -> Tensor:
+        out = _twice(first.l1)
+        self._write(out, 0, first, second, levels[0])
+        self._write(out, first.l1.shape[1], second, first, levels[1])
+        return out
+
+    def _write(
+        self,
+        out: Tensor,
+        channel: int,
+        source: layers.Pyramid,
+        target: layers.Pyramid,
+        levels: Sequence[layers.Level],
+    ) -> None:
         offset: Tensor | None = None
         feature: Tensor | None = None
         for level, a, b in zip(levels, reversed(source), reversed(target), strict=True):
@@ -175,21 +193,23 @@ class Align(nn.Module):
                 found = first(both)
             else:
                 found = _twice(a)
-                _into(first, found, both)
+                _write(first, found, 0, both)
                 ops.up2_into(offset, found, channels, 2.0)
             found = second(found)
             for layer in rest:
                 found = layer(found)
-            if feature is None or level.fuse is None:
-                feature = level.deform(a, found)
-            else:
-                joined = _twice(a)
-                _into(level.deform, joined, a, found)
-                ops.up2_into(feature, joined, channels)
-                feature = level.fuse(joined)
             offset = found
-        assert feature is not None
-        return feature
+            last: nn.Module = level.deform
+            inputs: tuple[Tensor, ...] = (a, found)
+            if feature is not None and level.fuse is not None:
+                joined = _twice(a)
+                _write(last, joined, 0, *inputs)
+                ops.up2_into(feature, joined, channels)
+                last, inputs = level.fuse, (joined,)
+            if level is levels[-1]:
+                _write(last, out, channel, *inputs)
+            else:
+                feature = last(*inputs)
 
 
 def _twice(x: Tensor) -> Tensor:
@@ -198,13 +218,13 @@ def _twice(x: Tensor) -> Tensor:
     return x.new_empty((batch, height, width, 2 * channels)).permute(0, 3, 1, 2)
 
 
-def _into(layer: nn.Module, out: Tensor, *inputs: Tensor) -> None:
-    """Write a layer's result to the first channels of ``out``."""
+def _write(layer: nn.Module, out: Tensor, channel: int, *inputs: Tensor) -> None:
+    """Write a layer's result among the channels of ``out``."""
     if hasattr(layer, "into"):
-        cast("_Placed", layer).into(out, 0, *inputs)
+        cast("_Placed", layer).into(out, channel, *inputs)
     else:
         result = layer(*inputs)
-        out[:, : result.shape[1]] = result
+        out[:, channel : channel + result.shape[1]] = result
 
 
 class LSTMCell(_Form):

@@ -62,7 +62,7 @@ class PCDAlign(nn.Module):
                 self.add_module(f"L{level}_dcnpack_{side}", deform)
 
     def forward(self, first: Pyramid, second: Pyramid) -> Tensor:
-        return torch.cat([self.align(first, second, self._levels(1)), self.align(second, first, self._levels(2))], 1)
+        return self.align.both(first, second, self._levels(1), self._levels(2))
 
     def _levels(self, side: int) -> list[Level]:
         def layers(level: int, *names: str) -> tuple[nn.Module, ...]:
