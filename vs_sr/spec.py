@@ -156,6 +156,9 @@ class SequenceNetwork(Protocol):
     T frames are ``density*(T-1)+1`` timesteps in time order. Two recurrences step over them, one from either
     end; an image is reconstructed from a timestep and the hidden states of both. What the methods hand on is
     the network's own business: a timestep is a tuple, of tensors and whatever else, that is not written to.
+
+    A runner's network may have a method ``run`` as well, for all steps of a window at once:
+    ``docs/backends.md``.
     """
 
     def encode(self, frame: Tensor) -> Any:

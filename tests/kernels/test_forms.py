@@ -10,12 +10,13 @@ import pytest
 import torch
 from helpers import golden
 from helpers.emulation import card
+from helpers.recorder import Recorder
 from torch import nn
 
 import vs_sr
 from vs_sr import registry
 from vs_sr.backends import kernels
-from vs_sr.backends.kernels import forms
+from vs_sr.backends.kernels import forms, graphs
 from vs_sr.engine import recurrence
 from vs_sr.errors import DeviceError
 from vs_sr.models import layers
@@ -190,8 +191,10 @@ def test_who_asks_for_it_without_a_card_hears_why() -> None:
 def test_opened_it_runs_the_forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "prepare", lambda device: True)
     monkeypatch.setattr(status, "fused", lambda device: True)
+    monkeypatch.setattr(graphs, "Cuda", lambda device: Recorder())
     runner = kernels.open(request_for(tmp_path, "cpu"))
-    assert any(isinstance(module, forms.FusedDeformableConv) for module in runner.network.modules())
+    network = runner.network.forward_step.__self__
+    assert any(isinstance(module, forms.FusedDeformableConv) for module in network.modules())
     assert runner.identity.startswith("kernels ")
     assert f"torch {torch.__version__}" in runner.identity
 

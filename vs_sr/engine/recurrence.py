@@ -9,7 +9,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
+    from contextlib import AbstractContextManager
 
     from torch import Tensor
 
@@ -25,6 +26,10 @@ def timesteps(network: SequenceNetwork, frames: Sequence[Tensor]) -> list[Any]:
     return found
 
 
+type Run = tuple[dict[int, Tensor], Carried | None]
+"""Timestep to image (B, C, scale*H, scale*W), and the state that was asked for; None: it is zero, or was not."""
+
+
 def run(
     network: SequenceNetwork,
     timesteps: Sequence[Any],
@@ -33,8 +38,8 @@ def run(
     own: int | None = None,
     outputs: Collection[int],
     border: int | None = None,
-) -> tuple[dict[int, Tensor], Carried | None]:
-    """Step over timesteps in both directions.
+) -> Run:
+    """Step over timesteps in both directions. Where a network has a method ``run``, that sees to it.
 
     Args:
         network: of the timesteps.
@@ -44,11 +49,11 @@ def run(
             None: all.
         outputs: those of which an image is reconstructed; none: the backward direction is left out.
         border: the timestep before which the forward state is wanted, ``own`` at most.
-
-    Returns:
-        Timestep to image (B, C, scale*H, scale*W), and the state; None where that is zero or not wanted.
     """
     own = len(timesteps) if own is None else own
+    if (whole := getattr(network, "run", None)) is not None:
+        made: Run = whole(side_by_side, timesteps, state, own=own, outputs=tuple(sorted(outputs)), border=border)
+        return made
     future = _backward(network, timesteps, own) if outputs else []
     images: dict[int, Tensor] = {}
     left = state if border == 0 else None
@@ -61,6 +66,45 @@ def run(
         if t + 1 == border:
             left = state
     return images, left
+
+
+def side_by_side(
+    network: SequenceNetwork,
+    timesteps: Sequence[Any],
+    state: Carried | None,
+    *,
+    own: int,
+    outputs: Collection[int],
+    border: int | None,
+    beside: Callable[[], AbstractContextManager[None]],
+    join: Callable[[], None],
+) -> Run:
+    """What :func:`run` gives, with its two directions at the same time: on devices that have room for both.
+
+    Args:
+        network: see :func:`run`.
+        timesteps: likewise.
+        state: likewise.
+        own: likewise.
+        outputs: likewise.
+        border: likewise.
+        beside: what is computed within goes on beside what is computed after it.
+        join: waits for that.
+    """
+    future: list[Tensor] = []
+    if outputs:
+        with beside():
+            future = _backward(network, timesteps, own)
+    past: list[Tensor] = []
+    left = state if border == 0 else None
+    for t in range(own):
+        state = network.forward_step(timesteps[t], state)
+        past.append(state[0])
+        if t + 1 == border:
+            left = state
+    if outputs:
+        join()
+    return {t: network.reconstruct(timesteps[t], past[t], future[own - 1 - t]) for t in outputs}, left
 
 
 def _backward(network: SequenceNetwork, timesteps: Sequence[Any], own: int) -> list[Tensor]:

@@ -30,11 +30,12 @@ def supports(model: Model, variant: Variant, precision: Precision) -> bool:
 
 
 def open(request: Request) -> Runner:
-    """The network with its layers exchanged, every kernel loaded.
+    """The network with its layers exchanged, every kernel loaded; its methods become CUDA graphs as shapes come.
 
     Raises:
         DeviceError: a kernel cannot be compiled or loaded.
     """
+    from vs_sr.backends.kernels import graphs
     from vs_sr.backends.kernels.forms import exchanged
     from vs_sr.ops import status
     from vs_sr.runtime import torch
@@ -43,6 +44,7 @@ def open(request: Request) -> Runner:
     if not status.prepare(device):
         raise DeviceError(f"its kernels do not run on {request.device}: {status.obstacle(device)}")
     network = exchanged(request.network, torch.float16, fused=status.fused(device)).to(device)
+    network = graphs.network(network, request.model.kind, graphs.Cuda(device))
     return Runner(network=network, identity=f"kernels {status.identity()}, torch {torch.__version__}")
 
 
