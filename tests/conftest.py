@@ -10,6 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("suite", deadline=None)  # a busy machine is no fault of a test
+settings.load_profile("suite")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

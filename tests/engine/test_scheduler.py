@@ -107,7 +107,7 @@ def check(clip: Clip, made: dict[int, torch.Tensor]) -> None:
     assert found == {n: clip.expected(n) for n in found}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     clip=clips,
     order=st.randoms(use_true_random=False),
@@ -277,7 +277,7 @@ def test_many_seeks_at_once_do_what_the_longest_does_alone(serve: Callable[..., 
             assert requests.calls <= 6 * furthest, "a window without a cut is looked at by one"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     clip=clips,
     order=st.randoms(use_true_random=False),
@@ -375,7 +375,7 @@ def around(group: int, frames: int, cuts: set[int], both: bool, made: Sliding, n
         held.update(need.frames)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     frames=st.integers(1, 30),
     cuts=st.frozensets(st.integers(0, 28), max_size=6),

@@ -49,7 +49,7 @@ def test_a_carried_state_grows_older_until_its_segment_ends() -> None:
     assert endless[1::2] == [Age(n, min(n // 3, 2)) for n in range(10)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(clip=any_clips)
 def test_the_age_is_what_the_scheduler_does(clip: Clip) -> None:
     """The toy's hidden state, computed from the frame that the age names, is the one that the scheduler has."""

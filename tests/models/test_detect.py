@@ -298,7 +298,7 @@ def _writes(scheme: str, config: Mapping[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("model", sorted(SCHEMES))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_every_variant_in_every_scheme(model: str, data: st.DataObject) -> None:
     config, told = data.draw(_variants()[model])

@@ -252,7 +252,7 @@ def test_damaged_safetensors(content: bytes, message: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("label", WRITERS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_never_surprises(label: str, data: st.DataObject, tmp_path: Path) -> None:
     """Bytes changed or cut off anywhere: tensors of the sizes announced, or a WeightsError."""
