@@ -17,6 +17,7 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -228,8 +229,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.gpu", description="Measure the CUDA kernels.")
     parser.add_argument("--json", type=Path, help="where to write the report")
     parser.add_argument("--only", nargs="+", choices=PIECES, default=PIECES, metavar="PIECE", help=", ".join(PIECES))
+    parser.add_argument("--seconds", type=float, help="after so many no other piece is begun; what is left out is said")
     parser.add_argument("--smoke", action="store_true", help="everything once on tiny inputs, on any machine")
     options = parser.parse_args(arguments)
+    begin = time.monotonic()
     if not torch.cuda.is_available() and not options.smoke:
         print("there is no CUDA device; --smoke shows that the program works", file=sys.stderr)
         return 2
@@ -242,11 +245,16 @@ def main(arguments: list[str] | None = None) -> int:
     work = pieces(bench)
     for name in PIECES:
         for piece in work[name] if name in options.only else ():
-            piece()
+            if options.seconds is not None and time.monotonic() - begin > options.seconds:
+                report.left_out[name] = report.left_out.get(name, 0) + 1
+            else:
+                piece()
             if options.json:
                 text = json.dumps(asdict(report), indent=2) + "\n"
                 with files.replacing(options.json) as file:
                     file.write(text.encode())
+    for name, count in report.left_out.items():
+        print(f"left out for time: {count} of {name}")
     return int(any(row.failure and row.ours for row in report.rows))
 
 

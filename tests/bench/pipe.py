@@ -147,7 +147,7 @@ def main() -> int:
     )
     parser.add_argument("--smoke", action="store_true", help="a tiny film, of a small network, on any machine")
     options = parser.parse_args()
-    size, loops = ((32, 32), 4) if options.smoke else ((480, 270), 400)
+    size, loops = ((16, 16), 4) if options.smoke else ((480, 270), 400)
     found: dict[str, object] = {"films": []}
     rates: list[object] = []
     failed = False

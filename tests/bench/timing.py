@@ -74,6 +74,8 @@ class Report:
     """Microseconds of the gather by mapping of lanes."""
     network: dict[str, float] = field(default_factory=dict)
     """Milliseconds per output frame of Zooming Slow-Mo, by what does the deformable convolutions."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Pieces of work for which there was no time."""
 
 
 class Bench:

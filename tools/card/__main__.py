@@ -83,7 +83,7 @@ def card(carried: Path, out: Path, only: list[str] | None, *, rehearsal: bool) -
     chosen = [part for part in parts(python, figures, rehearsal=rehearsal) if only is None or part.name in only]
     tails: list[str] = []
     with (out / "log.txt").open("w", encoding="utf-8") as log:
-        for outcome in run.run(chosen, variables, log, _load, cwd=machine.ROOT):
+        for outcome in run.run(chosen, variables, log, _load, cwd=machine.ROOT, ahead=ENVIRONMENT - prepared):
             found = asdict(outcome)
             if tail := found.pop("tail"):
                 tails.append(f"--- the end of {outcome.name}\n{tail.strip()}")

@@ -34,7 +34,7 @@ def make(folder: Path, carried: Path) -> Path:
     pip = [sys.executable, "-m", "pip", "--python", str(python)] if foreign else [str(python), "-m", "pip"]
     offline = ["install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-compile"]
     subprocess.run([*pip, *offline, *map(str, kit.wheels(carried))], check=True)
-    packages = sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)})
+    packages = sysconfig.get_path("purelib", "venv", vars={"base": str(folder), "platbase": str(folder)})
     (Path(packages) / "card.pth").write_text(beneath(sys.path), encoding="utf-8")
     return python
 

@@ -74,7 +74,9 @@ def _deformable(times: Mapping[tuple[str, str], Any]) -> Iterator[Goal]:
 
 def _network(figures: Figures) -> Iterator[Goal]:
     """The published network, by whichever backend and form is the fastest."""
-    rows = [row for row in figures.get("stages", {}).get("rows", []) if "floor_milliseconds" in row]
+    rows = [
+        row for row in figures.get("stages", {}).get("rows", []) if {"floor_milliseconds", "milliseconds"} <= set(row)
+    ]
     times = {min(row["milliseconds"], row.get("graph_milliseconds") or row["milliseconds"]): row for row in rows}
     if not times:
         return

@@ -63,7 +63,7 @@ def sources(root: Path = ROOT) -> str:
     """A digest of what the plugin is built from: a kit with another one is of another checkout."""
     names = ("vs_sr/_names.py", "vs_sr/arguments.py", "plugins/vapoursynth/CMakeLists.txt")
     digest = hashlib.sha256()
-    for path in sorted([*(root / name for name in names), *(root / "plugins" / "vapoursynth" / "src").iterdir()]):
+    for path in sorted([*(root / name for name in names), *(root / "plugins" / "vapoursynth" / "src").glob("*.*")]):
         digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
     return digest.hexdigest()
 

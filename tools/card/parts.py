@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ENVIRONMENT = 30.0
-"""Seconds that making the environment should take at most; counted in."""
+"""Seconds for making the environment; what it takes more is missing in the end."""
 TOTAL = 300.0
 """All limits together stay below it."""
 
@@ -48,7 +48,7 @@ def parts(python: Path, scratch: Path, *, rehearsal: bool) -> list[Part]:
             "kernels against the card's ceilings and their peers",
             60,
             "gpu",
-            *("--only", "dcn", "memory", "color", "convolutions", "gather", "dcn of other sizes"),
+            *("--only", "dcn", "memory", "color", "convolutions", "gather", "dcn of other sizes", "--seconds", "50"),
         ),
         bench("stages", "the network by stage", 30, "stages"),
         bench("pipe", "480x270 to 1080p through vspipe", 45, "pipe", "--seconds", "4" if rehearsal else "10"),

@@ -67,11 +67,12 @@ def _kernels(figures: Mapping[str, Any]) -> Iterator[str]:
         error = f"{ours['error']:8.1e}" if ours["error"] is not None else f"{'':8}"
         told = ", ".join(filter(None, map(_other, others)))
         yield f"{case:42} {ours['microseconds']:8.1f} {floors:7.2f} {error}   {told}"
-    shares = {**figures["convolutions"]}
-    if shares:
+    if shares := figures["convolutions"]:
         yield "cuDNN's share of the product's rate: " + ", ".join(
             f"{name} {share:.2f}" for name, share in shares.items()
         )
+    if left := figures.get("left_out"):
+        yield "left out for time: " + ", ".join(f"{count} of {name}" for name, count in left.items())
     if gather := figures["gather"]:
         yield "gather: " + ", ".join(f"{name} {time:.1f} us" for name, time in gather.items())
 
@@ -98,8 +99,8 @@ def _stages(figures: Mapping[str, Any]) -> Iterator[str]:
         graph = row.get("graph_milliseconds")
         stages = ", ".join(f"{name} {stage['milliseconds']:.2f}" for name, stage in row["stages"].items())
         yield f"{head} {row['milliseconds']:9.2f} {f'{graph:8.2f}' if graph else f'{chr(45):>8}'}   {stages}"
-        for kernel in row["kernels"][:6]:
-            yield f"{'':52} {kernel['milliseconds']:8.3f} ms x {kernel['calls']:<7g} {kernel['name'][:60]}"
+        for kernel in row["kernels"][:5]:
+            yield f"    {kernel['milliseconds']:8.3f} ms in {kernel['calls']:g} calls: {kernel['name'][:64]}"
 
 
 def _peers(figures: Mapping[str, Any]) -> Iterator[str]:

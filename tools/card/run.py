@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -61,6 +62,7 @@ def run(
     load: Callable[[Path], dict[str, Any]],
     *,
     cwd: Path,
+    ahead: float = 0.0,
 ) -> Iterator[Outcome]:
     """Run parts in their order.
 
@@ -70,11 +72,12 @@ def run(
         log: gets what they print, as the screen does.
         load: reads the figures of a part.
         cwd: where they run.
+        ahead: seconds that are left over from what came before; negative: that it took too many.
 
     Yields:
         The outcome of each, when it is over.
     """
-    begin, allowed = time.monotonic(), 0.0
+    begin, allowed = time.monotonic(), ahead
     for part in parts:
         allowed += part.limit
         limit = allowed - (time.monotonic() - begin)
@@ -145,16 +148,15 @@ def _process(
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End a process and whatever it has started; those that ended by themselves leave children, too."""
+    """End a process and whatever it has started; one that ended by itself may leave children, too."""
+    if sys.platform == "win32":
+        process.kill()
+        return
     for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        except (ProcessLookupError, PermissionError):
-            return
-        try:
-            process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            continue
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE)
 
 
 def _say(log: IO[str], text: str) -> None:
