@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import vapoursynth as vs
+
 from vs_sr import files, settings
 
 from . import published
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PATIENCE = 60.0
-"""Seconds within which the first frame has to come."""
+"""Seconds within which frames have to come: the first, and enough others to tell a rate."""
 
 SCRIPT = """\
 import vapoursynth as vs
@@ -83,9 +85,9 @@ def film(name: str, script: Path, seconds: float) -> Rate:
     Raises:
         NoFrameError: it does not run.
     """
-    vspipe = Path(sys.executable).with_name("vspipe")
+    program = Path(vs.__file__).with_name("vspipe")  # itself: killing the script that starts it would leave it running
     try:
-        return _rate(name, "vspipe", [str(vspipe), "-p", "-c", "y4m", str(script), "/dev/null"], seconds)
+        return _rate(name, "vspipe", [str(program), "-p", "-c", "y4m", str(script), "/dev/null"], seconds)
     except NoFrameError as error:
         if "VSScript" not in str(error):
             raise
@@ -105,24 +107,21 @@ def _rate(name: str, program: str, command: Sequence[str], seconds: float) -> Ra
     os.set_blocking(process.stderr.fileno(), False)
     seen: list[tuple[float, int]] = []
     said = b""
-    end = start + PATIENCE
     try:
-        while time.monotonic() < end:
+        while time.monotonic() < (start + PATIENCE if len(seen) < 2 else seen[0][0] + seconds):
             new = process.stderr.read() or b""
             said += new
             if numbers := re.findall(rb"Frame: (\d+)/", new):
-                now = time.monotonic()
-                if not seen:
-                    end = now + seconds
-                seen.append((now, int(numbers[-1])))
+                seen.append((time.monotonic(), int(numbers[-1])))
             if not new and process.poll() is not None:
                 break
             time.sleep(0.02)
+        status = process.poll()
     finally:
         process.kill()
         process.wait()
         process.stderr.close()
-    if len(seen) < 2:
+    if len(seen) < 2 or status:
         raise NoFrameError(said.decode("utf-8", "replace")[-1500:].strip() or "no frame came")
     settled = seen[0][0] + (seen[-1][0] - seen[0][0]) / 4
     began, first = next(each for each in seen if each[0] >= settled)

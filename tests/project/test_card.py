@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench import pipe
 from helpers.support import ROOT, environment
 
 from tools.card import __main__ as card
@@ -107,6 +108,29 @@ def test_a_late_part_ends_with_all_that_it_has_started(tmp_path: Path) -> None:
     before = alive.read_text()
     time.sleep(0.2)
     assert alive.read_text() == before
+
+
+# A film's rate
+
+
+def played(code: str) -> pipe.Rate:
+    said = f"import sys, time\ndef say(n): print(f'Frame: {{n}}/99', end='\\r', file=sys.stderr, flush=True)\n{code}"
+    return pipe._rate("a film", "python", [sys.executable, "-c", said], 20.0)
+
+
+def test_the_rate_is_that_of_the_steady_state() -> None:
+    rate = played("say(1); time.sleep(.2); say(3)\nfor n in range(10, 60, 10): time.sleep(.1); say(n)")
+    assert rate.frames <= 47
+    assert 20 < rate.frames_per_second <= 110
+    assert rate.first_frame_seconds > 0
+
+
+@pytest.mark.parametrize(
+    "code", ["say(1); say(9); sys.exit('out of memory')", "print('out of memory', file=sys.stderr)"]
+)
+def test_a_film_that_fails_has_no_rate(code: str) -> None:
+    with pytest.raises(pipe.NoFrameError, match="out of memory"):
+        played(code)
 
 
 # The report
@@ -236,6 +260,11 @@ def test_without_a_card_it_says_so_at_once() -> None:
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "card: there is no NVIDIA card here; --rehearse shows that everything else works\n"
+
+
+def test_with_nothing_to_run_it_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(kit.KitError, match="make card-kit"):
+        card._prepared(tmp_path / "kit", tmp_path / "environment")
 
 
 def test_nothing_but_the_standard_library_is_needed_before_the_environment_exists() -> None:

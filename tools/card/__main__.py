@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import subprocess
@@ -56,10 +57,7 @@ def card(carried: Path, out: Path, only: list[str] | None, *, rehearsal: bool) -
     scratch = BUILD / "card-environment"
     out.mkdir(parents=True, exist_ok=True)
     try:
-        python = Path(sys.executable)
-        if carried.is_dir():
-            kit.check(carried, kit.sources())
-            python = environment.make(scratch, carried)
+        python = _prepared(carried, scratch)
     except (kit.KitError, subprocess.CalledProcessError) as error:
         print(f"card: {error}", file=sys.stderr)
         return 2
@@ -95,6 +93,22 @@ def card(carried: Path, out: Path, only: list[str] | None, *, rehearsal: bool) -
     _cut(out / "log.txt")
     print("\n".join(["", *tails, "", table, "", str(out / "card.json")]))
     return int(any(part["status"] != "done" for part in record["parts"]))
+
+
+def _prepared(carried: Path, scratch: Path) -> Path:
+    """The interpreter that the parts are run by.
+
+    Raises:
+        kit.KitError: the kit cannot be used, or there is none and nothing is installed.
+        subprocess.CalledProcessError: pip could not install it.
+    """
+    if carried.is_dir():
+        kit.check(carried, kit.sources())
+        return environment.make(scratch, carried)
+    missing = [name for name in ("vapoursynth", "pluggy", "pytest_benchmark") if not importlib.util.find_spec(name)]
+    if missing or carried != kit.FOLDER:
+        raise kit.KitError(f"{carried} does not exist: carry what `make card-kit` makes, or `make install` here")
+    return Path(sys.executable)
 
 
 def _load(path: Path) -> dict[str, Any]:
