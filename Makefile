@@ -43,7 +43,7 @@ card:
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m tools.card $(CARD)
 
 card-kit: install
-	$(BIN)/python -m tools.card.kit
+	$(BIN)/python -m tools.card.kit $(KIT)
 
 # The wheels of every platform and the source archive, in dist/, checked; PLATFORM=win_amd64 builds one.
 wheels: $(VENV)/.wheels

@@ -297,6 +297,8 @@ def test_the_kit_has_the_versions_of_the_requirements() -> None:
     wanted = kit.requirements(text)
     assert set(wanted) <= {*text.split(), *kit.PEERS}
     assert not {"torch", "numpy"} & {each.partition("==")[0] for each in wanted}
+    lighter = kit.requirements(text, ["av", "deformops"])
+    assert {each.partition("==")[0] for each in set(wanted) - set(lighter)} == {"av", "deformops"}
     with pytest.raises(kit.KitError, match=r"has no vapoursynth, av"):
         kit.requirements("pluggy==1\n")
 

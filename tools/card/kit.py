@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tools.card.machine import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 FOLDER = ROOT / "build" / "card-kit"
 MANIFEST = "manifest.json"
@@ -44,11 +44,12 @@ class KitError(Exception):
     """There is no kit that can be used; says what to do."""
 
 
-def requirements(text: str) -> list[str]:
+def requirements(text: str, without: Collection[str] = ()) -> list[str]:
     """What is carried, with versions.
 
     Args:
         text: of requirements.txt.
+        without: names that stay behind.
 
     Raises:
         KitError: it lacks one.
@@ -56,7 +57,7 @@ def requirements(text: str) -> list[str]:
     pinned = {line.partition("==")[0]: line for line in text.split()}
     if missing := [name for name in CARRIED if name not in pinned]:
         raise KitError(f"requirements.txt has no {', '.join(missing)}")
-    return [*(pinned[name] for name in CARRIED), *PEERS]
+    return [each for each in (*(pinned[name] for name in CARRIED), *PEERS) if each.partition("==")[0] not in without]
 
 
 def sources(root: Path = ROOT) -> str:
@@ -108,15 +109,19 @@ def wheels(folder: Path) -> Iterator[Path]:
     yield from sorted(folder.glob("*.whl"))
 
 
-def collect(folder: Path) -> dict[str, Any]:
+def collect(folder: Path, without: Collection[str] = ()) -> dict[str, Any]:
     """Make the kit; what was in the folder is gone.
+
+    Args:
+        folder: of the kit.
+        without: names that stay behind, for a lighter one.
 
     Raises:
         KitError: it cannot be made.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    wanted = requirements((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+    wanted = requirements((ROOT / "requirements.txt").read_text(encoding="utf-8"), without)
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     if subprocess.run([*command, "--only-binary=:all:", "--dest", folder, *wanted], check=False).returncode:
         raise KitError("pip could not fetch the wheels; is a registry in reach?")
@@ -164,9 +169,11 @@ def main() -> int:
     """Run ``python -m tools.card.kit``."""
     parser = argparse.ArgumentParser(prog="python -m tools.card.kit", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the kit, emptied first")
+    names = [*CARRIED, *(each.partition("==")[0] for each in PEERS)]
+    parser.add_argument("--without", nargs="+", choices=names, default=(), metavar="NAME", help="stays behind")
     options = parser.parse_args()
     try:
-        made = collect(options.out.resolve())
+        made = collect(options.out.resolve(), options.without)
     except KitError as error:
         print(f"card-kit: {error}", file=sys.stderr)
         return 1
