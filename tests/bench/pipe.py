@@ -47,7 +47,7 @@ def paint(n, f):
 noise = noise.std.ModifyFrame(noise, paint)
 still = noise.resize.Bicubic(width + 64, height + 64, format=vs.YUV420P8, matrix_s="709")
 views = [still.std.CropAbs(width, height, 2 * (n if n < 32 else 63 - n), 0) for n in range(64)]
-clip = core.std.Loop(core.std.Splice(views), {loops}).std.SetFrameProps(_Matrix=1)
+clip = core.std.Loop(core.std.Splice(views), 400)[:{length}].std.SetFrameProps(_Matrix=1)
 core.vs_sr.ZoomingSlowMo(clip, {arguments}).set_output()
 """
 
@@ -111,7 +111,7 @@ def _rate(name: str, program: str, command: Sequence[str], seconds: float) -> Ra
         while time.monotonic() < (start + PATIENCE if len(seen) < 2 else seen[0][0] + seconds):
             new = process.stderr.read() or b""
             said += new
-            if numbers := re.findall(rb"Frame: (\d+)/", new):
+            if numbers := re.findall(rb"(?:Frame:|Output) (\d+)", new):
                 seen.append((time.monotonic(), int(numbers[-1])))
             if not new and process.poll() is not None:
                 break
@@ -146,7 +146,7 @@ def main() -> int:
     )
     parser.add_argument("--smoke", action="store_true", help="a tiny film, of a small network, on any machine")
     options = parser.parse_args()
-    size, loops = ((16, 16), 4) if options.smoke else ((480, 270), 400)
+    size, length = ((16, 16), 8) if options.smoke else ((480, 270), 25_000)
     found: dict[str, object] = {"films": []}
     rates: list[object] = []
     failed = False
@@ -154,7 +154,7 @@ def main() -> int:
         weights = published.write(Path(folder) / "published.safetensors", small=options.smoke)
         for name, arguments in (("as published", f"weights={str(weights)!r}"), ("compact (shipped)", "")):
             script = Path(folder) / "film.vpy"
-            script.write_text(SCRIPT.format(size=size, loops=loops, arguments=arguments), encoding="utf-8")
+            script.write_text(SCRIPT.format(size=size, length=length, arguments=arguments), encoding="utf-8")
             try:
                 rate = film(name, script, options.seconds)
             except NoFrameError as error:

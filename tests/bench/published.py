@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def network(*, small: bool = False) -> nn.Module:
-    """The same one each time; ``small``: with one block for five, and for forty."""
+def network(*, blocks: tuple[int, int] = (5, 40), channels: int = 64) -> nn.Module:
+    """The same one each time; fewer blocks and channels, always eight a group, for trying out."""
     torch.manual_seed(0)
-    made = ZoomingSlowMo(front_blocks=1, back_blocks=1) if small else ZoomingSlowMo()
+    front, back = blocks
+    made = ZoomingSlowMo(
+        channels=channels, groups=channels // 8, front_blocks=front, back_blocks=back, hr_channels=channels
+    )
     for name, parameter in made.named_parameters():
         if "conv_offset_mask" in name:  # zero in a new network, which deforms nothing
             nn.init.normal_(parameter, std=0.05)
@@ -26,5 +29,6 @@ def network(*, small: bool = False) -> nn.Module:
 
 def write(path: Path, *, small: bool = False) -> Path:
     """Its weights as a file that ``weights=`` takes."""
-    writing.save(path, network(small=small).state_dict(), {})
+    made = network(blocks=(1, 1), channels=16) if small else network()
+    writing.save(path, made.state_dict(), {})
     return path

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vs_sr import files, ops, registry
+from vs_sr import files, isolation, ops, registry
 from vs_sr.engine import choice, recurrence
 from vs_sr.errors import described
 from vs_sr.spec import METHODS, Request
@@ -201,7 +201,7 @@ def main() -> int:
     ops.prepare("cuda" if torch.cuda.is_available() else "cpu")
     bench = Bench(smoke=options.smoke)
     found: list[dict[str, Any]] = []
-    with torch.inference_mode():
+    with isolation.ours(str(bench.device)):  # torch as filters have it
         for row in rows(bench):
             found.append(row)
             print(line(row), flush=True)
