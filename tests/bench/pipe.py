@@ -111,7 +111,7 @@ def _rate(name: str, program: str, command: Sequence[str], seconds: float) -> Ra
         while time.monotonic() < (start + PATIENCE if len(seen) < 2 else seen[0][0] + seconds):
             new = process.stderr.read() or b""
             said += new
-            if numbers := re.findall(rb"(?:Frame:|Output) (\d+)", new):
+            if numbers := re.findall(rb"(?:Frame: |Output )(\d+)[/ ]", new):
                 seen.append((time.monotonic(), int(numbers[-1])))
             if not new and process.poll() is not None:
                 break
