@@ -33,7 +33,7 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
         if made := list(lines(figures.get(name, {}))):
             yield ""
             yield from made
-    if found := list(goals(figures)):
+    if not record["rehearsal"] and (found := list(goals(figures))):
         yield ""
         yield from map(str, found)
     yield f"\n{record.get('seconds', 0):.0f} s in all, of which {record['prepared_seconds']:.0f} s to prepare"
