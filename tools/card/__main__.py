@@ -26,7 +26,8 @@ def main() -> int:
     """Run ``python -m tools.card``."""
     parser = argparse.ArgumentParser(prog="python -m tools.card", description=(__doc__ or "").partition(":")[0])
     parser.add_argument("--rehearse", action="store_true", help="tiny inputs, on the CPU where there is no card")
-    parser.add_argument("--only", nargs="+", metavar="PART", help="some of the parts")
+    names = [part.name for part in parts(Path(), Path(), rehearsal=False)]
+    parser.add_argument("--only", nargs="+", choices=names, metavar="PART", help=f"some of {', '.join(names)}")
     parser.add_argument("--kit", type=Path, default=kit.FOLDER, help="what `make card-kit` has made")
     out = Path(os.environ.get("OUT") or BUILD / "card")
     parser.add_argument("--out", type=Path, default=out, help="folder for the report ($OUT, or build/card)")
@@ -66,12 +67,10 @@ def card(carried: Path, out: Path, only: list[str] | None, *, rehearsal: bool) -
     for path in figures.iterdir():
         path.unlink()
     variables = environment.variables(python, figures.parent, rehearsal=rehearsal)
-    asked = [str(python), "-m", "tools.card.facts"]
-    told = subprocess.run(asked, env=variables, cwd=machine.ROOT, stdout=subprocess.PIPE, text=True, check=False)
     record: dict[str, Any] = {
         "made": datetime.now(UTC).date().isoformat(),
         "rehearsal": rehearsal,
-        "machine": json.loads(told.stdout) if told.returncode == 0 else {},
+        "machine": _facts(python, variables),
         "parts": [],
     }
     prepared = time.monotonic() - begin
@@ -109,6 +108,19 @@ def _prepared(carried: Path, scratch: Path) -> Path:
     if missing or carried != kit.FOLDER:
         raise kit.KitError(f"{carried} does not exist: carry what `make card-kit` makes, or `make install` here")
     return Path(sys.executable)
+
+
+def _facts(python: Path, variables: dict[str, str]) -> dict[str, Any]:
+    """Of the machine; none where torch cannot even say what it runs on."""
+    command = [str(python), "-m", "tools.card.facts"]
+    try:
+        told = subprocess.run(
+            command, env=variables, cwd=machine.ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=ENVIRONMENT
+        )
+        found: dict[str, Any] = json.loads(told.stdout)
+    except (subprocess.SubprocessError, ValueError):
+        return {}
+    return found
 
 
 def _load(path: Path) -> dict[str, Any]:
