@@ -1,6 +1,7 @@
 # make demo    install everything, make a film four times as large and twice as smooth
 # make test    install everything, run the fast suite
 # make wheels  the wheels of every platform, and the source archive
+# make card    everything that needs an NVIDIA card, in under five minutes; make card-kit: what a bare machine needs for it
 # Needs Python 3.12, a C++ compiler and make; PYTHON=... names another Python. CLIP=... is a video for the demo.
 
 PYTHON ?= $(shell command -v python3.12 || command -v python3)
@@ -11,7 +12,7 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 SOURCES := pyproject.toml requirements.txt vs_sr/__init__.py vs_sr/_names.py vs_sr/arguments.py $(wildcard plugins/vapoursynth/* plugins/vapoursynth/src/*)
 
-.PHONY: install demo test slow lint bench wheels clean
+.PHONY: install demo test slow lint bench card card-kit wheels clean
 
 install: $(STAMP)
 
@@ -35,6 +36,14 @@ slow: install
 
 bench: install
 	$(BIN)/python -m pytest --benchmark
+
+# On a machine with a card: on what `make install` has made or, where build/card-kit was brought along, on torch and
+# CuPy of any Python there. CARD="--rehearse" runs it without a card, CARD="--only kernels" a part of it.
+card:
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m tools.card $(CARD)
+
+card-kit: install
+	$(BIN)/python -m tools.card.kit $(KIT)
 
 # The wheels of every platform and the source archive, in dist/, checked; PLATFORM=win_amd64 builds one.
 wheels: $(VENV)/.wheels

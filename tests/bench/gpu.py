@@ -5,6 +5,9 @@ of bytes / copy and flops / product. Times are medians over replays of a CUDA gr
 enough sets of inputs (at least 4, and 240 MB) that the L2 cache does not serve them. Peers run in the same call, on
 the same data, and every result's error against float64 stands beside its time.
 
+Work is done in the order of its worth, and the report is written after each piece: a run that is ended early has
+measured what matters most. ``--only`` takes some of the pieces.
+
 ``--smoke`` runs everything once on tiny inputs, on the CPU where there is no card: it shows that the program works.
 """
 
@@ -14,6 +17,7 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,21 +26,24 @@ import numpy as np
 import torch
 from torch import nn
 
-from vs_sr import ops
+from vs_sr import files, ops
 from vs_sr.engine import recurrence
+from vs_sr.errors import described
 from vs_sr.models import layers
 from vs_sr.models.layers import DeformableConv
-from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo
 from vs_sr.ops import _launch, _nvrtc, packing
 from vs_sr.ops._launch import Launch
 
-from .gpu_cases import color_cases, dcn_case, memory_cases
+from . import published
+from .gpu_cases import color_cases, dcn_case, memory_cases, torchvision_dcn
 from .timing import Bench
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterator
 
     from torch import Tensor
+
+    from .timing import Case
 
 NETWORK_FLOPS = 2.64e12
 """Of Zooming Slow-Mo per 1080p output frame, in steady state."""
@@ -130,22 +137,14 @@ def with_fused(network: nn.Module) -> nn.Module:
 
 def networks(bench: Bench, height: int, width: int) -> None:
     """Milliseconds per new output frame; a window of 4 inputs makes 6 of them, one of 2 makes 2."""
-    from torchvision.ops import deform_conv2d as torchvision_dcn  # type: ignore[import-untyped]
 
     def torchvision(
         x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding: int = 0
     ) -> Tensor:
-        found: Tensor = torchvision_dcn(x, offset, weight, bias, padding=padding, mask=mask)
-        return found
+        return torchvision_dcn(x, offset, weight, bias, padding=padding, mask=mask)
 
     def build(dtype: torch.dtype) -> nn.Module:
-        torch.manual_seed(0)
-        small = {"front_blocks": 1, "back_blocks": 1} if bench.smoke else {}
-        network = ZoomingSlowMo(**small)  # type: ignore[arg-type]
-        for name, parameter in network.named_parameters():
-            if "conv_offset_mask" in name:  # zero in a new network, which deforms nothing
-                nn.init.normal_(parameter, std=0.05)
-        return network.to(bench.device, dtype).eval()
+        return published.network(blocks=(1, 1) if bench.smoke else (5, 40)).to(bench.device, dtype)
 
     inputs = 2 if bench.smoke else 4
     made = 2 * (inputs - 1)
@@ -170,6 +169,9 @@ def networks(bench: Bench, height: int, width: int) -> None:
             vars(layers)["deform_conv2d"] = operator
             try:
                 seconds, captured = bench.seconds(work, calls=made, replays=5)
+            except Exception as error:  # a peer that is missing, or memory that does not suffice
+                print(f"network, {name:26}: {described(error)}", flush=True)
+                continue
             finally:
                 vars(layers)["deform_conv2d"] = ours
             bench.report.network[name] = seconds * 1e3
@@ -181,12 +183,56 @@ def networks(bench: Bench, height: int, width: int) -> None:
             )
 
 
+def pieces(bench: Bench) -> dict[str, Iterator[Callable[[], None]]]:
+    """The work by name, the most useful first."""
+    low, high = ((8, 8), (16, 16)) if bench.smoke else ((270, 480), (1080, 1920))
+    sizes = {"480x270 L1": (270, 480), "480x270 L2": (135, 240), "480x270 L3": (68, 120)}
+    sizes |= {"960x540 L1": (540, 960), "960x540 L2": (270, 480), "960x540 L3": (135, 240), "112x64": (64, 112)}
+    batches, sigmas = [1, 2, 4], [0.5, 4.0, 32.0]
+    if bench.smoke:
+        sizes, batches, sigmas = {"smoke": (6, 8)}, [1, 2], [0.5]
+
+    def deformable(chosen: Collection[str]) -> Iterator[Callable[[], None]]:
+        for name in chosen:
+            for batch in batches:
+                for sigma in sigmas if batch == 1 else sigmas[:1]:
+                    yield lambda name=name, batch=batch, sigma=sigma: bench.run(  # type: ignore[misc]
+                        dcn_case(bench, name, batch, *sizes[name], sigma)
+                    )
+
+    def cases(made: Callable[..., list[Case]], size: tuple[int, int]) -> Iterator[Callable[[], None]]:
+        for case in made(bench, *size):
+            yield lambda case=case: bench.run(case)  # type: ignore[misc]
+
+    def compiled() -> None:
+        if not bench.smoke:
+            bench.run(dcn_case(bench, "480x270 L1, again", 1, *low, 0.5, compiled=True))
+
+    first = next(iter(sizes))
+    return {
+        "dcn": deformable([first]),
+        "memory": cases(memory_cases, low),
+        "color": cases(color_cases, high),
+        "convolutions": iter([lambda: convolutions(bench, *low)]),
+        "gather": iter([lambda: gather(bench, *low)]),
+        "network": iter([lambda: networks(bench, *low)]),
+        "dcn of other sizes": deformable([name for name in sizes if name != first]),
+        "dcn compiled": iter([compiled]),
+    }
+
+
+PIECES = ("dcn", "memory", "color", "convolutions", "gather", "network", "dcn of other sizes", "dcn compiled")
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; 2 where there is no card."""
+    """Run the benchmark; 1 where one of our own kernels has failed, 2 where there is no card."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.gpu", description="Measure the CUDA kernels.")
     parser.add_argument("--json", type=Path, help="where to write the report")
+    parser.add_argument("--only", nargs="+", choices=PIECES, default=PIECES, metavar="PIECE", help=", ".join(PIECES))
+    parser.add_argument("--seconds", type=float, help="after so many no other piece is begun; what is left out is said")
     parser.add_argument("--smoke", action="store_true", help="everything once on tiny inputs, on any machine")
     options = parser.parse_args(arguments)
+    begin = time.monotonic()
     if not torch.cuda.is_available() and not options.smoke:
         print("there is no CUDA device; --smoke shows that the program works", file=sys.stderr)
         return 2
@@ -196,27 +242,20 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{report.device}: copy {report.copy_bytes_per_second / 1e12:.2f} TB/s, ", end="")
     print(f"product {report.gemm_flops_per_second / 1e12:.0f} TFLOP/s\n{report.versions['kernels']}")
 
-    levels = {"L1": (270, 480), "L2": (135, 240), "L3": (68, 120)}
-    large = {"L1": (540, 960), "L2": (270, 480), "L3": (135, 240)}
-    sizes = [(f"480x270 {name}", *size) for name, size in levels.items()]
-    sizes += [(f"960x540 {name}", *size) for name, size in large.items()] + [("112x64", 64, 112)]
-    batches, sigmas = [1, 2, 4], [0.5, 4.0, 32.0]
-    if options.smoke:
-        sizes, batches, sigmas = [("smoke", 6, 8)], [1, 2], [0.5]
-    for name, height, width in sizes:
-        for batch in batches:
-            for sigma in sigmas if batch == 1 else sigmas[:1]:
-                compiled = not options.smoke and (name, batch, sigma) == (sizes[0][0], 1, 0.5)
-                bench.run(dcn_case(bench, name, batch, height, width, sigma, compiled=compiled))
-    low, high = ((8, 8), (16, 16)) if options.smoke else ((270, 480), (1080, 1920))
-    for case in (*memory_cases(bench, *low), *color_cases(bench, *high)):
-        bench.run(case)
-    convolutions(bench, *low)
-    gather(bench, *low)
-    networks(bench, *low)
-    if options.json:
-        options.json.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
-    return 0
+    work = pieces(bench)
+    for name in PIECES:
+        for piece in work[name] if name in options.only else ():
+            if options.seconds is not None and time.monotonic() - begin > options.seconds:
+                report.left_out[name] = report.left_out.get(name, 0) + 1
+            else:
+                piece()
+            if options.json:
+                text = json.dumps(asdict(report), indent=2) + "\n"
+                with files.replacing(options.json) as file:
+                    file.write(text.encode())
+    for name, count in report.left_out.items():
+        print(f"left out for time: {count} of {name}")
+    return int(any(row.failure and row.ours for row in report.rows))
 
 
 if __name__ == "__main__":

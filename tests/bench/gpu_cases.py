@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 # Deformable convolution
 
 
-def dcn_case(bench: Bench, name: str, batch: int, height: int, width: int, sigma: float, *, compiled: bool) -> Case:
+def dcn_case(
+    bench: Bench, name: str, batch: int, height: int, width: int, sigma: float, *, compiled: bool = False
+) -> Case:
     """Everybody gets the data in the order and type of his own; "layer" is torchvision with what a network has around
-    it: splitting, concatenating, the sigmoid."""
-    from torchvision.ops import deform_conv2d as torchvision_dcn  # type: ignore[import-untyped]
-
+    it: splitting, concatenating, the sigmoid. ``compiled``: beside the form that torch.compile makes, which takes long.
+    """
     weight = bench.normal(64, 64, 3, 3, seed=100, scale=1 / 24)
     packed, bias = packing.pack_dcn_weight(weight)[None], bench.normal(1, 64, seed=101, dtype=torch.float32)
     order, inverse = packing.offset_mask_order(64, bench.device), packing.offset_mask_inverse(64, bench.device)
@@ -63,6 +64,28 @@ def dcn_case(bench: Bench, name: str, batch: int, height: int, width: int, sigma
 
         return call
 
+    def nhwc(dtype: torch.dtype) -> Callable[..., Inputs]:
+        """The same as deformops wants them: (B, H, W, C), (B, H, W, G, K, 2), (B, H, W, G, K)."""
+
+        def prepare(x: Tensor, om: Tensor) -> Inputs:
+            plain = om[:, inverse].to(dtype).permute(0, 2, 3, 1)
+            offset, logits = plain[..., :144].contiguous(), plain[..., 144:]
+            points = *plain.shape[:3], 8, 9
+            return x.to(dtype).permute(0, 2, 3, 1).contiguous(), offset.view(*points, 2), logits.sigmoid().view(points)
+
+        return prepare
+
+    def deformops_op(dtype: torch.dtype) -> Contender:
+        w, b = weight.to(dtype).contiguous(), bias[0].to(dtype)
+
+        def call(x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
+            from deformops.registry import conv  # type: ignore[import-not-found, unused-ignore]
+
+            out: Tensor = conv(x, offset, w, b, mask, padding=1, offset_groups=8)
+            return F.leaky_relu(out, 0.1).permute(0, 3, 1, 2)
+
+        return call
+
     def torchvision_layer(dtype: torch.dtype) -> Contender:
         alone = torchvision_op(dtype)
 
@@ -84,6 +107,8 @@ def dcn_case(bench: Bench, name: str, batch: int, height: int, width: int, sigma
         "dcn_sample + matmul": (published, sampled),
         "torchvision fp16 (op alone)": (planar(half), torchvision_op(half)),
         "torchvision fp32 (op alone)": (planar(single), torchvision_op(single)),
+        "deformops fp16 (op alone)": (nhwc(half), deformops_op(half)),
+        "deformops fp32 (op alone)": (nhwc(single), deformops_op(single)),
         "torchvision fp16 (layer)": (unsplit(half), torchvision_layer(half)),
         "torchvision fp32 (layer)": (unsplit(single), torchvision_layer(single)),
         "grid_sample, eager": (planar(half), grid),
@@ -105,6 +130,16 @@ def dcn_case(bench: Bench, name: str, batch: int, height: int, width: int, sigma
         flops=2.0 * pixels * 576 * 64,
         reference=reference,
     )
+
+
+def torchvision_dcn(
+    x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int, mask: Tensor
+) -> Tensor:
+    """Their operator; imported when it is called, so that a machine without torchvision runs everything else."""
+    from torchvision.ops import deform_conv2d  # type: ignore[import-untyped]
+
+    found: Tensor = deform_conv2d(x, offset, weight, bias, padding=padding, mask=mask)
+    return found
 
 
 def grid_sample_form(weight: Tensor, bias: Tensor) -> Contender:

@@ -47,11 +47,15 @@ class Row:
     contender: str
     microseconds: float | None
     floor_microseconds: float
+    megabytes: float
+    """Read and written at least."""
     error: float | None = None
     """Relative L2 against float64."""
     captured: bool = True
     """In a CUDA graph; some peers cannot be, and are timed with their launches."""
     ratio_to_ours: float | None = None
+    ours: bool = False
+    """The project's own kernel, as the first of every case."""
     failure: str = ""
 
 
@@ -70,6 +74,8 @@ class Report:
     """Microseconds of the gather by mapping of lanes."""
     network: dict[str, float] = field(default_factory=dict)
     """Milliseconds per output frame of Zooming Slow-Mo, by what does the deformable convolutions."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Pieces of work for which there was no time."""
 
 
 class Bench:
@@ -80,7 +86,7 @@ class Bench:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.report = Report(
             device=torch.cuda.get_device_name() if self.on_card else "CPU",
-            versions={"torch": torch.__version__, "kernels": ops.kernel_status()},
+            versions={"torch": torch.__version__, "kernels": ops.kernel_status().partition(", sources in ")[0]},
             copy_bytes_per_second=self._copy(),
             gemm_flops_per_second=self._gemm(),
         )
@@ -145,7 +151,14 @@ class Bench:
         exact = None if case.reference is None else case.reference(*inputs[0])
         ours: float | None = None
         for name, contender in case.contenders.items():
-            row = Row(case=case.name, contender=name, microseconds=None, floor_microseconds=floor * 1e6)
+            row = Row(
+                case=case.name,
+                contender=name,
+                ours=name == next(iter(case.contenders)),
+                microseconds=None,
+                floor_microseconds=floor * 1e6,
+                megabytes=case.bytes / 1e6,
+            )
             try:
                 prepare = case.prepare.get(name)
                 given = inputs if prepare is None else [prepare(*one) for one in inputs]
