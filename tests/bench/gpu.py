@@ -27,11 +27,11 @@ import torch
 from torch import nn
 
 from vs_sr import files, ops
+from vs_sr.backends.kernels import forms
 from vs_sr.engine import recurrence
 from vs_sr.errors import described
 from vs_sr.models import layers
-from vs_sr.models.layers import DeformableConv
-from vs_sr.ops import _launch, _nvrtc, packing
+from vs_sr.ops import _launch, _nvrtc
 from vs_sr.ops._launch import Launch
 
 from . import published
@@ -110,31 +110,6 @@ def gather(bench: Bench, height: int, width: int) -> None:
         print(f"gather, {name}: {bench.report.gather[name]:.1f} us")
 
 
-class FusedDeformableConv(nn.Module):
-    """A layer of the network on ``dcn_fused``: what a model would be given once it is loaded."""
-
-    def __init__(self, layer: DeformableConv) -> None:
-        super().__init__()
-        convolution = layer.get_submodule(layer.name)
-        self.packed = packing.pack_deformable(
-            layer.weight, layer.bias, convolution.get_parameter("weight"), convolution.get_parameter("bias")
-        )
-
-    def forward(self, x: Tensor, offset_feature: Tensor) -> Tensor:
-        packed = self.packed
-        om = nn.functional.conv2d(offset_feature, packed.offset_weight, packed.offset_bias, padding=1)
-        return ops.dcn_fused(x, om, packed.weight, packed.bias)
-
-
-def with_fused(network: nn.Module) -> nn.Module:
-    """The same network, its deformable convolutions replaced, in channels_last."""
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, DeformableConv):
-                setattr(parent, name, FusedDeformableConv(child))
-    return network.to(memory_format=torch.channels_last)
-
-
 def networks(bench: Bench, height: int, width: int) -> None:
     """Milliseconds per new output frame; a window of 4 inputs makes 6 of them, one of 2 makes 2."""
 
@@ -154,13 +129,12 @@ def networks(bench: Bench, height: int, width: int) -> None:
         "torchvision fp32": (torch.float32, torchvision, False),
         "torchvision fp16": (torch.float16, torchvision, False),
         "vs_sr deform_conv2d fp16": (torch.float16, ours, False),
-        "vs_sr dcn_fused fp16": (torch.float16, ours, True),
+        "vs_sr kernels fp16": (torch.float16, ours, True),
     }
     with torch.inference_mode():
-        for name, (dtype, operator, fused) in variants.items():
-            network = build(dtype)
-            if fused:
-                network = with_fused(network)
+        for name, (dtype, operator, exchanged) in variants.items():
+            network = build(torch.float32)
+            network = forms.exchanged(network.cpu(), dtype).to(bench.device) if exchanged else network.to(dtype)
             given = frames.to(dtype)
 
             def work(network: nn.Module = network, given: Tensor = given) -> None:

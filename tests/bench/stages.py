@@ -78,14 +78,16 @@ class Clock:
 
 @contextmanager
 def watched(network: Any, clock: Clock) -> Iterator[None]:
-    """Every method of the contract is timed; a backend that runs windows whole calls none of them."""
-    for name in METHODS["sequence"]:
-        vars(network)[name] = clock.timed(name, getattr(network, name))
+    """Every method of the contract is timed, and ``run`` where a backend runs windows whole."""
+    before = dict(vars(network))
+    for name in (*METHODS["sequence"], "run"):
+        if hasattr(network, name):
+            vars(network)[name] = clock.timed(name, getattr(network, name))
     try:
         yield
     finally:
-        for name in METHODS["sequence"]:
-            del vars(network)[name]
+        vars(network).clear()
+        vars(network).update(before)
 
 
 def kernels(work: Callable[[], object], made: int, *, on_card: bool) -> list[dict[str, Any]]:
