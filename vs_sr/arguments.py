@@ -57,7 +57,11 @@ class Arguments:
         absent="the model's",
         limits=(2, 64),
     )
-    multi: int | None = _argument(SEQUENCE, "frame-rate factor; 1 is super-resolution alone", absent="the model's")
+    multi: int | None = _argument(
+        SEQUENCE,
+        "frame-rate factor: 2, 4 or 8, where the model interpolates; 1 is super-resolution alone",
+        absent="the model's",
+    )
     carry: bool | None = _argument(
         SEQUENCE, "carry the forward direction's state from window to window", absent="the model's"
     )

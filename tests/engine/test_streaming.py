@@ -60,6 +60,8 @@ MODES = (
     {"carry": True},
     {"carry": True, "segment": 2, "lookahead": 1},
     {"carry": True, "segment": 3, "multi": 1},
+    {"carry": False, "multi": 4, "lookahead": 1},
+    {"carry": True, "segment": 3, "multi": 8},
 )
 CUTS = ((), (2, 3, 9), (0, 5, 6, 7, 15))
 
@@ -134,6 +136,8 @@ PAIRS = [
     pytest.param("seeks", 1, {"carry": 1, "window": 3, "checkpoint": 1}, marks=pytest.mark.slow),
     ("asynchronous", 16, {"carry": 1, "lookahead": 2, "precision": "bf16"}),
     pytest.param("asynchronous shuffled", 2, {"carry": 0, "window": 2}, marks=pytest.mark.slow),
+    ("shuffled", 16, {"carry": 1, "multi": 4, "window": 3}),
+    pytest.param("asynchronous", 2, {"carry": 1, "multi": 8, "segment": 2}, marks=pytest.mark.slow),
     pytest.param("two readers", 16, {"carry": 1, "segment": 2, "tilesize": 24, "overlap": 4}, marks=pytest.mark.slow),
 ]
 

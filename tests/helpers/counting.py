@@ -32,7 +32,7 @@ vs_sr.register(
         kind="sequence",
         build=build,
         fixed=vs_sr.Variant(scale=1, channels=1),
-        multi=(2, 1),
+        multi=(2, 1, 4, 8),
         window=4,
     )
 )

@@ -40,7 +40,7 @@ clips = st.builds(
     _clip,
     frames=st.integers(1, 40),
     window=st.integers(2, 6),
-    rate=st.sampled_from([(1, 1), (1, DENSITY), (2, DENSITY)]),
+    rate=st.sampled_from([(1, 1), (1, DENSITY), (2, DENSITY), (4, DENSITY), (8, DENSITY)]),
     lookahead=st.integers(0, 4),
     carry=st.booleans(),
     segment=st.sampled_from([0, 0, 1, 2, 3, 5]),

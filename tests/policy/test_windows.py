@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vs_sr.windows import Grid, Numbers, Run, passes, runs
+from vs_sr.windows import PARTS, Grid, Numbers, Run, passes, runs
 
 
 def _grid(rate: tuple[int, int], **more: int) -> Grid:
@@ -18,7 +18,7 @@ sequences = st.builds(
     _grid,
     frames=st.integers(1, 40),
     window=st.integers(2, 9),
-    rate=st.sampled_from([(1, 1), (1, 2), (2, 2), (1, 4), (2, 4)]),
+    rate=st.sampled_from([(1, 1), (1, 2), (2, 2), (4, 2), (8, 2), (1, 4), (2, 4)]),
     lookahead=st.integers(0, 5),
 )
 grids = sequences | st.builds(Grid, frames=st.integers(1, 40), window=st.just(1))
@@ -54,15 +54,13 @@ def test_runs_give_each_output_once_and_pass_no_cut(grid: Grid, cuts: set[int]) 
             assert not cuts.intersection(frames[:-1])
             assert len(run.inputs) > grid.share
             assert set(frames) <= set(grid.seen(group))
-            length = (len(run.inputs) - grid.share) * grid.density + grid.share
-            for output, position in run.outputs:
-                assert 0 <= position < min(length, run.own)
+            assert list(run.timesteps) == sorted(set(run.timesteps))
+            for output, index in run.outputs:
+                assert 0 <= index < run.own <= len(run.timesteps)
                 frame, between = divmod(output, grid.multi)
                 last = frame in cuts or frame == grid.frames - 1
-                assert (
-                    position * grid.multi
-                    == ((frame - frames[0]) * grid.multi + (0 if last else between)) * grid.density
-                )
+                at = (frame - frames[0]) * grid.multi + (0 if last else between)
+                assert run.timesteps[index] * grid.multi == at * PARTS
 
 
 def test_lengths_around_the_window() -> None:
@@ -80,9 +78,10 @@ def test_lengths_around_the_window() -> None:
 def test_a_cut_at_the_shared_frame() -> None:
     grid = Grid(frames=7, window=4, multi=2, density=2, carry=True)
     outputs = ((0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 4))
-    assert runs(grid, 0, {2}) == [Run(inputs=(0, 1, 2), own=5, fresh=True, outputs=outputs)]
+    timesteps = (0, 4, 8, 12, 16)
+    assert runs(grid, 0, {2}) == [Run(inputs=(0, 1, 2), timesteps=timesteps, own=5, fresh=True, outputs=outputs)]
     first, second = runs(grid, 1, {3})
-    assert first == Run(inputs=(3, 3), own=1, fresh=False, outputs=((6, 0), (7, 0)))
+    assert first == Run(inputs=(3, 3), timesteps=(0, 4, 8), own=1, fresh=False, outputs=((6, 0), (7, 0)))
     assert second.inputs == (4, 5, 6)
     assert second.fresh
 
@@ -93,9 +92,26 @@ def test_every_position_is_integrated_once(grid: Grid, cuts: set[int]) -> None:
     stepped = []
     for group in range(grid.groups):
         for run in runs(grid, group, cuts):
-            stepped += range(run.inputs[0] * grid.density, run.inputs[0] * grid.density + run.own)
-    missing = {i * grid.density + part for i in cuts for part in range(1, grid.density)}
-    assert stepped == [p for p in range((grid.frames - 1) * grid.density + 1) if p not in missing]
+            stepped += [run.inputs[0] * PARTS + at for at in run.timesteps[: run.own]]
+    frames = range(grid.frames - 1)
+    between = [i * PARTS + part for i in frames for part in grid.parts(i) if part == 0 or i not in cuts]
+    assert stepped == [*between, (grid.frames - 1) * PARTS]
+
+
+@given(sequences)
+def test_timesteps_are_found_by_halves_and_no_others(grid: Grid) -> None:
+    """Each has its two neighbors, and is shown, always there, or one of those by which these are found."""
+    for frame in range(grid.frames):
+        parts = grid.parts(frame)
+        assert parts[0] == 0
+        wanted = {grid.place(output)[1] for output in grid.shown(frame)} | set(range(0, PARTS, PARTS // grid.density))
+        assert wanted <= set(parts)
+        asked = set(wanted)
+        for part in sorted(parts[1:], key=lambda part: part & -part):  # the last halves first
+            half = part & -part
+            assert {part - half, part + half} <= {*parts, PARTS}
+            assert part in asked
+            asked |= {part - half, part + half}
 
 
 @given(sequences, st.sets(st.integers(0, 38)), st.integers(0, 7), st.integers(0, 3))

@@ -107,7 +107,7 @@ def cost(grid: Grid) -> float:
     steps = 0
     for group in range(grid.groups):
         for run in windows.runs(grid, group, ()):
-            steps += (len(run.inputs) - 1) * grid.density + 1 + run.own
+            steps += len(run.timesteps) + run.own
     return steps / outputs(grid)
 
 
