@@ -124,6 +124,10 @@ class _Sequence(_Video, total=False):
     """
     multi: int | None
     """Frame-rate factor: 2, 4 or 8, where the model interpolates; 1 is super-resolution alone. Default: the model's."""
+    fps_num: int | None
+    """A target rate in place of `multi`, from the clip's to eight times it: `fps_num=60`. Default: none."""
+    fps_den: int | None
+    """What `fps_num` is divided by: 60000/1001. Default: 1."""
     carry: bool | None
     """Carry the forward direction's state from window to window. Default: the model's."""
     segment: int | None

@@ -33,6 +33,9 @@ PARTS = 8
 RATES = (1, 2, 4, 8)
 """Frame-rate factors whose outputs all are such parts."""
 
+FINEST = 1 << 27
+"""Largest numerator of a rate over another: all products of the plugin fit into 64 bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Need:
@@ -46,7 +49,8 @@ class Need:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """The windows over a clip of ``frames`` inputs, ``multi`` outputs for each of them.
+    """The windows over a clip of ``frames`` inputs, ``multi`` outputs for each of them; or, at a target rate, for
+    each ``per`` of them: output n is shown at n * per / multi, by the nearest part of the way between two inputs.
 
     ``window`` 1 is the grid of an image model: no frame is shared.
     """
@@ -54,6 +58,8 @@ class Grid:
     frames: int
     window: int
     multi: int = 1
+    per: int | None = None
+    """None: no target rate, and ``multi`` is one of RATES. Else from ``multi`` / PARTS to ``multi``."""
     density: int = 1
     """Timesteps for each input frame but the last that are there at least, shown or not; one of RATES."""
     lookahead: int = 0
@@ -102,16 +108,22 @@ class Grid:
     def outputs(self, group: int) -> range:
         """The output frames of a window."""
         owned = self.owned(group)
-        return range(owned.start * self.multi, owned.stop * self.multi)
+        return range(self._first(owned.start), self._first(owned.stop))
 
     def shown(self, frame: int) -> range:
-        """The output frames from an input frame's time on, up to the next one's."""
-        return range(frame * self.multi, (frame + 1) * self.multi)
+        """The output frames from an input frame on, up to the next one."""
+        return range(self._first(frame), self._first(frame + 1))
+
+    def _first(self, frame: int) -> int:
+        """The first output frame that is shown by an input frame or after it; past the last one, their number."""
+        at = 2 * PARTS * frame - (frame < self.frames)  # half a part before it
+        return max(0, -(-at * self.multi // (2 * PARTS * (self.per or 1))))
 
     def place(self, output: int) -> tuple[int, int]:
         """When an output frame is shown: the input frame, and how many parts of the way to the next one after it."""
-        frame, part = divmod(output, self.multi)
-        return frame, part * PARTS // self.multi
+        at = (2 * PARTS * output * (self.per or 1) + self.multi) // (2 * self.multi)
+        frame, part = divmod(at, PARTS)
+        return (frame, part) if frame < self.frames else (self.frames - 1, 0)
 
     def parts(self, frame: int) -> list[int]:
         """Where the timesteps are between an input frame, 0, and the next one, PARTS: at those that are shown, and
@@ -128,7 +140,7 @@ class Grid:
     @property
     def most(self) -> int:
         """Timesteps for an input frame, at most."""
-        return max(self.density, self.multi)
+        return max(self.density, self.multi) if self.per is None else PARTS
 
     def fresh(self, group: int) -> bool:
         """Whether the forward state is zero at a window's beginning wherever the cuts are."""
@@ -146,6 +158,7 @@ def grid(
     *,
     window: int | None = None,
     multi: int | None = None,
+    per: int | None = None,
     lookahead: int | None = None,
     carry: bool | None = None,
     segment: int | None = None,
@@ -161,6 +174,7 @@ def grid(
         frames=frames,
         window=chosen(window, model.window),
         multi=chosen(multi, model.multi[0]),
+        per=per,
         density=model.density,
         lookahead=chosen(lookahead, model.lookahead),
         carry=chosen(carry, model.carry),
@@ -193,7 +207,7 @@ def runs(grid: Grid, group: int, cuts: Collection[int]) -> list[Run]:
     """The runs that give a window's outputs.
 
     A cut i lies between the input frames i and i+1. Nothing passes it: the scenes on its sides are separate
-    runs, and the output in between repeats the upscaled frame i. So does the one after the clip's last frame.
+    runs, and the outputs in between repeat the upscaled frame i. So do those after the clip's last frame.
     """
     owned, seen = grid.owned(group), grid.seen(group)
     starts = [seen.start, *(i + 1 for i in seen[:-1] if i in cuts), seen.stop]

@@ -119,7 +119,7 @@ def test_every_order_gives_the_same(clip: Clip, order: random.Random, width: int
     groups = list(range(made.grid.groups)) * 2
     order.shuffle(groups)
     found = Requests(clip, made).interleaved(groups, width, order.randint(0, 1 << 20))
-    assert sorted(found) == list(range(clip.multi * clip.frames))
+    assert sorted(found) == list(range(clip.outputs))
     check(clip, found)
 
 
@@ -322,7 +322,7 @@ def test_up_to_32_on_the_way_give_the_same_where_some_fail(
             failing -= 1
             flying.remove(group)
             waiting.append(group)
-    assert sorted(made) == list(range(clip.multi * clip.frames))
+    assert sorted(made) == list(range(clip.outputs))
     check(clip, made)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache, cached_property
 from math import ceil, floor
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -65,6 +66,30 @@ class Recurrence(nn.Module):
         return torch.cat([past, future, timestep.value], 1)
 
 
+def _place(output: int, rate: Fraction, frames: int) -> tuple[int, int]:
+    frame, eighth = divmod(floor(8 * output / rate + Fraction(1, 2)), 8)
+    return (frame, eighth) if frame < frames else (frames - 1, 0)
+
+
+@cache
+def _halves(frame: int, before: int, after: int, rate: Fraction, frames: int, density: int) -> dict[int, int]:
+    near = floor(frame * rate)
+    places = [_place(n, rate, frames) for n in range(max(0, near - 1), near + 10)]
+    shown = {eighth for place, eighth in places if place == frame}
+    values = {0: before, 8: after}
+
+    def halve(first: int, last: int) -> None:
+        middle = (first + last) // 2
+        always = density == DENSITY and last - first == 8
+        if always or any(first < eighth < last for eighth in shown):
+            values[middle] = between(values[first], values[last])
+            halve(first, middle)
+            halve(middle, last)
+
+    halve(0, 8)
+    return {eighth: values[eighth] for eighth in sorted(values) if 0 < eighth < 8}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clip:
     """A clip and the arguments of its run, for :meth:`expected`."""
@@ -77,39 +102,30 @@ class Clip:
     segment: int = 0
     cuts: Collection[int] = ()
     past: int = 0
-    per: int = 1
-    """Input frames that ``multi`` outputs are shown in."""
+    per: int | None = None
+    """Input frames that ``multi`` outputs are shown in, at a target rate."""
     density: int = DENSITY
     """1: a model that makes nothing between the frames."""
     before: int = 0
     """Forward state of an earlier clip, before this one's first timestep."""
 
+    @cached_property
+    def rate(self) -> Fraction:
+        """Outputs per input."""
+        return Fraction(self.multi, self.per or 1)
+
     @property
     def outputs(self) -> int:
         """Output frames: those that are shown before the clip's end."""
-        return ceil(Fraction(self.frames * self.multi, self.per))
+        return ceil(self.frames * self.rate)
 
     def place(self, output: int) -> tuple[int, int]:
         """The frame, and the eighth after it, that an output is nearest to."""
-        frame, eighth = divmod(floor(8 * Fraction(output * self.per, self.multi) + Fraction(1, 2)), 8)
-        return (frame, eighth) if frame < self.frames else (self.frames - 1, 0)
+        return _place(output, self.rate, self.frames)
 
     def halves(self, frame: int, before: int, after: int) -> dict[int, int]:
         """The values between those of a frame and of the next one, by eighths, in time order."""
-        near = floor(Fraction(frame * self.multi, self.per))
-        shown = {self.place(n)[1] for n in range(max(0, near - 1), near + 10) if self.place(n)[0] == frame}
-        values = {0: before, 8: after}
-
-        def halve(first: int, last: int) -> None:
-            middle = (first + last) // 2
-            always = self.density == DENSITY and last - first == 8
-            if always or any(first < eighth < last for eighth in shown):
-                values[middle] = between(values[first], values[last])
-                halve(first, middle)
-                halve(middle, last)
-
-        halve(0, 8)
-        return {eighth: values[eighth] for eighth in sorted(values) if 0 < eighth < 8}
+        return _halves(frame, before, after, self.rate, self.frames, self.density)
 
     def expected(self, output: int) -> tuple[int, int, int]:
         """(R, G, B) of an output frame, for frames that begin at number 0."""

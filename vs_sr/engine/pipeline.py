@@ -97,7 +97,7 @@ class Pipeline:
             "size": "x".join(map(str, self.size)),
             "window": str(self.grid.window),
             "segment": str(self.grid.segment),
-            "timesteps": str(self.grid.most),
+            "timesteps": str(self.grid.most) if self.grid.per is None else f"{self.grid.multi}/{self.grid.per}",
             **{key: str(getattr(self.options, key)) for key in ("sc", "sc_threshold", "matrix_in", "range_in")},
         }
 
