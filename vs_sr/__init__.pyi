@@ -123,7 +123,11 @@ class _Sequence(_Video, total=False):
     memory. Default: the model's.
     """
     multi: int | None
-    """Frame-rate factor; 1 is super-resolution alone. Default: the model's."""
+    """Frame-rate factor: 2, 4 or 8, where the model interpolates; 1 is super-resolution alone. Default: the model's."""
+    fps_num: int | None
+    """A target rate in place of `multi`, from the clip's to eight times it: `fps_num=60`. Default: none."""
+    fps_den: int | None
+    """What `fps_num` is divided by: 60000/1001. Default: 1."""
     carry: bool | None
     """Carry the forward direction's state from window to window. Default: the model's."""
     segment: int | None
@@ -220,7 +224,7 @@ def VDSR(clip: vs.VideoNode, **arguments: Unpack[_Image]) -> vs.VideoNode:
     """
 
 def ZoomingSlowMo(clip: vs.VideoNode, **arguments: Unpack[_Sequence]) -> vs.VideoNode:
-    """ZoomingSlowMo: 4x the resolution and 2x the frame rate in one network (recurrent, deformable).
+    """ZoomingSlowMo: 4x the resolution and 2x the frame rate (or up to 8x) in one network (recurrent, deformable).
 
     Xiang et al., "Zooming Slow-Mo", CVPR 2020.
 

@@ -78,15 +78,16 @@ def temporal(
     groups: int,
     before: int,
     after: int,
+    per: int | None = None,
     cache: int | None = None,
     parallel: bool = False,
 ) -> vs.VideoNode:
     """A clip whose frames are made in groups by ``callback``.
 
-    Group g owns the inputs ``[g*step, (g+1)*step)``, the last one all up to the clip's end
-    (:class:`vs_sr.windows.Grid`). A group makes ``multi`` outputs of each input that it owns. It is given
-    its own inputs, ``before`` more before and ``after`` more after them, clamped to the clip; a generator may ask
-    for others (:data:`Work`).
+    Group g owns the inputs ``[g*step, (g+1)*step)``, the last one all up to the clip's end, and makes ``multi`` outputs
+    of each; at a constant rate, those that are shown from its first input on until the next group's
+    (:class:`vs_sr.windows.Grid`). It is given its own inputs, ``before`` more before and ``after`` more after them,
+    clamped to the clip; a generator may ask for others (:data:`Work`).
 
     The callback runs on VapourSynth's threads, in no particular order of groups. While a generator waits for frames
     other groups are served.
@@ -104,11 +105,13 @@ def temporal(
         height: Of the output, in pixels.
         format: Number of the output's format.
         step: Inputs per group, from 1.
-        multi: Outputs per input, from 1.
+        multi: Outputs per input, from 1; where ``per`` is given, for so many inputs together.
         groups: How many there are.
         before: Inputs before a group that it looks at.
         after: Inputs after a group that it looks at.
-        cache: How many groups are kept, each of ``step * multi`` output frames; None: as the budget allows
+        per: From 1 to ``multi``: the outputs get a constant rate, and the inputs must have one. None: each input's
+            duration is divided.
+        cache: How many groups are kept, with all of their output frames; None: as the budget allows
             (:mod:`vs_sr.engine.budget`), so that four readers of the clip do not compute groups again and again.
         parallel: Whether calls of the callback may overlap; else there is one at a time.
 
@@ -116,6 +119,7 @@ def temporal(
         vapoursynth.Error: An argument is out of range, or the clip is of variable format or size.
     """
     func = partial(_group, name, callback)
+    size = -(-step * multi // (per or 1)) * _bytes(width, height, format)
     node: vs.VideoNode = vs.core.vs_sr.XTemporal(
         clip=clip,
         func=func,
@@ -127,7 +131,8 @@ def temporal(
         groups=groups,
         before=before,
         after=after,
-        cache=budget.of("cpu").groups(step * multi * _bytes(width, height, format), func) if cache is None else cache,
+        **({} if per is None else {"per": per}),
+        cache=budget.of("cpu").groups(size, func) if cache is None else cache,
         parallel=parallel,
         name=name,
     )

@@ -57,7 +57,20 @@ class Arguments:
         absent="the model's",
         limits=(2, 64),
     )
-    multi: int | None = _argument(SEQUENCE, "frame-rate factor; 1 is super-resolution alone", absent="the model's")
+    multi: int | None = _argument(
+        SEQUENCE,
+        "frame-rate factor: 2, 4 or 8, where the model interpolates; 1 is super-resolution alone",
+        absent="the model's",
+    )
+    fps_num: int | None = _argument(
+        SEQUENCE,
+        "a target rate in place of `multi`, from the clip's to eight times it: `fps_num=60`",
+        absent="none",
+        limits=(1, (1 << 31) - 1),
+    )
+    fps_den: int | None = _argument(
+        SEQUENCE, "what `fps_num` is divided by: 60000/1001", absent="1", limits=(1, (1 << 31) - 1)
+    )
     carry: bool | None = _argument(
         SEQUENCE, "carry the forward direction's state from window to window", absent="the model's"
     )

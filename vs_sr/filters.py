@@ -9,6 +9,7 @@ import logging
 import os
 import shlex
 from dataclasses import replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, get_args
 
 import vapoursynth as vs
@@ -70,7 +71,7 @@ def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
         variant=variant,
         source=source,
         size=size,
-        grid=_grid(model, options, clip.num_frames),
+        grid=_grid(model, options, clip),
         float_clip=input_format.sample_type == vs.FLOAT and input_format.bits_per_sample == 32,
         options=options,
     )
@@ -126,6 +127,7 @@ def _streams(
             format=output.format.id if output.direct else image,
             step=grid.step,
             multi=grid.multi,
+            per=grid.per,
             groups=grid.groups,
             before=around,
             after=around or grid.share + grid.lookahead,
@@ -135,16 +137,48 @@ def _streams(
     return streams[0] if count == 1 else _bridge.lean(vs.core.std.Interleave(streams, modify_duration=False))
 
 
-def _grid(model: Model, options: Arguments, length: int) -> Grid:
-    """The windows over a clip of ``length`` frames."""
+def _grid(model: Model, options: Arguments, clip: vs.VideoNode) -> Grid:
+    """The windows over a clip."""
     if model.kind == "sequence" and options.multi is not None and options.multi not in model.multi:
         choices = ", ".join(str(value) for value in sorted(model.multi))
         raise ArgumentError(f"multi={options.multi} is not possible; choices: {choices} (default {model.multi[0]})")
-    names = ("window", "multi", "lookahead", "carry", "segment")
-    grid = windows.grid(model, length, **{name: getattr(options, name) for name in names})
+    multi, per = _rate(model, options, clip) or (options.multi, None)
+    names = ("window", "lookahead", "carry", "segment")
+    wishes = {name: getattr(options, name) for name in names}
+    grid = windows.grid(model, clip.num_frames, multi=multi, per=per, **wishes)
     if model.kind == "sequence" and not grid.carry and (options.state_in or options.state_out):
         raise ArgumentError("state_in and state_out are for a state that is carried; give carry=1 as well")
     return grid
+
+
+def _rate(model: Model, options: Arguments, clip: vs.VideoNode) -> tuple[int, int] | None:
+    """The target rate over the clip's, in lowest terms; None: there is no target.
+
+    Raises:
+        ArgumentError: it cannot be met.
+    """
+    if options.fps_num is None:
+        if options.fps_den is not None:
+            raise ArgumentError(f"fps_den={options.fps_den} alone is no rate; give fps_num as well")
+        return None
+    target, rate = Fraction(options.fps_num, options.fps_den or 1), clip.fps
+    wish = f"fps_num={options.fps_num}, fps_den={options.fps_den or 1}"
+    if options.multi is not None:
+        raise ArgumentError(f"{wish} and multi={options.multi} are two rates; give one")
+    if windows.PARTS not in model.multi:
+        choices = ", ".join(map(str, sorted(model.multi)))
+        raise ArgumentError(f"{wish} is not possible: this model does multi={choices} only; leave fps_num out")
+    if not rate:
+        raise ArgumentError(
+            f"{wish} is not possible for a clip of variable or unknown rate (its fps is 0); use multi, which "
+            "divides each frame's duration, or std.AssumeFPS first"
+        )
+    if not rate <= target <= windows.PARTS * rate:
+        raise ArgumentError(f"{wish} is out of range; {rate} (the clip's) to {windows.PARTS * rate} are possible")
+    ratio = target / rate
+    if ratio.numerator > windows.FINEST:
+        raise ArgumentError(f"{wish} over the clip's {rate} is {ratio}, too fine a ratio; use std.AssumeFPS first")
+    return ratio.numerator, ratio.denominator
 
 
 def _continued(pipeline: Pipeline, state: Kept) -> Pipeline:
@@ -225,7 +259,9 @@ def _options(model: Model, given: dict[str, Any]) -> Arguments:
             raise ArgumentError(f"{key}={_shown(value)} is unknown; choices: {', '.join(map(str, choices))}")
         least, most = accepted[key].limits
         if least is not None and not least <= value <= most:
-            default = accepted[key].default if accepted[key].default is not None else getattr(model, key)
+            default = (
+                getattr(model, key, accepted[key].absent) if accepted[key].default is None else accepted[key].default
+            )
             raise ArgumentError(f"{key}={value} is out of range; {least} to {most} (default {default})")
         if bool in (accepted[key].annotation, *get_args(accepted[key].annotation)):
             given[key] = bool(value)

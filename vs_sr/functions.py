@@ -115,7 +115,11 @@ def docstring_of(model: Model) -> str:
     for alias, argument in _aliases(model).items():
         lines += _item(alias, f"`{argument.name}`, as other filters call it.")
     rate = max(model.multi) > 1
-    made = "`multi` times as many frames; the last is repeated, so that durations add up" if rate else "As many frames"
+    made = (
+        "As many frames as the rate asks for; the last is repeated, so that durations add up"
+        if rate
+        else "As many frames"
+    )
     lines += ["", "Returns:", f"    {made}, at the new size.", "", "Raises:"]
     lines += _item("vapoursynth.Error", "an argument or the clip cannot be taken.")
     lines += _item("ArgumentError", "there is no such argument, or an alias is given beside the argument itself.")

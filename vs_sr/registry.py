@@ -16,6 +16,7 @@ import pluggy
 from vs_sr import _names, hookspecs, threads
 from vs_sr.errors import ArgumentError, PluginError, described
 from vs_sr.spec import CONTRACT, Backend, Model
+from vs_sr.windows import RATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -172,6 +173,8 @@ def _refuse(kind: Extension, item: Any, origin: str, *, script: bool = False) ->
         raise PluginError(f"{item.name!r} is written for contract {item.contract!r}; this vs_sr has {CONTRACT}")
     if isinstance(item, Backend) and not isinstance(item.priority, int):
         raise PluginError(f"{item.name!r} must have a whole number for its priority; got {item.priority!r}")
+    if isinstance(item, Model) and not set(item.multi) <= set(RATES):
+        raise PluginError(f"{item.name!r} has multi={item.multi!r}; frame-rate factors are {RATES}")
     owners = _targets(kind) | (_scripts if kind == "model" else {})
     owner = owners.get(item.name, origin if script else None)
     if owner != origin:

@@ -55,12 +55,13 @@ class Renderer:
         written: dict[tuple[int, int], vs.VideoFrame] = {}  # an image that comes twice is written once
 
         def write(number: int, made: Tensor) -> vs.VideoFrame:
-            source, part = divmod(number, grid.multi)
+            source, _ = grid.place(number)
+            shown = grid.shown(source)
             key, properties = (id(made), source), held[source].props
             if key not in written:
                 written[key] = self._write(number, made, properties)
             output = written[key].copy()
-            scenes.write(output.props, scenes.divide(scenes.read(properties), part, grid.multi))
+            scenes.write(output.props, scenes.divide(scenes.read(properties), number - shown.start, len(shown)))
             return output
 
         work = self._engine.render(group, wanted, known(), write)

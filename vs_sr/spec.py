@@ -130,7 +130,7 @@ class Model:
     fixed: Variant | None = None
     """For a model without weights: its only variant. ``detect`` and ``weights`` are then None."""
     multi: tuple[int, ...] = (1,)
-    """Frame-rate factors it can do, the default first."""
+    """Frame-rate factors it can do, the default first: of 1, 2, 4 and 8, by halves (:class:`SequenceNetwork`)."""
     window: int = 1
     """Sequence models: default number of input frames per step, one of them shared with the next step."""
     carry: bool = False
@@ -142,8 +142,9 @@ class Model:
 
     @property
     def density(self) -> int:
-        """Timesteps of a sequence for each input frame but the last."""
-        return max(self.multi)
+        """Timesteps of a sequence for each input frame but the last, at least: a network that interpolates sees those
+        half way whatever the rate is, as it was trained."""
+        return min(2, max(self.multi))
 
 
 type Carried = tuple[Tensor, ...]
@@ -153,7 +154,7 @@ type Carried = tuple[Tensor, ...]
 class SequenceNetwork(Protocol):
     """The parts of a network of kind "sequence", for clips of any length.
 
-    T frames are ``density*(T-1)+1`` timesteps in time order. Two recurrences step over them, one from either
+    T frames are T timesteps and those between them, in time order. Two recurrences step over all, one from either
     end; an image is reconstructed from a timestep and the hidden states of both. What the methods hand on is
     the network's own business: a timestep is a tuple, of tensors and whatever else, that is not written to.
 
@@ -165,7 +166,10 @@ class SequenceNetwork(Protocol):
         """The timestep of an input frame (B, 3, H, W): RGB in 0..1, float32, of any size."""
 
     def between(self, before: Any, after: Any) -> Sequence[Any]:
-        """The ``density``-1 timesteps between those of two neighboring input frames."""
+        """One timestep, half way between two; none, where the network does not interpolate.
+
+        Neighbors are input frames first; for higher rates, timesteps that were made here before.
+        """
 
     def forward_step(self, timestep: Any, state: Carried | None) -> Carried:
         """The state after a timestep, from the state before it; None: at the beginning of a scene."""

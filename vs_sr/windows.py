@@ -3,14 +3,15 @@
 Windows are anchored at frame 0 of the clip, never at the frame that was asked for first. A window of W input
 frames advances by W-1: its last frame is the first of the next window, to which its outputs belong.
 
-A sequence model sees *timesteps*: those of the input frames, and ``density``-1 between each two neighbors.
-Its forward direction steps over each timestep exactly once, in the window that owns it; the backward direction
-of a window begins at the end of the frames that the window looks at. Pure integers.
+A sequence model sees *timesteps*: those of the input frames, and others between two neighbors, which are found by
+halves: the one half way, then those half way between it and its neighbors, and so on down to eighths. Its forward
+direction steps over each timestep exactly once, in the window that owns it; the backward direction of a window begins
+at the end of the frames that the window looks at. Pure integers.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,6 +28,14 @@ ENDS: tuple[Ends, ...] = get_args(Ends.__value__)
 """What stands for the frames beyond both ends, where a model looks at a fixed number of neighbors; under the
 names that BasicSR uses."""
 
+PARTS = 8
+"""Of the way from an input frame to the next: where timesteps can be, and outputs are shown. A power of two."""
+RATES = (1, 2, 4, 8)
+"""Frame-rate factors whose outputs all are such parts."""
+
+FINEST = 1 << 27
+"""Largest numerator of a rate over another: all products of the plugin fit into 64 bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Need:
@@ -40,7 +49,8 @@ class Need:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """The windows over a clip of ``frames`` inputs, ``multi`` outputs for each of them.
+    """The windows over a clip of ``frames`` inputs, ``multi`` outputs for each of them; or, at a target rate, for
+    each ``per`` of them: output n is shown at n * per / multi, by the nearest part of the way between two inputs.
 
     ``window`` 1 is the grid of an image model: no frame is shared.
     """
@@ -48,8 +58,10 @@ class Grid:
     frames: int
     window: int
     multi: int = 1
+    per: int | None = None
+    """None: no target rate, and ``multi`` is one of RATES. Else from ``multi`` / PARTS to ``multi``."""
     density: int = 1
-    """Timesteps of the sequence for each input frame but the last; a multiple of ``multi``."""
+    """Timesteps for each input frame but the last that are there at least, shown or not; one of RATES."""
     lookahead: int = 0
     """Frames after a window that its backward direction sees."""
     carry: bool = False
@@ -76,7 +88,7 @@ class Grid:
 
     def group(self, output: int) -> int:
         """The window that computes an output frame."""
-        return min(output // (self.multi * self.step), self.groups - 1)
+        return min(self.place(output)[0] // self.step, self.groups - 1)
 
     def inputs(self, group: int) -> range:
         """The input frames of a window, the shared one included."""
@@ -96,7 +108,39 @@ class Grid:
     def outputs(self, group: int) -> range:
         """The output frames of a window."""
         owned = self.owned(group)
-        return range(owned.start * self.multi, owned.stop * self.multi)
+        return range(self._first(owned.start), self._first(owned.stop))
+
+    def shown(self, frame: int) -> range:
+        """The output frames from an input frame on, up to the next one."""
+        return range(self._first(frame), self._first(frame + 1))
+
+    def _first(self, frame: int) -> int:
+        """The first output frame that is shown by an input frame or after it; past the last one, their number."""
+        at = 2 * PARTS * frame - (frame < self.frames)  # half a part before it
+        return max(0, -(-at * self.multi // (2 * PARTS * (self.per or 1))))
+
+    def place(self, output: int) -> tuple[int, int]:
+        """When an output frame is shown: the input frame, and how many parts of the way to the next one after it."""
+        at = (2 * PARTS * output * (self.per or 1) + self.multi) // (2 * self.multi)
+        frame, part = divmod(at, PARTS)
+        return (frame, part) if frame < self.frames else (self.frames - 1, 0)
+
+    def parts(self, frame: int) -> list[int]:
+        """Where the timesteps are between an input frame, 0, and the next one, PARTS: at those that are shown, and
+        at those by which these are found."""
+        found = set(range(0, PARTS, PARTS // self.density))
+        for output in self.shown(frame):
+            _, part = self.place(output)
+            while 0 < part < PARTS:
+                found.add(part)
+                half = part & -part  # as far off are both neighbors; the one that was found later knows the other
+                part = part - half | 2 * half
+        return sorted(found)
+
+    @property
+    def most(self) -> int:
+        """Timesteps for an input frame, at most."""
+        return max(self.density, self.multi) if self.per is None else PARTS
 
     def fresh(self, group: int) -> bool:
         """Whether the forward state is zero at a window's beginning wherever the cuts are."""
@@ -114,6 +158,7 @@ def grid(
     *,
     window: int | None = None,
     multi: int | None = None,
+    per: int | None = None,
     lookahead: int | None = None,
     carry: bool | None = None,
     segment: int | None = None,
@@ -129,6 +174,7 @@ def grid(
         frames=frames,
         window=chosen(window, model.window),
         multi=chosen(multi, model.multi[0]),
+        per=per,
         density=model.density,
         lookahead=chosen(lookahead, model.lookahead),
         carry=chosen(carry, model.carry),
@@ -143,36 +189,45 @@ class Run:
     inputs: tuple[int, ...]
     """Input frames of one scene: the window's own, then those it only looks at. Where frames are shared, one
     frame alone is run as that frame twice."""
+    timesteps: tuple[int, ...]
+    """What is stepped over, in time order: PARTS times an index of ``inputs``, and the parts after that."""
     own: int
     """The first so many timesteps belong to the window; the others are seen by the backward direction alone."""
     fresh: bool
     """Whether the forward state begins at zero, in place of where the window before ended."""
     outputs: tuple[tuple[int, int], ...]
-    """(output frame, timestep), in time order; a timestep may serve twice."""
+    """(output frame, index of its timestep), in time order; a timestep may serve twice."""
+
+    def before(self, frame: int) -> int | None:
+        """How many timesteps come before that of an input frame; None: it has none here."""
+        return self.timesteps.index((frame - self.inputs[0]) * PARTS) if frame in self.inputs else None
 
 
 def runs(grid: Grid, group: int, cuts: Collection[int]) -> list[Run]:
     """The runs that give a window's outputs.
 
     A cut i lies between the input frames i and i+1. Nothing passes it: the scenes on its sides are separate
-    runs, and the output in between repeats the upscaled frame i. So does the one after the clip's last frame.
+    runs, and the outputs in between repeat the upscaled frame i. So do those after the clip's last frame.
     """
-    owned, seen, outputs, density = grid.owned(group), grid.seen(group), grid.outputs(group), grid.density
+    owned, seen = grid.owned(group), grid.seen(group)
     starts = [seen.start, *(i + 1 for i in seen[:-1] if i in cuts), seen.stop]
     result = []
     for start, stop in pairwise(starts):
         if start >= owned.stop:
             break
-        placed = []
-        for output in range(max(start * grid.multi, outputs.start), min(stop * grid.multi, outputs.stop)):
-            frame, between = divmod(output, grid.multi)
-            if frame == stop - 1:
-                between = 0
-            placed.append((output, (frame - start) * density + between * (density // grid.multi)))
         frames = tuple(range(start, stop))
+        inputs = frames * 2 if len(frames) == grid.share else frames
+        timesteps = [PARTS * at + part for at, frame in enumerate(inputs[:-1]) for part in grid.parts(frame)]
+        timesteps.append(PARTS * (len(inputs) - 1))
+        placed = []
+        for frame in frames[: owned.stop - start]:
+            for output in grid.shown(frame):
+                part = 0 if frame == stop - 1 else grid.place(output)[1]
+                placed.append((output, timesteps.index((frame - start) * PARTS + part)))
         run = Run(
-            inputs=frames * 2 if len(frames) == grid.share else frames,
-            own=min((stop - 1 - start) * density + 1, (owned.stop - start) * density),
+            inputs=inputs,
+            timesteps=tuple(timesteps),
+            own=bisect_left(timesteps, min((stop - 1 - start) * PARTS + 1, (owned.stop - start) * PARTS)),
             fresh=start > seen.start or grid.fresh(group) or start - 1 in cuts,
             outputs=tuple(placed),
         )

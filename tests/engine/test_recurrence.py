@@ -92,6 +92,7 @@ def test_a_run_goes_on_from_the_state_before_any_timestep(border: int) -> None:
     ("network", "multi"),
     [
         (ZoomingSlowMo(channels=8, groups=2, front_blocks=1, back_blocks=1, hr_channels=8), 2),
+        (ZoomingSlowMo(channels=8, groups=2, front_blocks=1, back_blocks=1, hr_channels=8), 4),
         (BasicVSR(channels=8, blocks=1, hr_channels=8), 1),
     ],
     ids=lambda value: type(value).__name__,
@@ -109,7 +110,7 @@ def test_every_frame_teaches_every_image(network: Any, multi: int) -> None:
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
-@pytest.mark.parametrize(("count", "multi"), [(3, 3), (3, 4), (3, 0), (1, 2)])
+@pytest.mark.parametrize(("count", "multi"), [(3, 3), (3, 6), (3, 0), (1, 2)])
 def test_a_rate_that_the_timesteps_cannot_give_is_refused(count: int, multi: int) -> None:
     with pytest.raises(ValueError, match=rf"{count} frames .* multi={multi} cannot be made"):
         recurrence.sequence(Recurrence(), torch.stack(film(count), 1), multi)

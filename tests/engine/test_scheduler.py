@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from helpers.recurrence import DENSITY, Clip, Recurrence
+from helpers.recurrence import Clip, Recurrence
 from helpers.scheduling import clips, grid, pipeline
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -119,7 +119,7 @@ def test_every_order_gives_the_same(clip: Clip, order: random.Random, width: int
     groups = list(range(made.grid.groups)) * 2
     order.shuffle(groups)
     found = Requests(clip, made).interleaved(groups, width, order.randint(0, 1 << 20))
-    assert sorted(found) == list(range(clip.multi * clip.frames))
+    assert sorted(found) == list(range(clip.outputs))
     check(clip, found)
 
 
@@ -150,6 +150,19 @@ def test_in_order_everything_is_computed_once(carry: bool) -> None:
     assert len(network.calls["forward"]) == 61, "each timestep of the sequence is integrated once"
     assert len(network.calls["reconstruct"]) == 61, "the last frame is repeated, not computed again"
     assert requests.most == 0, "no frames beside the windows' own"
+
+
+@pytest.mark.parametrize("multi", [4, 8])
+def test_a_level_costs_what_its_timesteps_cost(multi: int) -> None:
+    """Each is made once, stepped over once, and shown."""
+    clip = Clip(frames=16, multi=multi, carry=True)
+    network = Recurrence()
+    requests = Requests(clip, scheduler(clip), network)
+    for group in range(requests.grid.groups):
+        check(clip, requests.fetch(group))
+    counts = {name: len(calls) for name, calls in network.calls.items()}
+    total = 15 * multi + 1
+    assert counts == {"encode": 16, "between": total - 16, "forward": total, "reconstruct": total}
 
 
 def test_requests_on_the_way_cost_at_most_one_step_more() -> None:
@@ -309,7 +322,7 @@ def test_up_to_32_on_the_way_give_the_same_where_some_fail(
             failing -= 1
             flying.remove(group)
             waiting.append(group)
-    assert sorted(made) == list(range(clip.multi * clip.frames))
+    assert sorted(made) == list(range(clip.outputs))
     check(clip, made)
 
 
@@ -439,7 +452,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
 
             found = original_runs(*arguments)
             run = found[-1]
-            found[-1] = replace(run, own=min(run.own + 1, (len(run.inputs) - 1) * DENSITY + 1))
+            found[-1] = replace(run, own=min(run.own + 1, len(run.timesteps)))
             return found
 
         monkeypatch.setattr(recurrent.windows, "runs", runs)
@@ -451,7 +464,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
 
 
 def _advance(self: Any, network: Any, run: Any, state: Any, image: Any) -> Any:
-    for t in range(run.own):
+    for t in run.timesteps[: run.own]:
         state = network.forward_step(self._timestep(network, run, t, image), state)
     return state
 

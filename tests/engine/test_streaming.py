@@ -60,6 +60,10 @@ MODES = (
     {"carry": True},
     {"carry": True, "segment": 2, "lookahead": 1},
     {"carry": True, "segment": 3, "multi": 1},
+    {"carry": False, "multi": 4, "lookahead": 1},
+    {"carry": True, "segment": 3, "multi": 8},
+    {"carry": False, "multi": 5, "per": 2},
+    {"carry": True, "multi": 1001, "per": 400, "lookahead": 1},
 )
 CUTS = ((), (2, 3, 9), (0, 5, 6, 7, 15))
 
@@ -71,6 +75,7 @@ def test_every_order(mode: dict[str, Any], cuts: tuple[int, ...], count: int, th
         clip = Clip(frames=length, cuts=cuts, **mode)
         node = run(clip, state_memory=1, checkpoint=2)
         found = fetch(node, order)
+        assert len(found) == clip.outputs
         assert found == {n: clip.expected(n) for n in range(node.num_frames)}, (order, length)
 
 
@@ -134,6 +139,10 @@ PAIRS = [
     pytest.param("seeks", 1, {"carry": 1, "window": 3, "checkpoint": 1}, marks=pytest.mark.slow),
     ("asynchronous", 16, {"carry": 1, "lookahead": 2, "precision": "bf16"}),
     pytest.param("asynchronous shuffled", 2, {"carry": 0, "window": 2}, marks=pytest.mark.slow),
+    ("shuffled", 16, {"carry": 1, "multi": 4, "window": 3}),
+    pytest.param("asynchronous", 2, {"carry": 1, "multi": 8, "segment": 2}, marks=pytest.mark.slow),
+    ("seeks", 2, {"carry": 1, "fps_num": 60000, "fps_den": 1001, "segment": 2}),
+    pytest.param("reversed", 16, {"fps_num": 60, "lookahead": 1}, marks=pytest.mark.slow),
     pytest.param("two readers", 16, {"carry": 1, "segment": 2, "tilesize": 24, "overlap": 4}, marks=pytest.mark.slow),
 ]
 

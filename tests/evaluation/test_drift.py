@@ -55,8 +55,8 @@ def test_the_age_is_what_the_scheduler_does(clip: Clip) -> None:
     """The toy's hidden state, computed from the frame that the age names, is the one that the scheduler has."""
     clip = replace(clip, cuts=set())
     for output, age in enumerate(drift.ages(grid(clip))):
-        first = output // clip.multi - age.frames
-        shorter = Clip(frames=clip.frames, window=64, multi=clip.multi, cuts={first - 1}, density=clip.density)
+        first = clip.place(output)[0] - age.frames
+        shorter = replace(clip, window=64, lookahead=0, carry=False, segment=0, cuts={first - 1})
         assert shorter.expected(output)[0] == clip.expected(output)[0]
 
 

@@ -568,7 +568,7 @@ def test_the_list_of_protocols(capsys: pytest.CaptureFixture[str]) -> None:
             "CLIP --bicubic --scale 2 --csv nowhere/x.csv",
             "--csv: nowhere/x.csv cannot be written: there is no such folder",
         ),
-        ("CLIP --bicubic --scale 2 --multi 3", "bicubic does 1 and 2"),
+        ("CLIP --bicubic --scale 2 --multi -1", "--multi -1 is no factor; 1 or more"),
         ("CLIP --model ZoomingSlowMo --scale 2", "for x4, not x2"),
         ("CLIP --protocol matlab", "there is no protocol 'matlab'; choices: matlab-uint8, "),
         ("CLIP --resize lanczos", "there is no resampling rule 'lanczos'; choices: matlab-double, "),

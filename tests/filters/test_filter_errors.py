@@ -41,7 +41,7 @@ def message(node: vs.VideoNode | None = None, **arguments: Any) -> str:
     [
         ({"window": 1}, ["window=1", "2 to 64", "default 4"]),
         ({"window": 65}, ["window=65", "2 to 64"]),
-        ({"multi": 3}, ["multi=3", "choices: 1, 2"]),
+        ({"multi": 3}, ["multi=3", "choices: 1, 2, 4, 8"]),
         ({"precision": "fp8"}, ["precision='fp8'", "auto, fp32, fp16, bf16"]),
         ({"device_id": -2}, ["device_id=-2", "-1 is the CPU"]),
         ({"device_id": 99}, ["device_id=99", "no such CUDA device", "-1"]),

@@ -32,7 +32,7 @@ vs_sr.register(
         kind="sequence",
         build=build,
         fixed=vs_sr.Variant(scale=1, channels=1),
-        multi=(2, 1),
+        multi=(2, 1, 4, 8),
         window=4,
     )
 )
@@ -61,8 +61,9 @@ def triple(frame: vs.VideoFrame) -> tuple[int, ...]:
 
 
 def run(clip: Clip, **arguments: Any) -> vs.VideoNode:
+    rate = {"multi": clip.multi} if clip.per is None else {"fps_num": 24 * clip.multi, "fps_den": clip.per}
     given = {
-        "window": clip.window, "multi": clip.multi, "carry": clip.carry, "segment": clip.segment,
-        "lookahead": clip.lookahead, "device_id": -1,
+        "window": clip.window, "carry": clip.carry, "segment": clip.segment, "lookahead": clip.lookahead,
+        "device_id": -1, **rate,
     }  # fmt: skip
     return core.vs_sr.Recurrence(numbers(clip.frames, tuple(clip.cuts)), **given, **arguments)

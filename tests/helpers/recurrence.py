@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache, cached_property
+from math import ceil, floor
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -63,6 +66,30 @@ class Recurrence(nn.Module):
         return torch.cat([past, future, timestep.value], 1)
 
 
+def _place(output: int, rate: Fraction, frames: int) -> tuple[int, int]:
+    frame, eighth = divmod(floor(8 * output / rate + Fraction(1, 2)), 8)
+    return (frame, eighth) if frame < frames else (frames - 1, 0)
+
+
+@cache
+def _halves(frame: int, before: int, after: int, rate: Fraction, frames: int, density: int) -> dict[int, int]:
+    near = floor(frame * rate)
+    places = [_place(n, rate, frames) for n in range(max(0, near - 1), near + 10)]
+    shown = {eighth for place, eighth in places if place == frame}
+    values = {0: before, 8: after}
+
+    def halve(first: int, last: int) -> None:
+        middle = (first + last) // 2
+        always = density == DENSITY and last - first == 8
+        if always or any(first < eighth < last for eighth in shown):
+            values[middle] = between(values[first], values[last])
+            halve(first, middle)
+            halve(middle, last)
+
+    halve(0, 8)
+    return {eighth: values[eighth] for eighth in sorted(values) if 0 < eighth < 8}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clip:
     """A clip and the arguments of its run, for :meth:`expected`."""
@@ -75,14 +102,34 @@ class Clip:
     segment: int = 0
     cuts: Collection[int] = ()
     past: int = 0
+    per: int | None = None
+    """Input frames that ``multi`` outputs are shown in, at a target rate."""
     density: int = DENSITY
     """1: a model that makes nothing between the frames."""
     before: int = 0
     """Forward state of an earlier clip, before this one's first timestep."""
 
+    @cached_property
+    def rate(self) -> Fraction:
+        """Outputs per input."""
+        return Fraction(self.multi, self.per or 1)
+
+    @property
+    def outputs(self) -> int:
+        """Output frames: those that are shown before the clip's end."""
+        return ceil(self.frames * self.rate)
+
+    def place(self, output: int) -> tuple[int, int]:
+        """The frame, and the eighth after it, that an output is nearest to."""
+        return _place(output, self.rate, self.frames)
+
+    def halves(self, frame: int, before: int, after: int) -> dict[int, int]:
+        """The values between those of a frame and of the next one, by eighths, in time order."""
+        return _halves(frame, before, after, self.rate, self.frames, self.density)
+
     def expected(self, output: int) -> tuple[int, int, int]:
         """(R, G, B) of an output frame, for frames that begin at number 0."""
-        frame, part = divmod(output, self.multi)
+        frame, part = self.place(output)
         if frame in self.cuts or frame == self.frames - 1:
             part = 0  # the frame again, not one in between
         step = self.window - 1
@@ -96,26 +143,29 @@ class Clip:
         first = max(beginning * step, scene_first)
         state = self.before if first < 0 else 0
         first = max(first, 0)
-
-        def passed(state: int, before: int, after: int) -> int:
-            return fold(state, between(before, after)) if self.density == DENSITY else state
-
         for at in range(first, frame):
-            state = passed(fold(state, at), at, at + 1)
+            state = fold(state, at)
+            for passed in self.halves(at, at, at + 1).values():
+                state = fold(state, passed)
         state = fold(state, frame)
         value = frame
         if part:
-            value = between(frame, frame + 1)
-            state = fold(state, value)
+            for eighth, passed in self.halves(frame, frame, frame + 1).items():
+                if eighth <= part:
+                    value = passed
+                    state = fold(state, value)
 
         start = max(group * step, scene_first)
         last = min(group * step + step + self.lookahead, scene_last)
         after = 0
         if start == last:  # one frame alone is run as that frame twice
-            after = passed(fold(after, frame), frame, frame)
+            after = fold(after, frame)
+            for passed in reversed(self.halves(frame, frame, frame).values()):
+                after = fold(after, passed)
         for at in range(last, frame, -1):
             after = fold(after, at)
-            if at - 1 > frame or part == 0:
-                after = passed(after, at - 1, at)
+            for eighth, passed in reversed(self.halves(at - 1, at - 1, at).items()):
+                if at - 1 > frame or eighth > part:
+                    after = fold(after, passed)
         after = fold(after, value)
         return state, after, value

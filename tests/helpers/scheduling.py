@@ -28,19 +28,26 @@ def pipeline(grid: Grid, size: tuple[int, int] = (2, 1), **variant: Any) -> Pipe
 def grid(clip: Clip) -> Grid:
     return Grid(
         frames=clip.frames, window=clip.window, multi=clip.multi, density=clip.density, lookahead=clip.lookahead,
-        carry=clip.carry, segment=clip.segment, past=clip.past,
+        carry=clip.carry, segment=clip.segment, past=clip.past, per=clip.per,
     )  # fmt: skip
 
 
-def _clip(rate: tuple[int, int], **more: Any) -> Clip:
-    return Clip(multi=rate[0], density=rate[1], **more)
+RATES = [
+    (1, 1, None), (1, DENSITY, None), (2, DENSITY, None), (4, DENSITY, None), (8, DENSITY, None),
+    (5, DENSITY, 2), (1001, DENSITY, 400), (1, DENSITY, 1), (101, DENSITY, 13),
+]  # fmt: skip
+"""Frame-rate factor, timesteps at least, and the inputs that the factor is for at a target rate."""
+
+
+def _clip(rate: tuple[int, int, int | None], **more: Any) -> Clip:
+    return Clip(multi=rate[0], density=rate[1], per=rate[2], **more)
 
 
 clips = st.builds(
     _clip,
     frames=st.integers(1, 40),
     window=st.integers(2, 6),
-    rate=st.sampled_from([(1, 1), (1, DENSITY), (2, DENSITY)]),
+    rate=st.sampled_from(RATES),
     lookahead=st.integers(0, 4),
     carry=st.booleans(),
     segment=st.sampled_from([0, 0, 1, 2, 3, 5]),

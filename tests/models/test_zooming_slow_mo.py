@@ -9,6 +9,7 @@ import torch
 from helpers import golden
 from helpers.mutants import assert_seen, mutate_network
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from vs_sr.engine import recurrence
 from vs_sr.errors import WeightsError
@@ -252,10 +253,29 @@ def test_steps_are_the_sequence(tiny: ZoomingSlowMo) -> None:
     torch.testing.assert_close(torch.stack(made[::-1], 1), recurrence.sequence(tiny, frames, 2), atol=0, rtol=0)
 
 
-def test_between_takes_input_frames_alone(tiny: ZoomingSlowMo) -> None:
-    first, middle, _ = recurrence.timesteps(tiny, torch.rand(2, 1, 3, 12, 16))
-    with pytest.raises(ValueError, match="only between input frames"):
-        tiny.between(first, middle)
+def test_an_interpolated_timestep_is_a_neighbor_with_a_pyramid_of_its_own(tiny: ZoomingSlowMo) -> None:
+    """The network's own convolutions make it of the feature; the image stays the blend of the frames."""
+    first, quarter, middle, *_ = recurrence.timesteps(tiny, frames := torch.rand(2, 1, 3, 12, 16), 4)
+    layers = (tiny.fea_L2_conv1, tiny.fea_L2_conv2, tiny.fea_L3_conv1, tiny.fea_L3_conv2)
+    assert middle.pyramid is None
+    between = network.Pyramid.of(middle.recurrent[0].l1, *layers)
+    feature = tiny.fusion(tiny.pcd_align(first.pyramid, between))
+    torch.testing.assert_close(quarter.recurrent[0].l1, feature, atol=0, rtol=0)
+    torch.testing.assert_close(quarter.image, 0.75 * frames[0] + 0.25 * frames[1], atol=1e-6, rtol=0)
+
+
+def test_four_times_the_rate_costs_at_most_2_1_times_twice_the_rate() -> None:
+    """Operations for an interval of the input, by the shipped network; deformable products are not counted."""
+    config = {"channels": 32, "groups": 4, "front_blocks": 2, "back_blocks": 8, "hr_channels": 32, "base": "bicubic"}
+    net = ZoomingSlowMo(**config).requires_grad_(False)  # type: ignore[arg-type]
+
+    def operations(frames: int, multi: int) -> int:
+        with FlopCounterMode(display=False) as counter:
+            recurrence.sequence(net, torch.rand(1, frames, 3, 8, 8), multi)
+        return counter.get_total_flops()
+
+    twice, four = (operations(3, multi) - operations(2, multi) for multi in (2, 4))
+    assert 1.9 * twice < four <= 2.1 * twice
 
 
 def test_batches_are_independent(tiny: ZoomingSlowMo) -> None:

@@ -1,12 +1,16 @@
 """The plugin's node for groups of frames: the properties, times and planes of its frames."""
 
 from collections.abc import Sequence
+from fractions import Fraction
+from math import ceil
 from typing import Any
 
 import pytest
 import vapoursynth as vs
 from helpers.support import numbered
 from helpers.toys import echo, frame_of, toy
+
+from vs_sr.windows import Grid
 
 core = vs.core
 
@@ -96,3 +100,37 @@ def test_planes_are_shared_and_not_copied() -> None:
     clip = toy(numbered(3), callback, width=64, height=32, format=vs.YUV420P8)
     frames = list(clip.frames())
     assert [[f.get_read_ptr(p).value for p in range(3)] for f in frames] == addresses
+
+
+@pytest.mark.parametrize(("multi", "per"), [(5, 2), (1001, 400), (1, 1), (8, 1), (134217727, 16777216)])
+def test_at_a_constant_rate_times_are_numbers_over_the_rate(multi: int, per: int) -> None:
+    """Each output belongs to the input that ``vs_sr.windows.Grid`` says, whatever durations the inputs name."""
+    inputs, step = 20, 3
+    source = numbered(inputs, fpsnum=24, fpsden=1)
+    given = [{"_AbsoluteTime": n / 24, "input": n} | ({"_DurationNum": 7} if n % 2 else {}) for n in range(inputs)]
+    grid = Grid(frames=inputs, window=step + 1, multi=multi, per=per)
+    asked: dict[int, int] = {}
+
+    def callback(g: int, want: int, numbers: list[int], frames: list[vs.VideoFrame]) -> list[vs.VideoFrame]:
+        asked[g] = want
+        return [frame_of(k) for k in range(want)]
+
+    clip = toy(with_properties(source, given), callback, step=step, multi=multi, per=per)
+    rate = 24 * Fraction(multi, per)
+    assert (clip.fps, clip.num_frames) == (rate, ceil(inputs * Fraction(multi, per)))
+    for n, frame in enumerate(clip.frames()):
+        assert frame.props["input"] == grid.place(n)[0]
+        assert Fraction(frame.props["_DurationNum"], frame.props["_DurationDen"]) == 1 / rate
+        assert frame.props["_AbsoluteTime"] == pytest.approx(float(n / rate))
+    assert asked == {g: len(grid.outputs(g)) for g in range(grid.groups)}
+
+
+def test_a_constant_rate_needs_one() -> None:
+    source = core.std.Splice([numbered(3, fpsnum=24, fpsden=1), numbered(3, fpsnum=30, fpsden=1)])
+    with pytest.raises(vs.Error, match=r"^Toy: a clip of variable frame rate has no constant multiple; use std.Assume"):
+        toy(source, echo(3, 2), per=1)
+    for per in (0, 3):
+        with pytest.raises(vs.Error, match=rf"^Toy: per must be from 1 to 2; got {per}"):
+            toy(numbered(3), echo(3, 2), per=per)
+    with pytest.raises(vs.Error, match=r"^Toy: multi must be at most 4096 times per; got 8194 for 2"):
+        toy(numbered(3), echo(3, 2), multi=8194, per=2)

@@ -3,31 +3,60 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
+from math import ceil, floor
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vs_sr.windows import Grid, Numbers, Run, passes, runs
+from vs_sr.windows import PARTS, Grid, Numbers, Run, passes, runs
 
 
-def _grid(rate: tuple[int, int], **more: int) -> Grid:
-    return Grid(multi=rate[0], density=rate[1], **more)
+def _grid(rate: tuple[int, int, int | None], **more: int) -> Grid:
+    return Grid(multi=rate[0], density=rate[1], per=rate[2], **more)
+
+
+TARGETS = [(1, 1), (2, 1), (8, 1), (5, 2), (1001, 400), (6, 5), (8, 5), (1000, 999), (101, 13), (7, 1), (2500, 999)]
 
 
 sequences = st.builds(
     _grid,
     frames=st.integers(1, 40),
     window=st.integers(2, 9),
-    rate=st.sampled_from([(1, 1), (1, 2), (2, 2), (1, 4), (2, 4)]),
+    rate=st.sampled_from(
+        [(1, 1, None), (1, 2, None), (2, 2, None), (4, 2, None), (8, 2, None), (1, 4, None), (2, 4, None)]
+        + [(multi, 2, per) for multi, per in TARGETS]
+    ),
     lookahead=st.integers(0, 5),
 )
 grids = sequences | st.builds(Grid, frames=st.integers(1, 40), window=st.just(1))
 
 
+def _rate(grid: Grid) -> Fraction:
+    return Fraction(grid.multi, grid.per or 1)
+
+
+@given(grids)
+def test_every_input_has_outputs_in_order(grid: Grid) -> None:
+    shown = [output for frame in range(grid.frames) for output in grid.shown(frame)]
+    assert shown == list(range(ceil(grid.frames * _rate(grid)))), "those that are shown before the clip's end"
+    for frame in range(grid.frames):
+        assert grid.shown(frame)
+        assert {grid.place(output)[0] for output in grid.shown(frame)} == {frame}
+        assert len(grid.parts(frame)) <= grid.most
+
+
+def test_films_at_the_rates_of_screens() -> None:
+    """24 to 60: two and a half frames for each, and five timesteps, where a rate of 192 has eight."""
+    grid = Grid(frames=5, window=4, multi=5, per=2, density=2)
+    assert [grid.place(output) for output in range(6)] == [(0, 0), (0, 3), (0, 6), (1, 2), (1, 5), (2, 0)]
+    assert [grid.parts(frame) for frame in (0, 1)] == [[0, 2, 3, 4, 6], [0, 2, 4, 5, 6]]
+
+
 @given(grids)
 def test_every_output_belongs_to_one_window(grid: Grid) -> None:
     outputs = [n for group in range(grid.groups) for n in grid.outputs(group)]
-    assert outputs == list(range(grid.multi * grid.frames))
+    assert outputs == list(range(ceil(grid.frames * _rate(grid))))
     assert [grid.group(n) for n in outputs] == [g for g in range(grid.groups) for _ in grid.outputs(g)]
 
 
@@ -54,15 +83,13 @@ def test_runs_give_each_output_once_and_pass_no_cut(grid: Grid, cuts: set[int]) 
             assert not cuts.intersection(frames[:-1])
             assert len(run.inputs) > grid.share
             assert set(frames) <= set(grid.seen(group))
-            length = (len(run.inputs) - grid.share) * grid.density + grid.share
-            for output, position in run.outputs:
-                assert 0 <= position < min(length, run.own)
-                frame, between = divmod(output, grid.multi)
+            assert list(run.timesteps) == sorted(set(run.timesteps))
+            for output, index in run.outputs:
+                assert 0 <= index < run.own <= len(run.timesteps)
+                at = floor(output / _rate(grid) * PARTS + Fraction(1, 2))  # the nearest
+                frame = min(at // PARTS, grid.frames - 1)
                 last = frame in cuts or frame == grid.frames - 1
-                assert (
-                    position * grid.multi
-                    == ((frame - frames[0]) * grid.multi + (0 if last else between)) * grid.density
-                )
+                assert run.timesteps[index] == (frame * PARTS if last else at) - frames[0] * PARTS
 
 
 def test_lengths_around_the_window() -> None:
@@ -80,9 +107,10 @@ def test_lengths_around_the_window() -> None:
 def test_a_cut_at_the_shared_frame() -> None:
     grid = Grid(frames=7, window=4, multi=2, density=2, carry=True)
     outputs = ((0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 4))
-    assert runs(grid, 0, {2}) == [Run(inputs=(0, 1, 2), own=5, fresh=True, outputs=outputs)]
+    timesteps = (0, 4, 8, 12, 16)
+    assert runs(grid, 0, {2}) == [Run(inputs=(0, 1, 2), timesteps=timesteps, own=5, fresh=True, outputs=outputs)]
     first, second = runs(grid, 1, {3})
-    assert first == Run(inputs=(3, 3), own=1, fresh=False, outputs=((6, 0), (7, 0)))
+    assert first == Run(inputs=(3, 3), timesteps=(0, 4, 8), own=1, fresh=False, outputs=((6, 0), (7, 0)))
     assert second.inputs == (4, 5, 6)
     assert second.fresh
 
@@ -93,9 +121,26 @@ def test_every_position_is_integrated_once(grid: Grid, cuts: set[int]) -> None:
     stepped = []
     for group in range(grid.groups):
         for run in runs(grid, group, cuts):
-            stepped += range(run.inputs[0] * grid.density, run.inputs[0] * grid.density + run.own)
-    missing = {i * grid.density + part for i in cuts for part in range(1, grid.density)}
-    assert stepped == [p for p in range((grid.frames - 1) * grid.density + 1) if p not in missing]
+            stepped += [run.inputs[0] * PARTS + at for at in run.timesteps[: run.own]]
+    frames = range(grid.frames - 1)
+    between = [i * PARTS + part for i in frames for part in grid.parts(i) if part == 0 or i not in cuts]
+    assert stepped == [*between, (grid.frames - 1) * PARTS]
+
+
+@given(sequences)
+def test_timesteps_are_found_by_halves_and_no_others(grid: Grid) -> None:
+    """Each has its two neighbors, and is shown, always there, or one of those by which these are found."""
+    for frame in range(grid.frames):
+        parts = grid.parts(frame)
+        assert parts[0] == 0
+        wanted = {grid.place(output)[1] for output in grid.shown(frame)} | set(range(0, PARTS, PARTS // grid.density))
+        assert wanted <= set(parts)
+        asked = set(wanted)
+        for part in sorted(parts[1:], key=lambda part: part & -part):  # the last halves first
+            half = part & -part
+            assert {part - half, part + half} <= {*parts, PARTS}
+            assert part in asked
+            asked |= {part - half, part + half}
 
 
 @given(sequences, st.sets(st.integers(0, 38)), st.integers(0, 7), st.integers(0, 3))

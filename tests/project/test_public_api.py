@@ -45,7 +45,9 @@ def test_arguments_have_the_types_that_are_written() -> None:
     assert arguments.signature("image") == image
     cuts, tiles = "sc:int:opt;sc_threshold:float:opt;", "tilesize:int[]:opt;overlap:int[]:opt;"
     assert arguments.signature("multi-frame") == f"clip:vnode;{cuts}{common}{tiles}"
-    own = "window:int:opt;multi:int:opt;carry:int:opt;segment:int:opt;lookahead:int:opt;"
+    own = (
+        "window:int:opt;multi:int:opt;fps_num:int:opt;fps_den:int:opt;carry:int:opt;segment:int:opt;lookahead:int:opt;"
+    )
     states = "checkpoint:int:opt;state_memory:int:opt;state_in:data:opt;state_out:data:opt;"
     assert arguments.signature("sequence") == f"clip:vnode;{own}{cuts}{common}{tiles}{states}"
 

@@ -335,6 +335,9 @@ def test_models_registered_by_a_script() -> None:
         "try: vs_sr.register(Model(name='ZoomingSlowMo', summary='', paper='', kind='image', build=build))\n"
         "except vs_sr.PluginError as error: assert 'provided by vs_sr.models.zooming_slow_mo already' in str(error)\n"
         "else: raise SystemExit('a built-in name was taken')\n"
+        "try: vs_sr.register(Model(name='Thirds', summary='', paper='', kind='sequence', build=build, multi=(3, 1)))\n"
+        "except vs_sr.PluginError as error: assert 'multi=(3, 1); frame-rate factors are (1, 2, 4, 8)' in str(error)\n"
+        "else: raise SystemExit('a rate was taken that no halves give')\n"
     )
     done = vspipe(script, "-i")
     assert done.returncode == 0, done.stderr.decode()

@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folders are clips, or are not; default: yes for models of several frames that are named; where none is, "
         "what is in the folders says so: images of one size, numbered without a gap",
     )
-    clip.add_argument("--multi", type=int, help="frame-rate factor: 2 gives every second frame and scores them all")
+    clip.add_argument("--multi", type=int, help="frame-rate factor: of 2, every second frame is given; all are scored")
     clip.add_argument("--window", type=int, help="input frames per run; 0 the whole clip; default: the model's")
     clip.add_argument("--shared", type=int, default=1, help="input frames that windows share; default 1")
     clip.add_argument(
@@ -264,8 +264,8 @@ def _upscalers(options: argparse.Namespace, found: Found | None, video: bool) ->
         if options.model or options.weights:
             raise ArgumentError("--bicubic is measured beside a network anyway; give one or the other")
         multi = options.multi or 1
-        if multi not in (1, 2):
-            raise ArgumentError(f"--multi {multi}: bicubic does 1 and 2")
+        if multi < 1:
+            raise ArgumentError(f"--multi {multi} is no factor; 1 or more")
         return upscalers.Bicubic(_scale(options), multi), None
     model, variant, source = found
     scale = _scale(options) if variant.upscaled else options.scale or variant.scale

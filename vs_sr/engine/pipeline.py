@@ -66,7 +66,7 @@ class Pipeline:
             case "multi-frame":
                 return self.variant.window or 1
             case _:
-                return (self.grid.window - 1 + self.grid.lookahead) * self.grid.density + 1
+                return (self.grid.window - 1 + self.grid.lookahead) * self.grid.most + 1
 
     def tiles(self) -> tuple[Tile, ...]:
         """The tiles of a frame, at least one."""
@@ -97,6 +97,7 @@ class Pipeline:
             "size": "x".join(map(str, self.size)),
             "window": str(self.grid.window),
             "segment": str(self.grid.segment),
+            "timesteps": str(self.grid.most) if self.grid.per is None else f"{self.grid.multi}/{self.grid.per}",
             **{key: str(getattr(self.options, key)) for key in ("sc", "sc_threshold", "matrix_in", "range_in")},
         }
 

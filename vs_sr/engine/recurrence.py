@@ -17,12 +17,18 @@ if TYPE_CHECKING:
     from vs_sr.spec import Carried, MultiFrameNetwork, SequenceNetwork
 
 
-def timesteps(network: SequenceNetwork, frames: Sequence[Tensor]) -> list[Any]:
-    """The timesteps of T frames (B, C, H, W) of one scene, in time order: theirs, and those in between."""
-    encoded = [network.encode(frame) for frame in frames]
-    found = encoded[:1]
-    for before, after in pairwise(encoded):
-        found += [*network.between(before, after), after]
+def timesteps(network: SequenceNetwork, frames: Sequence[Tensor], multi: int = 1) -> list[Any]:
+    """The timesteps of T frames (B, C, H, W) of one scene, in time order: theirs, and those in between.
+
+    Where the network interpolates at all, there are at least two for each frame but the last: it is used to that.
+    """
+    found = [network.encode(frame) for frame in frames]
+    parts = 1
+    while parts < max(multi, 2):
+        halves = found[:1]
+        for before, after in pairwise(found):
+            halves += [*network.between(before, after), after]
+        found, parts = halves, 2 * parts
     return found
 
 
@@ -124,7 +130,7 @@ def sequence(network: SequenceNetwork, frames: Tensor, multi: int) -> Tensor:
     Args:
         network: of a sequence model.
         frames: (B, T, C, H, W) in time order, float32 of any size.
-        multi: frame-rate factor, one that the network's timesteps can give.
+        multi: frame-rate factor: 1; or a power of two, where the network interpolates.
 
     Returns:
         (B, multi*(T-1)+1, C, scale*H, scale*W).
@@ -134,7 +140,7 @@ def sequence(network: SequenceNetwork, frames: Tensor, multi: int) -> Tensor:
     """
     from vs_sr.runtime import torch
 
-    found = timesteps(network, frames.unbind(1))
+    found = timesteps(network, frames.unbind(1), multi)
     gaps = frames.shape[1] - 1
     density, rest = divmod(len(found) - 1, gaps) if gaps else (multi, multi - 1)
     if rest or multi < 1 or density % multi:

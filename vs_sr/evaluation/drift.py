@@ -98,8 +98,8 @@ def ages(grid: Grid) -> list[Age]:
             if run.fresh:
                 frame, window = run.inputs[0], group
             for output, _ in run.outputs:
-                found[output] = Age(output // grid.multi - frame, group - window)
-    return [found[output] for output in range(grid.multi * grid.frames)]
+                found[output] = Age(grid.place(output)[0] - frame, group - window)
+    return [age for _, age in sorted(found.items())]
 
 
 def cost(grid: Grid) -> float:
@@ -107,7 +107,7 @@ def cost(grid: Grid) -> float:
     steps = 0
     for group in range(grid.groups):
         for run in windows.runs(grid, group, ()):
-            steps += (len(run.inputs) - 1) * grid.density + 1 + run.own
+            steps += len(run.timesteps) + run.own
     return steps / outputs(grid)
 
 

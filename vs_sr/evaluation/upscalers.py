@@ -78,7 +78,7 @@ class Running:
 
 
 class Bicubic:
-    """The baseline: bicubic by the protocol's rule, an interpolated frame as the mean of its two neighbors."""
+    """The baseline: bicubic by the protocol's rule, interpolated frames as blends of their two neighbors."""
 
     label = "bicubic"
 
@@ -92,13 +92,14 @@ class Bicubic:
         return {"upscaler": self.label, "scale": self.scale}
 
     def __call__(self, frames: Sequence[Image], protocol: Protocol) -> Iterator[Output]:
-        """T images (h, w, 3) of one clip, upscaled, with the interpolated ones where ``multi`` is 2."""
+        """T images (h, w, 3) of one clip, upscaled, with ``multi``-1 interpolated ones between each two."""
         before: npt.NDArray[np.float64] | None = None
         for frame in frames:
             upscaled = protocols.upscale(frame, self.scale, protocol)
             after = upscaled.astype(np.float64).clip(0, 255)
-            if before is not None and self.multi > 1:
-                yield Output((before + after) / 2)
+            if before is not None:
+                for part in range(1, self.multi):
+                    yield Output(((self.multi - part) * before + part * after) / self.multi)
             yield Output(upscaled)
             before = after
 

@@ -152,8 +152,8 @@ private:
     // Output frame k of the group: the planes that Python made, shared and not copied; the properties of the input
     // frame it stems from, with the time divided; and over these what Python has set.
     const VSFrame *wrap(const VSFrame *made, int k) const {
-        const int multi = group_.grid.multi();
-        const int input = group_.grid.owned(g_).first + k / multi;
+        const std::int64_t output_number = group_.grid.firstOf(group_.grid.owned(g_).first) + k;
+        const int input = group_.grid.inputOf(output_number);
         const FrameHandle source = own(vsapi_->getFrameFilter(input, group_.clip.get(), context_), vsapi_);
         const VSFrame *planes[3] = {made, made, made};
         const int numbers[3] = {0, 1, 2};
@@ -161,7 +161,10 @@ private:
         VSFrame *frame = vsapi_->newVideoFrame2(&output.format, output.width, output.height, planes, numbers,
                                                 source.get(), core_);
         VSMap *props = vsapi_->getFramePropertiesRW(frame);
-        divideTime(props, k % multi);
+        if (group_.grid.rate().constant)
+            setTime(props, output_number, input);
+        else
+            divideTime(props, static_cast<int>(output_number - group_.grid.firstOf(input)));
         // Where cuts lie among the outputs is for the callback to say: the input's marks are of its own neighbors.
         vsapi_->mapDeleteKey(props, "_SceneChangePrev");
         vsapi_->mapDeleteKey(props, "_SceneChangeNext");
@@ -171,7 +174,7 @@ private:
 
     // The input frame's duration is shared out evenly among its `multi` outputs; `sub` is the place of this one.
     void divideTime(VSMap *props, int sub) const {
-        const int multi = group_.grid.multi();
+        const int multi = group_.grid.rate().multi;
         int absent = 0;
         const std::int64_t num = vsapi_->mapGetInt(props, "_DurationNum", 0, &absent);
         if (absent)
@@ -192,6 +195,22 @@ private:
             const double duration = static_cast<double>(num) / static_cast<double>(den);
             vsapi_->mapSetFloat(props, "_AbsoluteTime", time + sub * duration / multi, maReplace);
         }
+    }
+
+    // At a constant rate every output lasts as long, and is shown at its number over the rate.
+    void setTime(VSMap *props, std::int64_t n, int input) const {
+        const VSVideoInfo &output = group_.output;
+        vsapi_->mapSetInt(props, "_DurationNum", output.fpsDen, maReplace);
+        vsapi_->mapSetInt(props, "_DurationDen", output.fpsNum, maReplace);
+        int absent = 0;
+        const double time = vsapi_->mapGetFloat(props, "_AbsoluteTime", 0, &absent);
+        if (absent)
+            return;
+        const Rate &rate = group_.grid.rate();
+        const double later = static_cast<double>(n * rate.per - std::int64_t{input} * rate.multi) / rate.per;
+        vsapi_->mapSetFloat(props, "_AbsoluteTime",
+                            time + later * static_cast<double>(output.fpsDen) / static_cast<double>(output.fpsNum),
+                            maReplace);
     }
 
     const Group &group_;

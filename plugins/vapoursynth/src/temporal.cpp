@@ -41,7 +41,14 @@ void VS_CC selectFree(void *select, VSCore *, const VSAPI *) noexcept { delete s
 
 Grid readGrid(const VSMap *in, int inputs, const VSAPI *vsapi) {
     const int step = integer(in, "step", 1, maxHeld, vsapi);
-    const int multi = integer(in, "multi", 1, maxHeld, vsapi);
+    // Numbers so small that all products of the grid fit into 64 bits.
+    constexpr int finest = 1 << 27;
+    const bool constant = vsapi->mapNumElements(in, "per") > 0;
+    const int multi = integer(in, "multi", 1, constant ? finest : maxHeld, vsapi);
+    const Rate rate{multi, integer(in, "per", 1, multi, 1, vsapi), constant};
+    if (multi > std::int64_t{maxHeld} * rate.per)
+        throw Failure("multi must be at most " + std::to_string(maxHeld) + " times per; got " + std::to_string(multi) +
+                      " for " + std::to_string(rate.per));
     const int groups = integer(in, "groups", 1, INT_MAX, vsapi);
     const int before = integer(in, "before", 0, maxHeld, vsapi);
     const int after = integer(in, "after", 0, maxHeld, vsapi);
@@ -54,7 +61,7 @@ Grid readGrid(const VSMap *in, int inputs, const VSAPI *vsapi) {
     if (held > maxHeld)
         throw Failure("a window of " + std::to_string(held) + " input frames; " + std::to_string(maxHeld) +
                       " is the limit");
-    return Grid(inputs, step, multi, groups, before, after);
+    return Grid(inputs, step, rate, groups, before, after);
 }
 
 VSVideoInfo readOutput(const VSMap *in, const VSVideoInfo &clip, const Grid &grid, VSCore *core, const VSAPI *vsapi) {
@@ -62,13 +69,15 @@ VSVideoInfo readOutput(const VSMap *in, const VSVideoInfo &clip, const Grid &gri
     output.numFrames = grid.outputs();
     // 0 stands for a variable rate and stays.
     if (clip.fpsNum > 0 && clip.fpsDen > 0) {
-        const auto rate = scaled({clip.fpsNum, clip.fpsDen}, grid.multi(), 1);
+        const auto rate = scaled({clip.fpsNum, clip.fpsDen}, grid.rate().multi, grid.rate().per);
         if (!rate)
             throw Failure("the frame rate " + std::to_string(clip.fpsNum) + "/" + std::to_string(clip.fpsDen) +
-                          " times " + std::to_string(grid.multi()) + " does not fit into 64 bits; " +
+                          " times " + std::to_string(grid.rate().multi) + " does not fit into 64 bits; " +
                           "use std.AssumeFPS first");
         output.fpsNum = rate->num;
         output.fpsDen = rate->den;
+    } else if (grid.rate().constant) {
+        throw Failure("a clip of variable frame rate has no constant multiple; use std.AssumeFPS first");
     }
     return output;
 }

@@ -17,12 +17,13 @@ namespace vssr {
 //          is what is called in its place: the plugin keeps it for this request alone, and exactly as long.
 // width, height, format    of the output
 // step, multi, groups, before, after    see grid.hpp
+// per      where given, `per` inputs give `multi` outputs, at a constant rate: that of the clip times multi / per
 // cache    how many groups are kept, 3 by default
 // parallel 1: many calls of func at the same time; 0, by default: one at a time
 // name     what errors begin with and the nodes are called; "XTemporal" by default
 inline constexpr char temporalSignature[] =
     "clip:vnode;func:func;width:int;height:int;format:int;step:int;multi:int;groups:int;before:int;after:int;"
-    "cache:int:opt;parallel:int:opt;name:data:opt;";
+    "per:int:opt;cache:int:opt;parallel:int:opt;name:data:opt;";
 void VS_CC createTemporal(const VSMap *in, VSMap *out, void *userData, VSCore *core, const VSAPI *vsapi) noexcept;
 
 }  // namespace vssr

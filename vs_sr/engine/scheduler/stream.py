@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vs_sr.engine import recurrence
 from vs_sr.engine.scheduler.base import upload
+from vs_sr.windows import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,10 +28,10 @@ class Stream:
 
     def __init__(self, tile: Tile, pipeline: Pipeline) -> None:
         self._tile = tile
-        self._density = pipeline.grid.density
         self._device = pipeline.device
         self._encoded: dict[int, Any] = {}
-        self._between: dict[tuple[int, int], Sequence[Any]] = {}
+        self._between: dict[tuple[int, int, int], Any] = {}
+        """By two neighbors, and how many parts of the way from one to the other."""
 
     def window(
         self, network: SequenceNetwork, runs: Sequence[Run], state: Carried | None, border: int, image: Image
@@ -50,19 +51,16 @@ class Stream:
         made: dict[int, Tensor] = {}
         left: Carried | None = None
         for run in runs:
-            timesteps = [
-                self._timestep(network, run, t, image) for t in range((len(run.inputs) - 1) * self._density + 1)
-            ]
-            at = (border - run.inputs[0]) * self._density
+            at = run.before(border)
             images, found = recurrence.run(
                 network,
-                timesteps,
+                [self._timestep(network, run, t, image) for t in run.timesteps],
                 state=None if run.fresh else _begin(state, self._device),
                 own=run.own,
                 outputs={timestep for _, timestep in run.outputs},
-                border=at if 0 <= at <= run.own else None,
+                border=at,
             )
-            if 0 <= at <= run.own:
+            if at is not None:
                 left = found
             made |= {output: images[timestep][0] for output, timestep in run.outputs}
         return made, left
@@ -71,26 +69,27 @@ class Stream:
         self, network: SequenceNetwork, run: Run, state: Carried | None, border: int, image: Image
     ) -> Carried | None:
         """The state that :meth:`window` gives for a window whose last run this is, and nothing else."""
-        if (border - run.inputs[0]) * self._density != run.own:
+        if border not in run.inputs:
             return None
-        timesteps = [self._timestep(network, run, t, image) for t in range(run.own)]
+        timesteps = [self._timestep(network, run, t, image) for t in run.timesteps[: run.own]]
         state = None if run.fresh else _begin(state, self._device)
         return recurrence.run(network, timesteps, state=state, outputs=(), border=run.own)[1]
 
     def forget(self, keep: range) -> None:
         """Give up all timesteps but those of the frames ``keep``."""
         self._encoded = {frame: timestep for frame, timestep in self._encoded.items() if frame in keep}
-        self._between = {pair: timesteps for pair, timesteps in self._between.items() if set(pair) <= set(keep)}
+        self._between = {key: timestep for key, timestep in self._between.items() if set(key[:2]) <= set(keep)}
 
     def _timestep(self, network: SequenceNetwork, run: Run, t: int, image: Image) -> Any:
-        first, part = divmod(t, self._density)
-        before = self._encode(network, run.inputs[first], image)
+        first, part = divmod(t, PARTS)
         if part == 0:
-            return before
-        pair = run.inputs[first], run.inputs[first + 1]
-        if pair not in self._between:
-            self._between[pair] = network.between(before, self._encode(network, pair[1], image))
-        return self._between[pair][part - 1]
+            return self._encode(network, run.inputs[first], image)
+        key = run.inputs[first], run.inputs[first + 1], part
+        if key not in self._between:
+            half = part & -part  # as far off are both of its neighbors
+            neighbors = (self._timestep(network, run, at, image) for at in (t - half, t + half))
+            (self._between[key],) = network.between(*neighbors)
+        return self._between[key]
 
     def _encode(self, network: SequenceNetwork, frame: int, image: Image) -> Any:
         if frame not in self._encoded:

@@ -63,7 +63,7 @@ def vs_sr_models() -> Sequence[Model]:
     return [
         Model(
             name="ZoomingSlowMo",
-            summary="4x the resolution and 2x the frame rate in one network (recurrent, deformable)",
+            summary="4x the resolution and 2x the frame rate (or up to 8x) in one network (recurrent, deformable)",
             paper='Xiang et al., "Zooming Slow-Mo", CVPR 2020',
             kind="sequence",
             build=build,
@@ -72,7 +72,7 @@ def vs_sr_models() -> Sequence[Model]:
                 "clip": "constant format and size, at least 8x8; 4:2:0 needs even sizes, as always in VapourSynth",
             },
             weights="zooming_slow_mo_compact",
-            multi=(2, 1),
+            multi=(2, 1, 4, 8),
             window=4,
             carry=False,  # these three as docs/drift.md advises
             segment=0,

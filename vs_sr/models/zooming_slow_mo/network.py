@@ -148,7 +148,7 @@ class Timestep(NamedTuple):
     image: Tensor
     """(B, 3, H, W) as it came; in between, the mean of the neighbors."""
     pyramid: Pyramid | None
-    """Features by which interpolated frames are made of it; None in between."""
+    """Features by which interpolated frames are made of it; None in between, where few are asked for."""
     recurrent: tuple[Pyramid, Pyramid]
     """The ConvLSTM's own pyramids of its feature, for h and for c; both begin with the feature itself."""
 
@@ -202,14 +202,8 @@ class ZoomingSlowMo(nn.Module):
         return Timestep(frame, pyramid, self.ConvBLSTM.forward_net.pyramids(pyramid.l1))
 
     def between(self, before: Timestep, after: Timestep) -> Sequence[Timestep]:
-        """The timestep half way between those of two neighboring input frames.
-
-        Raises:
-            ValueError: one of them lies in between itself.
-        """
-        if before.pyramid is None or after.pyramid is None:
-            raise ValueError("ZoomingSlowMo: only between input frames are there timesteps to be made")
-        feature = self.interpolate(before.pyramid, after.pyramid)
+        """The timestep half way between two: those of neighboring input frames, or of earlier halves."""
+        feature = self.interpolate(*(each.pyramid or self.coarser(each.recurrent[0].l1) for each in (before, after)))
         image = (before.image + after.image) / 2
         return [Timestep(image, None, self.ConvBLSTM.forward_net.pyramids(feature))]
 
@@ -234,7 +228,10 @@ class ZoomingSlowMo(nn.Module):
 
     def pyramid(self, frame: Tensor) -> Pyramid:
         """Features of a frame (B, 3, H, W), H and W multiples of 4."""
-        l1 = self.feature_extraction(self.conv_first(frame))
+        return self.coarser(self.feature_extraction(self.conv_first(frame)))
+
+    def coarser(self, l1: Tensor) -> Pyramid:
+        """The pyramid over a feature (B, C, H, W), a frame's or an interpolated one."""
         return Pyramid.of(l1, self.fea_L2_conv1, self.fea_L2_conv2, self.fea_L3_conv1, self.fea_L3_conv2)
 
     def interpolate(self, before: Pyramid, after: Pyramid) -> Tensor:
