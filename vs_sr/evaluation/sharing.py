@@ -11,6 +11,8 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from vs_sr.spec import METHODS
+
 if TYPE_CHECKING:
     from vs_sr.spec import SequenceNetwork
 
@@ -29,6 +31,8 @@ class Remembering:
         self._old, self._new = self._new, {}
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name not in METHODS["sequence"]:  # windows as a whole are nothing that two would share
+            raise AttributeError(name)
         return partial(self._call, name)
 
     def _call(self, name: str, *arguments: Any) -> Any:
