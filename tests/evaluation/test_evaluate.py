@@ -440,7 +440,7 @@ def test_the_baseline_in_between_is_the_mean_of_its_neighbors() -> None:
     assert middle.max() == pytest.approx(127.5, abs=1e-9)
 
 
-def test_the_centre_alone(clip: Path) -> None:
+def test_the_center_alone(clip: Path) -> None:
     measurement = Measurement(upscaler=Bicubic(4), protocol=protocols.preset("vid4"), video=True, only="center")
     assert [score.frame for score in measurement.folder(clip).scores["bicubic"]] == ["003.png"]
 
