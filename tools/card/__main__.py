@@ -114,10 +114,10 @@ def _facts(python: Path, variables: dict[str, str]) -> dict[str, Any]:
     """Of the machine; none where torch cannot even say what it runs on."""
     command = [str(python), "-m", "tools.card.facts"]
     try:
-        told = subprocess.run(
+        printed = subprocess.run(
             command, env=variables, cwd=machine.ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=ENVIRONMENT
         )
-        found: dict[str, Any] = json.loads(told.stdout)
+        found: dict[str, Any] = json.loads(printed.stdout)
     except (subprocess.SubprocessError, ValueError):
         return {}
     return found

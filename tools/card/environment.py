@@ -15,7 +15,7 @@ from tools.card.machine import ROOT
 
 
 def make(folder: Path, carried: Path) -> Path:
-    """Make it anew, for the interpreter that this runs in, which is the one with torch.
+    """Make it from nothing, for the interpreter that this runs in, which is the one with torch.
 
     Args:
         folder: of the environment.

@@ -65,8 +65,8 @@ def _kernels(figures: Mapping[str, Any]) -> Iterator[str]:
             continue
         floors = ours["microseconds"] / ours["floor_microseconds"]
         error = f"{ours['error']:8.1e}" if ours["error"] is not None else f"{'':8}"
-        told = ", ".join(filter(None, map(_other, others)))
-        yield f"{case:42} {ours['microseconds']:8.1f} {floors:7.2f} {error}   {told}"
+        against = ", ".join(filter(None, map(_other, others)))
+        yield f"{case:42} {ours['microseconds']:8.1f} {floors:7.2f} {error}   {against}"
     if shares := figures["convolutions"]:
         yield "cuDNN's share of the product's rate: " + ", ".join(
             f"{name} {share:.2f}" for name, share in shares.items()

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from vs_sr import files, settings, system
 from vs_sr.errors import ArgumentError
+from vs_sr.messages import log_once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -154,6 +155,7 @@ def cubin_file(kernel: Kernel, arch: int) -> Path:
         for folder in folders:
             if (path := _find(folder, name)) is not None:
                 return path
+        log_once(f"CUDA kernels are being compiled for sm_{arch}: some seconds, the first time on this machine")
         binary = compile_kernel(kernel, arch)
         for folder in folders[:-1]:
             with suppress(OSError):

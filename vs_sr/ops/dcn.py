@@ -183,7 +183,7 @@ def sample_matmul(
     """
     out_channels, channels, kh, kw = weight.shape
     batch, _, out_height, out_width = om.shape
-    matrix = weight.permute(2, 3, 1, 0).reshape(kh * kw * channels, out_channels)
+    matrix = weight.permute(0, 2, 3, 1).reshape(out_channels, kh * kw * channels).t()  # no copy of channels_last
     pixels = batch * out_height * out_width
     strip = max(1, _COLUMN_BYTES // (matrix.shape[0] * x.element_size()))
     out = x.new_empty((batch, out_height, out_width, out_channels))

@@ -32,7 +32,7 @@ class Device(Protocol):
     """What captures launches; the tests have one that records them on the CPU."""
 
     def capture[T](self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
-        """What ``work`` gives, in buffers that stay, and what computes it anew from its inputs' buffers."""
+        """What ``work`` gives, in buffers that stay, and what computes it again from its inputs' buffers."""
 
     def beside(self) -> AbstractContextManager[None]:
         """What is launched within runs beside what is launched after it, until :meth:`join`."""
