@@ -40,14 +40,10 @@ REGISTERS = {  # most that a thread may use, and bytes that it may spill and rel
     "up2_into()": (40, 0),
     "bias_act_res()": (32, 0),
     "shuffle2()": (32, 0),
-    "rgb_to_yuv(FLOAT32=0, WORDS=0)": (56, 0),
-    "rgb_to_yuv(FLOAT32=0, WORDS=1)": (56, 0),
-    "rgb_to_yuv(FLOAT32=1, WORDS=0)": (56, 0),
-    "rgb_to_yuv(FLOAT32=1, WORDS=1)": (56, 0),
-    "yuv_to_rgb(FLOAT32=0, WORDS=0)": (48, 0),
-    "yuv_to_rgb(FLOAT32=0, WORDS=1)": (48, 0),
-    "yuv_to_rgb(FLOAT32=1, WORDS=0)": (48, 0),
-    "yuv_to_rgb(FLOAT32=1, WORDS=1)": (48, 0),
+    "rgb_to_yuv(WORDS=0)": (56, 0),
+    "rgb_to_yuv(WORDS=1)": (56, 0),
+    "yuv_to_rgb(WORDS=0)": (48, 0),
+    "yuv_to_rgb(WORDS=1)": (48, 0),
 }
 
 

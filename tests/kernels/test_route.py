@@ -111,8 +111,8 @@ def test_color(card: list[str]) -> None:
     for found, wanted in zip(planes, expected, strict=True):
         assert int((found.to(torch.int32) - wanted.to(torch.int32)).abs().max()) <= 1
     y, u, v = planes
-    image = color._yuv_to_rgb(y, u, v, 10, 1, False, 0, "bicubic", torch.float32)
-    assert torch.allclose(image, color.up_reference(y, u, v, 10, 1, False, 0, "bicubic", torch.float32), atol=1e-5)
+    image = color._yuv_to_rgb(y, u, v, 10, 1, False, 0, "bicubic")
+    assert torch.allclose(image, color.up_reference(y, u, v, 10, 1, False, 0, "bicubic"), atol=1e-5)
     assert card == ["rgb_to_yuv", "yuv_to_rgb"]
 
 

@@ -63,10 +63,10 @@ CALLS: dict[str, Callable[[torch.dtype], tuple[Any, ...]]] = {
         normal(2, 8, 3, 5, seed=2, dtype=dtype),
     ),
     "act_into": lambda dtype: (normal(2, 8, 3, 5, dtype=dtype), None, 0.1, None, nhwc(2, 24, 3, 5, dtype), 16),
-    "rgb_to_yuv": lambda dtype: (normal(3, 4, 6, dtype=dtype), 10, [1, 1], 1, False, 0, "bicubic"),
+    "rgb_to_yuv": lambda dtype: (normal(3, 4, 6), 10, [1, 1], 1, False, 0, "bicubic"),
     "yuv_to_rgb": lambda dtype: (
         *(torch.randint(256, size, dtype=torch.uint8) for size in ((4, 6), (2, 3), (2, 3))),
-        *(8, 1, False, 0, "bicubic", dtype),
+        *(8, 1, False, 0, "bicubic"),
     ),
 }
 
@@ -380,7 +380,7 @@ def test_loading_during_a_capture_is_refused_and_prepare_prevents_it(pretended: 
     with pytest.raises(CaptureError, match=r"call vs_sr.ops.prepare\(\) first"):
         _launch.usable(recurrent.BIAS_ACT_RES, CUDA)
     pretended.capturing = False
-    assert ops.prepare(CUDA, color_conversion=True)
+    assert ops.prepare(CUDA)
     assert len(pretended.functions) == len(status.KERNELS)
     pretended.capturing = True
     _launch.run(a_launch(), CUDA)

@@ -58,6 +58,16 @@ def choose_precision(wish: Literal["auto"] | Precision, device: str, *, float_cl
     return "fp32" if device == "cpu" or float_clip else "fp16"
 
 
+def converts(device: str) -> bool:
+    """Whether YUV becomes RGB, and RGB YUV, on a device: where our kernels run, which are loaded here."""
+    if device == "cpu":
+        return False
+    from vs_sr.ops import color
+    from vs_sr.runtime import torch
+
+    return color.ready(torch.device(device))
+
+
 def memory(device: str) -> int:
     """Bytes that a device has, used or not: what is planned by it does not change from run to run.
 

@@ -13,13 +13,12 @@ KERNELS = (*dcn.KERNELS, *recurrent.KERNELS, *shuffle.KERNELS, *color.KERNELS)
 """Every kernel in every variant that an operator may launch."""
 
 
-def prepare(device: torch.device | str, *, color_conversion: bool = False) -> bool:
+def prepare(device: torch.device | str) -> bool:
     """Compile (once per machine) and load (once per process) the kernels; to be called before a CUDA graph
     is captured.
 
     Args:
         device: a CUDA device; for any other nothing is done.
-        color_conversion: those of :mod:`vs_sr.ops.color` too.
 
     Returns:
         Whether the device runs the kernels; where it does not, the operators use torch, and the log says why.
@@ -27,8 +26,7 @@ def prepare(device: torch.device | str, *, color_conversion: bool = False) -> bo
     device = torch.device(device)
     if device.type != "cuda":
         return False
-    skipped = () if color_conversion else color.KERNELS
-    _launch.prepare(device, [kernel for kernel in KERNELS if kernel not in skipped])
+    _launch.prepare(device, KERNELS)
     return _launch.obstacle(device) is None
 
 
