@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from vs_sr import ops
-from vs_sr.ops import color, dcn, packing, recurrent, shuffle
+from vs_sr.ops import color, fused, packing, recurrent, shuffle
 
 from .timing import Case
 
@@ -118,7 +118,7 @@ def dcn_case(
         entrants["grid_sample, compiled"] = (planar(half), form)
 
     def reference(x: Tensor, om: Tensor) -> Tensor:
-        return dcn.fused_reference(x.double(), om.double(), packed.double(), bias.double(), 0.1)
+        return fused.fused_reference(x.double(), om.double(), packed.double(), bias.double(), 0.1)
 
     pixels = batch * height * width
     return Case(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from helpers.support import environment
 
-from vs_sr.ops import _nvrtc, dcn, shuffle
+from vs_sr.ops import _nvrtc, fused, shuffle
 from vs_sr.ops._launch import architecture
 from vs_sr.ops._nvrtc import CompileError, Kernel
 from vs_sr.ops.status import KERNELS
@@ -48,7 +48,7 @@ REGISTERS = {  # most that a thread may use, and bytes that it may spill and rel
 
 
 def budget(kernel: Kernel, arch: int) -> tuple[int, int]:
-    if kernel in [tiles[8, 2] for tiles in dcn.FUSED.values()] and arch in SMALL:
+    if kernel in [tiles[8, 2] for tiles in fused.FUSED.values()] and arch in SMALL:
         return 208, 0
     return REGISTERS[kernel.label]
 
@@ -83,7 +83,7 @@ def test_every_file_has_a_kernel_and_a_row_in_the_readme() -> None:
 
 def test_tensor_cores_are_refused_before_sm_80() -> None:
     with pytest.raises(CompileError, match="sm_80 or higher"):
-        _nvrtc.compile_kernel(dcn.FUSED[64][8, 2], 75)
+        _nvrtc.compile_kernel(fused.FUSED[64][8, 2], 75)
 
 
 def test_an_error_names_the_file_and_the_line() -> None:

@@ -21,7 +21,7 @@ from torch.library import opcheck
 from torch.nn import functional as F
 
 from vs_sr import ops
-from vs_sr.ops import _launch, color, dcn, packing, recurrent, shuffle
+from vs_sr.ops import _launch, color, fused, packing, recurrent, sample, shuffle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +66,7 @@ def dcn_inputs(
 
 
 def reference(x: Tensor, om: Tensor, weight: Tensor, bias: Tensor, slope: float = 0.1) -> Tensor:
-    return dcn.fused_reference(x.double(), om.double(), weight.double(), bias.double(), slope)
+    return fused.fused_reference(x.double(), om.double(), weight.double(), bias.double(), slope)
 
 
 # The same references
@@ -91,7 +91,7 @@ def test_dcn_fused_gives_the_same_bits_with_every_tile() -> None:
     outs = []
     for wave in (1, 80, 10_000):
         out = torch.empty_like(x)
-        launch = dcn.fused_launch(x, om, weight, bias, out, 0.1, wave=wave)
+        launch = fused.fused_launch(x, om, weight, bias, out, 0.1, wave=wave)
         _launch.run(launch, x.device)
         outs.append((launch.kernel, out))
     assert len({kernel for kernel, _ in outs}) == 3
@@ -116,7 +116,7 @@ def test_dcn_sample(dtype: torch.dtype, channels: int, groups: int) -> None:
     om = normal(2, 27 * groups, 70, 112, seed=1, scale=3.0, dtype=dtype)
     col = ops.dcn_sample(x, om, groups=groups)
     three = [3, 3], [1, 1], [1, 1], [1, 1]
-    expected = dcn.sample_reference(x.double(), om.double(), groups, *three, True, 0, col.shape[0])
+    expected = sample.sample_reference(x.double(), om.double(), groups, *three, True, 0, col.shape[0])
     assert error(col, expected) < (1e-6 if dtype == torch.float32 else HALF)
 
 
@@ -348,9 +348,9 @@ def test_torch_compile_keeps_the_operators_whole() -> None:
 def test_the_fallback_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = dcn_inputs(1, 68, 120, 2.0)
     expected = reference(*inputs)
-    monkeypatch.setattr(dcn, "usable", lambda kernel, device: kernel.minimum < 80)  # as a card before sm_80
+    monkeypatch.setattr(fused, "usable", lambda kernel, device: False)  # as a card before sm_80
     assert error(ops.dcn_fused(*inputs, slope=0.1), expected) < 2 * HALF
-    monkeypatch.setattr(dcn, "usable", lambda kernel, device: False)  # as without CuPy
+    monkeypatch.setattr(sample, "usable", lambda kernel, device: False)  # as without CuPy
     assert error(ops.dcn_fused(*inputs, slope=0.1), expected) < 2 * HALF
 
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torchvision.ops import deform_conv2d as torchvision_deform_conv2d  # type: ignore[import-untyped]
 
 from vs_sr import ops
-from vs_sr.ops import _launch, _nvrtc, dcn, packing, recurrent, shuffle, status
+from vs_sr.ops import _launch, _nvrtc, fused, packing, recurrent, sample, shuffle, status
 from vs_sr.ops._launch import CaptureError, Launch
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def test_sampling_and_a_product_are_torchvisions(
     arguments: dict[str, Any] = {"groups": groups, "stride": stride, "padding": padding, "dilation": dilation}
     whole = ops.sample_matmul(x, om, weight, bias, **arguments)
     assert float((whole - expected).abs().max()) <= 5e-5  # of values up to 50
-    monkeypatch.setattr(dcn, "_COLUMN_BYTES", 9 * 16 * 4 * 25)  # 25 pixels at a time
+    monkeypatch.setattr(sample, "_COLUMN_BYTES", 9 * 16 * 4 * 25)  # 25 pixels at a time
     strips = ops.sample_matmul(x, om, weight, bias, **arguments)
     assert torch.allclose(strips, whole, atol=1e-5)
     logits = torch.cat([om[:, : 18 * groups], om[:, 18 * groups :].sigmoid()], 1)
@@ -391,8 +391,8 @@ def test_loading_during_a_capture_is_refused_and_prepare_prevents_it(pretended: 
 
 def test_an_old_card_samples_and_multiplies(pretended: Pretended, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_launch, "_capability", lambda index: 75)
-    assert not _launch.usable(dcn.FUSED[64][8, 2], CUDA)
-    assert _launch.usable(dcn.SAMPLE[torch.float16, 1], CUDA)
+    assert not _launch.usable(fused.FUSED[64][8, 2], CUDA)
+    assert _launch.usable(sample.SAMPLE[torch.float16, 1], CUDA)
     assert _launch.obstacle(CUDA) is None
 
 

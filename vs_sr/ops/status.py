@@ -7,9 +7,10 @@ import importlib.metadata
 
 import torch
 
-from vs_sr.ops import _launch, _nvrtc, color, dcn, recurrent, shuffle
+from vs_sr.ops import _launch, _nvrtc, color, recurrent, sample, shuffle
+from vs_sr.ops.fused import KERNELS as FUSED
 
-KERNELS = (*dcn.KERNELS, *recurrent.KERNELS, *shuffle.KERNELS, *color.KERNELS)
+KERNELS = (*FUSED, *sample.SAMPLE.values(), *recurrent.KERNELS, *shuffle.KERNELS, *color.KERNELS)
 """Every kernel in every variant that an operator may launch."""
 
 
@@ -37,7 +38,7 @@ def obstacle(device: torch.device) -> str | None:
 
 def fused(device: torch.device) -> bool:
     """Whether a device has the instructions of ``dcn_fused``."""
-    return all(_launch.usable(kernel, device) for kernel in dcn.KERNELS if kernel.name == "dcn_fused")
+    return all(_launch.usable(kernel, device) for kernel in FUSED)
 
 
 def identity() -> str:
