@@ -58,6 +58,9 @@ def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
         raise ArgumentError(f"clip must be one video clip; got {type(clip).__name__}")
     options = _states(_options(model, given))
     source, variant = _weights(model, options)
+    if options.precision not in ("auto", *variant.precisions):
+        choices = ", ".join(("auto", *variant.precisions))
+        raise ArgumentError(f'precision="{options.precision}" is not possible with this network; choices: {choices}')
     input_format = frames.check_clip(clip, variant.min_size)
     upscale = _upscaling(options) if variant.upscaled else 1
     size = (upscale * clip.width, upscale * clip.height)

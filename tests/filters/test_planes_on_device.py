@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import vapoursynth as vs
+from helpers import plain_models
 from helpers.clips import digest, moving, pixels, slow
 from helpers.emulation import card
 
@@ -25,25 +26,25 @@ if TYPE_CHECKING:
 core = vs.core
 
 
-class Twice(torch.nn.Module):
-    """Every pixel becomes four; beyond a value none of them is a number."""
-
-    def __init__(self, limit: float) -> None:
-        super().__init__()
-        self.limit = limit
+class Broken(torch.nn.Module):
+    """Every pixel becomes four; what is bright is no number."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.where(x > self.limit, torch.nan, x).repeat_interleave(2, 2).repeat_interleave(2, 3)
+        return torch.where(x > 0.5, torch.nan, x).repeat_interleave(2, 2).repeat_interleave(2, 3)
 
 
-def register(name: str, limit: float) -> Callable[..., vs.VideoNode]:
-    fixed = vs_sr.Variant(scale=2, receptive_field=0)
-    model = vs_sr.Model(name=name, summary="", paper="", kind="image", build=lambda variant: Twice(limit), fixed=fixed)
-    vs_sr.register(model)
-    return getattr(core.vs_sr, name)  # type: ignore[no-any-return]
-
-
-twice, limited = register("TwiceOnDevice", 9.0), register("LimitedOnDevice", 0.5)
+assert plain_models.MODELS
+vs_sr.register(
+    vs_sr.Model(
+        name="BrokenOnDevice",
+        summary="",
+        paper="",
+        kind="image",
+        build=lambda variant: Broken(),
+        fixed=vs_sr.Variant(scale=2),
+    )
+)
+twice, broken = core.vs_sr.PlainRgb, core.vs_sr.BrokenOnDevice
 
 
 @pytest.fixture
@@ -185,9 +186,9 @@ def test_frames_that_differ_in_it(converts: list[str]) -> None:
 def test_an_image_that_is_not_finite_fails(converts: list[str]) -> None:
     clip = moving(2, 32, 24, vs.YUV420P8).std.Expr(["", "128", "128"])
     with pytest.raises(vs.Error, match=r"frame 0: the network gives NaN or infinity in fp32") as by_device:
-        limited(clip).get_frame(0)
+        broken(clip).get_frame(0)
     with pytest.raises(vs.Error) as expected:
-        by_host(clip, limited)
+        by_host(clip, broken)
     assert str(by_device.value) == str(expected.value)
     assert converts == ["up", "down"]
 

@@ -60,7 +60,9 @@ class Plan:
         made = replace(
             wished,
             device=chosen,
-            precision=device.choose_precision(options.precision, chosen, float_clip=wished.float_clip),
+            precision=device.choose_precision(
+                options.precision, chosen, variant.precisions, float_clip=wished.float_clip
+            ),
             converts=device.converts(chosen),
             overlap=options.overlap,
         )
