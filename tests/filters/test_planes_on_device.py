@@ -118,7 +118,7 @@ def test_arguments(arguments: dict[str, Any], converts: list[str]) -> None:
     assert "down" in converts
 
 
-@pytest.mark.parametrize("format", [vs.YUV420P8, vs.YUV444P10], ids=str)
+@pytest.mark.parametrize("format", [vs.YUV420P8, pytest.param(vs.YUV444P10, marks=pytest.mark.slow)], ids=str)
 def test_a_sequence_in_any_order(format: int, converts: list[str]) -> None:
     clip = moving(9, 32, 24, format)
     expected = by_host(clip, slow, carry=1)

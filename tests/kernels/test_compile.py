@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from helpers.support import environment
 
+from vs_sr.cache import private_folder, shared_folder, write
 from vs_sr.ops import _nvrtc, fused, shuffle
 from vs_sr.ops._launch import architecture
 from vs_sr.ops._nvrtc import CompileError, Kernel
@@ -166,8 +167,8 @@ def test_code_that_somebody_else_may_have_written_is_not_loaded(
     forbid_compiling(monkeypatch)
     assert _nvrtc.cubin_file(shuffle.SHUFFLE2, 80) == path
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)  # the folder becomes somebody else's
-    assert cache not in _nvrtc._private_folder().parents
-    assert _nvrtc._shared_folder() is None
+    assert cache not in private_folder("kernels").parents
+    assert shared_folder("kernels") is None
 
 
 def test_folders_of_the_cache_are_the_users_own_whatever_the_umask(
@@ -176,9 +177,9 @@ def test_folders_of_the_cache_are_the_users_own_whatever_the_umask(
     monkeypatch.setenv("VS_SR_CACHE", str(tmp_path / "a" / "b"))
     before = os.umask(0)
     try:
-        folder = _nvrtc._shared_folder()
+        folder = shared_folder("kernels")
         assert folder is not None
-        path = _nvrtc._write(folder, "kernel", b"code")
+        path = write(folder, "kernel", ".cubin", b"code")
     finally:
         os.umask(before)
     made = (path, folder, folder.parent, folder.parent.parent)

@@ -154,7 +154,11 @@ def test_other_filters_know_whose_file_it_is(file: Callable[[str], Path]) -> Non
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (lambda: LaMa.LaMa(in_nc=4, out_nc=3), r"LaMa fills masked parts of an image.*cannot be a filter"),
+        pytest.param(
+            lambda: LaMa.LaMa(in_nc=4, out_nc=3),
+            r"LaMa fills masked parts of an image.*cannot be a filter",
+            marks=pytest.mark.slow,
+        ),
         (lambda: Compact.Compact(num_in_ch=4, num_out_ch=4, num_feat=8, num_conv=1), r"takes 4 channels"),
         (lambda: torch.nn.Linear(3, 4), r"it has 2 tensors: bias, weight"),
     ],

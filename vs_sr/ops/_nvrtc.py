@@ -5,7 +5,8 @@ machine code of one architecture (not PTX, which an older driver could refuse). 
 of everything it is made of, and for its own: it never has to be invalidated, damage shows, and processes that
 compile the same kernel at the same time write the same bytes.
 
-Machine code is loaded only from a folder and a file that belong to the user and that nobody else can write to.
+Machine code is loaded only from a folder and a file that belong to the user and that nobody else can write to
+(:mod:`vs_sr.cache`).
 """
 
 from __future__ import annotations
@@ -14,17 +15,13 @@ import functools
 import hashlib
 import importlib.util
 import logging
-import os
 import struct
-import tempfile
 import threading
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vs_sr import files, settings, system
-from vs_sr.errors import ArgumentError
+from vs_sr import cache
 from vs_sr.messages import log_once
 
 if TYPE_CHECKING:
@@ -143,24 +140,16 @@ def compile_kernel(kernel: Kernel, arch: int, text: str | None = None) -> Binary
 def cubin_file(kernel: Kernel, arch: int) -> Path:
     """The file that holds the kernel's machine code: from the cache, or compiled now.
 
-    Where the cache cannot be written, or others can write to it, it lies in a folder of this process alone, gone
-    when it ends.
-
     Raises:
         CompileError: the compiler refuses it.
     """
-    name = f"{kernel.name}-sm{arch}-{_key(kernel, arch)}"
-    with _lock:  # threads of this process compile a kernel once
-        folders = [folder for folder in (_shared_folder(), _private_folder()) if folder is not None]
-        for folder in folders:
-            if (path := _find(folder, name)) is not None:
-                return path
+
+    def make() -> bytes:
         log_once(f"CUDA kernels are being compiled for sm_{arch}: some seconds, the first time on this machine")
-        binary = compile_kernel(kernel, arch)
-        for folder in folders[:-1]:
-            with suppress(OSError):
-                return _write(folder, name, binary.cubin)
-        return _write(folders[-1], name, binary.cubin)
+        return compile_kernel(kernel, arch).cubin
+
+    with _lock:  # threads of this process compile a kernel once
+        return cache.kept("kernels", f"{kernel.name}-sm{arch}-{_key(kernel, arch)}", ".cubin", make)
 
 
 _lock = threading.Lock()
@@ -212,60 +201,3 @@ def _length(cubin: bytes) -> int:
 def _whole(cubin: bytes) -> bytes:
     """CuPy's getCUBIN takes the last byte, a zero, for the end of a string and drops it."""
     return cubin.ljust(_length(cubin), b"\0") if _length(cubin) - len(cubin) == 1 else cubin
-
-
-def _shared_folder() -> Path | None:
-    """The folder of the cache, made where it is missing; None where it cannot be had, or others can write to it."""
-    folder = settings.cache_folder().absolute() / "kernels"
-    try:
-        missing = [each for each in (folder, *folder.parents) if not each.exists()]
-        for each in reversed(missing):
-            each.mkdir(mode=0o700, exist_ok=True)
-        private = system.is_private(folder.stat())
-    except OSError:
-        return None
-    if not private:
-        _warn(
-            f"kernels are compiled again in every process: {folder} is somebody else's, or others can write to it; "
-            "remove it and what is in it, or name another folder in VS_SR_CACHE"
-        )
-        return None
-    return folder
-
-
-@functools.cache
-def _warn(text: str) -> None:
-    """Log a warning once."""
-    _log.warning(text)
-
-
-def _find(folder: Path, name: str) -> Path | None:
-    """The machine code of this name, whole and the user's own."""
-    for path in sorted(folder.glob(f"{name}-*.cubin")):
-        try:
-            with files.open_regular(path) as file:
-                if system.is_private(os.fstat(file.fileno())) and path == _path(folder, name, file.read()):
-                    return path
-        except ArgumentError:
-            continue
-    return None
-
-
-def _path(folder: Path, name: str, content: bytes) -> Path:
-    return folder / f"{name}-{hashlib.sha256(content).hexdigest()[:32]}.cubin"
-
-
-def _write(folder: Path, name: str, content: bytes) -> Path:
-    path = _path(folder, name, content)
-    with files.replacing(path, 0o600) as file:
-        file.write(content)
-    return path
-
-
-@functools.cache
-def _private() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="vs_sr-kernels-")
-
-
-def _private_folder() -> Path:
-    return Path(_private().name)

@@ -1,0 +1,122 @@
+"""``plugins/vs_sr_openvino``: image models compiled by OpenVINO, against eager."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import vapoursynth as vs
+from helpers import image_networks
+from helpers.clips import digest, moving, pixels
+from helpers.support import ROOT, environment, vspipe
+
+from vs_sr import registry
+
+openvino = pytest.importorskip("openvino", reason="pip install openvino")
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+core = vs.core
+PACKAGE = ROOT / "plugins" / "vs_sr_openvino"
+
+
+@pytest.fixture(autouse=True)
+def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Its backend, as if the package were installed; and a cache that is empty."""
+    spec = importlib.util.spec_from_file_location("vs_sr_openvino", PACKAGE / "vs_sr_openvino.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    (backend,) = module.vs_sr_backends()
+    monkeypatch.setitem(registry._backends, backend.name, backend)
+    monkeypatch.setenv("VS_SR_CACHE", str(tmp_path / "cache"))
+    return module
+
+
+def filtered(name: str, clip: vs.VideoNode, **arguments: Any) -> vs.VideoNode:
+    more = {"scale": 2} if name in ("MDSR", *image_networks.LUMA) else {}
+    filter = getattr(core.vs_sr, name)
+    return filter(clip, weights=str(image_networks.weights(name)), device_id=-1, **more, **arguments)  # type: ignore[no-any-return]
+
+
+QUICK = ("EDSR", "SRCNN")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in image_networks.CONFIGS if name not in QUICK)],
+)
+def test_it_gives_what_eager_gives(name: str) -> None:
+    clip = moving(2, 38, 26)
+    found, expected = (filtered(name, clip, backend=backend) for backend in ("openvino", "eager"))
+    for a, b in zip(found.frames(), expected.frames(), strict=True):
+        assert float(np.abs(np.stack(pixels(a)) - np.stack(pixels(b))).max()) <= 1e-4
+        assert not np.array_equal(np.stack(pixels(a)), np.zeros_like(np.stack(pixels(a))))
+
+
+def test_auto_takes_it_in_tiles_and_side_by_side(tmp_path: Path) -> None:
+    clip = moving(4, 70, 50, vs.YUV420P8)
+    found = list(filtered("SRResNet", clip, tilesize=40, num_streams=2).frames())
+    assert list((tmp_path / "cache" / "openvino").glob("SRResNet-*"))
+    again = filtered("SRResNet", clip, tilesize=40, num_streams=2)
+    assert [digest(again.get_frame(n)) for n in (3, 1, 0, 2)] == [digest(found[n]) for n in (3, 1, 0, 2)]
+    expected = list(filtered("SRResNet", clip, backend="eager").frames())
+    for a, b in zip(found, expected, strict=True):
+        assert max(int(np.abs(p.astype(int) - q).max()) for p, q in zip(pixels(a), pixels(b), strict=True)) <= 1
+
+
+def test_the_second_time_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clip = moving(1, 34, 22)
+    first = digest(filtered("EDSR", clip, backend="openvino").get_frame(0))
+    (blob,) = (tmp_path / "cache" / "openvino").iterdir()
+    assert blob.name.startswith("EDSR-34x22-")
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr(openvino, "convert_model", fail)
+    assert digest(filtered("EDSR", clip, backend="openvino").get_frame(0)) == first
+    with pytest.raises(vs.Error, match=r"compiled again"):
+        filtered("EDSR", moving(1, 36, 22), backend="openvino").get_frame(0)
+
+
+def test_what_it_does_not_run(package: Any) -> None:
+    with pytest.raises(vs.Error, match=r'backend="openvino" cannot be used|does not run ZoomingSlowMo'):
+        core.vs_sr.ZoomingSlowMo(moving(2, 32, 24), backend="openvino", device_id=-1).get_frame(0)
+    assert "the CPU" in package.obstacle("cuda:0")
+    assert package.obstacle("cpu") is None
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        with pytest.raises(vs.Error, match=r'no bf16.*precision="fp32"'):
+            filtered("EDSR", moving(1, 34, 22), backend="openvino", precision="bf16").get_frame(0)
+
+
+@pytest.mark.slow
+def test_installed_by_pip_auto_takes_it(tmp_path: Path) -> None:
+    site, source = tmp_path / "site", tmp_path / "source"
+    source.mkdir()
+    for part in PACKAGE.iterdir():
+        if part.is_file():
+            (source / part.name).write_bytes(part.read_bytes())
+    options = ("--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, "--target", site, source], check=True)
+    script = textwrap.dedent(
+        f"""
+        import vapoursynth as vs
+        clip = vs.core.std.BlankClip(width=24, height=20, format=vs.YUV420P8, length=2)
+        vs.core.vs_sr.EDSR(clip, weights={str(image_networks.weights("EDSR"))!r}, device_id=-1).set_output()
+        """
+    )
+    env = environment()
+    for folder, taken in ((site, "openvino"), (None, "eager")):
+        path = env["PYTHONPATH"] if folder is None else f"{folder}:{env['PYTHONPATH']}"
+        done = vspipe(script, "-c", "y4m", env={**env, "PYTHONPATH": path})
+        assert done.returncode == 0, done.stderr.decode()
+        assert b" W48 H40 " in done.stdout[:80]
+        assert f"run by the backend {taken}".encode() in done.stderr
