@@ -25,11 +25,12 @@ STUB = ROOT / "vs_sr" / "__init__.pyi"
 
 KEYWORDS = {
     ("_All", ""): arguments.ALL,
-    ("_Image", "_All"): arguments.IMAGE,
+    ("_Repeating", "_All"): arguments.REPEATING,
+    ("_Image", "_Repeating"): arguments.IMAGE,
     ("_Video", "_All"): arguments.VIDEO,
-    ("_Sequence", "_Video"): arguments.SEQUENCE,
+    ("_Sequence", "_Video, _Repeating"): arguments.SEQUENCE,
 }
-"""A class of keyword arguments, and the one that it has the others from, to the kinds of model that take them."""
+"""A class of keyword arguments, and those that it has the others from, to the kinds of model that take them."""
 TAKES = {"image": "_Image", "sequence": "_Sequence"}
 """What filters take, by the kind of their model; the others ``_Video``."""
 

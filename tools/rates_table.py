@@ -1,17 +1,23 @@
-"""The tables of docs/rates.md, made of ``benchmarks/rates.json``, which ``python -m tests.bench.rates`` writes."""
+"""The tables of docs/rates.md, made of ``benchmarks/rates.json``, which ``python -m tests.bench.rates`` writes, and of
+``drift_rates.json``: from ``vs-sr evaluate --drift --multi`` of each factor."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
+from tools import repeats_table
 from tools.pages import ROOT, replaced
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 RECORD = ROOT / "benchmarks" / "rates.json"
+DRIFT = ROOT / "benchmarks" / "drift_rates.json"
 PAGE = ROOT / "docs" / "rates.md"
+
+_CHANGES = ("gain", "near", "far")
+"""Of a mode against windows: see docs/drift.md."""
 
 
 def tables(record: dict[str, Any]) -> str:
@@ -42,7 +48,25 @@ def tables(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def drift(records: list[dict[str, Any]]) -> str:
+    """The lines on drift between the markers."""
+    heads = [f"mean at {each['multi']} | gain | near | far" for each in records]
+    lines = [f"| mode | {' | '.join(heads)} |", "|---" * (1 + 4 * len(records)) + "|"]
+    modes: dict[str, list[str]] = {}
+    for number, each in enumerate(records):
+        for row in (row for row in each["modes"] if not row["carry"] or not row["lookahead"]):
+            changes = ("" if row[name] is None else f"{round(row[name], 3) + 0.0:+.3f}" for name in _CHANGES)
+            cells = modes.setdefault(row["mode"], [" |" * 3] * number)
+            cells.append(f"{row['psnr_y']:.3f} | {' | '.join(changes)}")
+    for mode, cells in modes.items():
+        lines.append(f"| {mode} | {' | '.join(cells + [' |' * 3] * (len(records) - len(cells)))} |")
+    most = {each["multi"]: max(abs(row["gain"]) for row in each["modes"]) for each in records}
+    words = " and ".join(f"{gain:.4f} dB at {multi}" for multi, gain in most.items())
+    return "\n".join([*lines, "", f"The modes that differ most from windows differ by {words}."])
+
+
 def pages() -> dict[Path, str]:
     """The page as it should be."""
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    return {PAGE: replaced(PAGE.read_text(encoding="utf-8"), "rates", tables(record))}
+    text = replaced(PAGE.read_text(encoding="utf-8"), "rates", tables(json.loads(RECORD.read_text(encoding="utf-8"))))
+    text = replaced(text, "drift", drift(json.loads(DRIFT.read_text(encoding="utf-8"))))
+    return {PAGE: repeats_table.page(text)}

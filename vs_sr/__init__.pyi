@@ -101,7 +101,18 @@ class _All(TypedDict, total=False):
     tile_pad: int | Sequence[int] | None
     """``overlap``, as other filters call it."""
 
-class _Image(_All, total=False):
+class _Repeating(_All, total=False):
+    repeats: int
+    """Frames that repeat the one before: 0, each is a frame like others. 1: image models take the earlier result;
+    models that interpolate spread two to four frames of one drawing evenly. 2: sequence models see each drawing
+    once, and hold it. Default: `0`.
+    """
+    repeats_threshold: float
+    """How different a repeated frame may be: the mean difference of a block of 16x16 values, in code values of 8
+    bits. 0: identical. Default: `0.0`.
+    """
+
+class _Image(_Repeating, total=False):
     scale: int | None
     """Has to be that of the weights. Default: as the weights say."""
     num_streams: int
@@ -117,7 +128,7 @@ class _Video(_All, total=False):
     sc_threshold: float
     """How different frames must be for a cut to be found: from 0, every change, to 1, hardly any. Default: `0.5`."""
 
-class _Sequence(_Video, total=False):
+class _Sequence(_Video, _Repeating, total=False):
     window: int | None
     """Input frames per step, one of them shared with the next step; 2 to 64. More frames see further, and need more
     memory. Default: the model's.

@@ -28,6 +28,9 @@ _SIGNATURE = re.compile(
     re.ASCII,
 )
 
+DRAWING = "_vs_sr_drawing"
+"""Of frames that are not alone in their drawing: how many of it come before, and how many after."""
+
 _closing = False
 
 
@@ -267,6 +270,31 @@ def planes(image: "Tensor", format: int, conversion: bytes | None = None) -> tup
 def finite(clip: vs.VideoNode, prop: str) -> vs.VideoNode:
     """A clip of floating point with 0 where it is not finite; frames that this changes get the property ``prop``."""
     node: vs.VideoNode = vs.core.vs_sr.XFinite(clip, prop)
+    return node
+
+
+def repeats(clip: vs.VideoNode, threshold: float, keys: Sequence[str]) -> vs.VideoNode:
+    """Frames of 1x1 that say which frames of the clip repeat the one before: for :func:`drawings`, :func:`take_over`.
+
+    Args:
+        clip: of constant format and size.
+        threshold: mean difference of a block of 16x16 values, in code values of 8 bits; 0: identical.
+        keys: names of properties that must be the same as well.
+    """
+    node: vs.VideoNode = vs.core.vs_sr.XRepeats(clip, threshold, keys)
+    return node
+
+
+def drawings(clip: vs.VideoNode, repeats: vs.VideoNode) -> vs.VideoNode:
+    """The clip whose frames say how many before them and after them are of the same drawing (:data:`DRAWING`)."""
+    node: vs.VideoNode = vs.core.vs_sr.XDrawings(clip, repeats)
+    return node
+
+
+def take_over(clip: vs.VideoNode, repeats: vs.VideoNode, source: vs.VideoNode, keys: Sequence[str]) -> vs.VideoNode:
+    """``clip`` with the planes, and the properties ``keys``, of the first frame of those that repeat each other, which
+    every eighth frame is at the latest; the other properties are those of ``source``."""
+    node: vs.VideoNode = vs.core.vs_sr.XTakeOver(clip, repeats, source, keys)
     return node
 
 

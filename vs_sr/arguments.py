@@ -19,6 +19,8 @@ SEQUENCE: "tuple[Kind, ...]" = ("sequence",)
 """Models that run over a clip, forward and backward."""
 VIDEO: "tuple[Kind, ...]" = ("sequence", "multi-frame")
 """Models that see several frames at a time."""
+REPEATING = IMAGE + SEQUENCE
+"""Models that need not see a frame again that repeats the one before."""
 ALL = IMAGE + VIDEO
 
 CLIP = "constant format and size; YUV, RGB or GRAY of 8 to 16 bit integer, half or float"
@@ -98,6 +100,21 @@ class Arguments:
         "how different frames must be for a cut to be found: from 0, every change, to 1, hardly any",
         default=0.5,
         limits=(0, 1),
+    )
+    repeats: int = _argument(
+        REPEATING,
+        "frames that repeat the one before: 0, each is a frame like others. 1: image models take the earlier result; "
+        "models that interpolate spread two to four frames of one drawing evenly. 2: sequence models see each drawing "
+        "once, and hold it",
+        default=0,
+        limits=(0, 2),
+    )
+    repeats_threshold: float = _argument(
+        REPEATING,
+        "how different a repeated frame may be: the mean difference of a block of 16x16 values, in code values of 8 "
+        "bits. 0: identical",
+        default=0.0,
+        limits=(0, 255),
     )
     weights: str | None = _argument(
         ALL,

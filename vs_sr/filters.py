@@ -94,8 +94,13 @@ def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
         range_in=options.range_in,
         carried=lambda: plan.pipeline().converts,
     )
+    marked = clip
     if pipeline.cuts:
-        taken = cuts.mark(taken, cuts.found(name, bare, options.sc_threshold))
+        found = cuts.found(name, bare, options.sc_threshold)
+        taken, marked = cuts.mark(taken, found), cuts.mark(clip, found)
+    repeats = frames.repeats(marked, options.repeats_threshold) if options.repeats else None
+    if repeats is not None and model.kind == "sequence":
+        taken = _bridge.drawings(taken, repeats)
     output = frames.Output(
         source=input_format,
         format=output_format,
@@ -105,7 +110,10 @@ def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
         dither=options.dither,
         planes=variant.color,
     )
-    return frames.from_network(name, _streams(name, taken, pipeline, plan, given_state, output), clip, output)
+    made = _streams(name, taken, pipeline, plan, given_state, output)
+    if repeats is not None and model.kind == "image":
+        made = frames.take_over(made, repeats, clip)
+    return frames.from_network(name, made, clip, output)
 
 
 def _streams(
@@ -147,7 +155,8 @@ def _grid(model: Model, options: Arguments, clip: vs.VideoNode) -> Grid:
         choices = ", ".join(str(value) for value in sorted(model.multi))
         raise ArgumentError(f"multi={options.multi} is not possible; choices: {choices} (default {model.multi[0]})")
     multi, per = _rate(model, options, clip) or (options.multi, None)
-    names = ("window", "lookahead", "carry", "segment")
+    _check_repeats(model, options)
+    names = ("window", "lookahead", "carry", "segment", "repeats")
     wishes = {name: getattr(options, name) for name in names}
     grid = windows.grid(model, clip.num_frames, multi=multi, per=per, **wishes)
     if model.kind == "sequence" and not grid.carry and (options.state_in or options.state_out):
@@ -183,6 +192,22 @@ def _rate(model: Model, options: Arguments, clip: vs.VideoNode) -> tuple[int, in
     if ratio.numerator > windows.FINEST:
         raise ArgumentError(f"{wish} over the clip's {rate} is {ratio}, too fine a ratio; use std.AssumeFPS first")
     return ratio.numerator, ratio.denominator
+
+
+def _check_repeats(model: Model, options: Arguments) -> None:
+    """Refuse a way with repeated frames that the model has not.
+
+    Raises:
+        ArgumentError: it has not.
+    """
+    if options.repeats == 2 and model.kind == "image":
+        raise ArgumentError("repeats=2 is for sequence models; choices: 0, 1 (the earlier result is taken over)")
+    if options.repeats == 1 and model.kind == "sequence" and windows.PARTS not in model.multi:
+        choices = ", ".join(map(str, sorted(model.multi)))
+        raise ArgumentError(
+            f"repeats=1 is not possible: this model does multi={choices} only, and has no frames to spread a drawing "
+            "with; choices: 0, 2 (it sees each drawing once, and holds it)"
+        )
 
 
 def _continued(pipeline: Pipeline, state: Kept) -> Pipeline:

@@ -105,6 +105,21 @@ def finite(clip: vs.VideoNode) -> vs.VideoNode:
     return _bridge.finite(clip, _MENDED)
 
 
+def repeats(clip: vs.VideoNode, threshold: float) -> vs.VideoNode:
+    """Which frames repeat the one before, so that the network's image of that serves for both.
+
+    Args:
+        clip: from :func:`finite`; nothing repeats a frame beyond a cut that its frames are marked with.
+        threshold: see :func:`vs_sr._bridge.repeats`.
+    """
+    return _bridge.repeats(clip, threshold, [*color.PROPERTIES, _FIELDS, _ALPHA, _MENDED])
+
+
+def take_over(made: vs.VideoNode, repeats: vs.VideoNode, clip: vs.VideoNode) -> vs.VideoNode:
+    """``made`` where frames of ``clip`` that repeat others have the images of these, and properties of their own."""
+    return _bridge.take_over(made, repeats, clip, [*color.PROPERTIES, _IMAGE, _MENDED])
+
+
 def bare(clip: vs.VideoNode) -> vs.VideoNode:
     """The clip whose frames say nothing of color and fields: ``core.resize`` is told all of it, or nothing."""
     return _bridge.lean(clip.std.RemoveFrameProps([*color.PROPERTIES, _FIELDS]))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from vs_sr import frames, scenes
+from vs_sr import _bridge, frames, scenes
 from vs_sr.engine.scheduler import Held
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     import vapoursynth as vs
 
@@ -47,7 +47,7 @@ class Renderer:
 
         def known() -> Held:
             cuts = scenes.cuts({n: scenes.read(frame.props) for n, frame in held.items()}) if self._cuts else ()
-            return Held(numbers=frozenset(held), cuts=frozenset(cuts), image=image)
+            return Held(numbers=frozenset(held), cuts=frozenset(cuts), image=image, drawings=_drawings(held))
 
         # What the group before did not have is sure to be needed. Read here, while the network runs another group.
         for number in numbers:
@@ -82,3 +82,13 @@ class Renderer:
         except StopIteration as end:
             outputs: list[vs.VideoFrame] = end.value
             return outputs
+
+
+def _drawings(held: Mapping[int, vs.VideoFrame]) -> dict[int, range]:
+    """What frames say of the drawings that they show."""
+    found = {}
+    for number, frame in held.items():
+        if _bridge.DRAWING in frame.props:
+            before, after = cast("list[int]", frame.props[_bridge.DRAWING])
+            found[number] = range(number - before, number + after + 1)
+    return found

@@ -6,15 +6,19 @@ frames advances by W-1: its last frame is the first of the next window, to which
 A sequence model sees *timesteps*: those of the input frames, and others between two neighbors, which are found by
 halves: the one half way, then those half way between it and its neighbors, and so on down to eighths. Its forward
 direction steps over each timestep exactly once, in the window that owns it; the backward direction of a window begins
-at the end of the frames that the window looks at. Pure integers.
+at the end of the frames that the window looks at.
+
+Where repeated frames are heeded, a *drawing* is a frame and those that repeat it. The model sees it once, and what lies
+between two neighbors lies between two drawings. Pure integers.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, get_args
 
 from vs_sr.errors import ArgumentError
@@ -32,6 +36,13 @@ PARTS = 8
 """Of the way from an input frame to the next: where timesteps can be, and outputs are shown. A power of two."""
 RATES = (1, 2, 4, 8)
 """Frame-rate factors whose outputs all are such parts."""
+
+LONGEST = 4
+"""Frames of a drawing, at most; what stands longer is a still image, each of whose frames is one like others."""
+
+type Drawings = Mapping[int, range]
+"""Numbers of frames to all frames of the same drawing; a frame that is not in it is a drawing by itself."""
+_NONE: Drawings = MappingProxyType({})
 
 FINEST = 1 << 27
 """Largest numerator of a rate over another: all products of the plugin fit into 64 bits."""
@@ -70,6 +81,9 @@ class Grid:
     """Windows after which a carried state begins again; 0: never."""
     past: int = 0
     """Windows of the film before this clip: segments are counted from the film's beginning."""
+    repeats: int = 0
+    """0: every frame is one like others. 1: a drawing's frames are spread evenly over the time up to the next drawing.
+    2: a drawing is held until its last frame."""
 
     @property
     def share(self) -> int:
@@ -125,12 +139,33 @@ class Grid:
         frame, part = divmod(at, PARTS)
         return (frame, part) if frame < self.frames else (self.frames - 1, 0)
 
-    def parts(self, frame: int) -> list[int]:
-        """Where the timesteps are between an input frame, 0, and the next one, PARTS: at those that are shown, and
-        at those by which these are found."""
+    def spread(self, drawing: range) -> dict[int, int]:
+        """The output frames that are shown by a drawing which another follows, and the parts of the way there."""
+        return {
+            output: self._part(drawing, frame, self.place(output)[1])
+            for frame in drawing
+            for output in self.shown(frame)
+        }
+
+    def _part(self, drawing: range, frame: int, part: int) -> int:
+        """The part of the way from a drawing to the next one, for a part of that from one of its frames on."""
+        if self.repeats == 2:
+            return part if frame == drawing[-1] else 0
+        length, at = len(drawing), frame - drawing.start
+        nearest, following = ((2 * parts + length) // (2 * length) for parts in (PARTS * at + part, PARTS * (at + 1)))
+        return min(nearest, following - 1)  # each frame has parts of its own
+
+    def owner(self, drawing: range, part: int) -> int:
+        """The frame of a drawing that a part of the way to the next one belongs to."""
+        if self.repeats == 2:
+            return drawing[-1] if part else drawing.start
+        return max(frame for frame in drawing if self._part(drawing, frame, 0) <= part)
+
+    def parts(self, drawing: range) -> list[int]:
+        """Where the timesteps are between a drawing, 0, and the next one, PARTS: at those that are shown, and at
+        those by which these are found."""
         found = set(range(0, PARTS, PARTS // self.density))
-        for output in self.shown(frame):
-            _, part = self.place(output)
+        for part in self.spread(drawing).values():
             while 0 < part < PARTS:
                 found.add(part)
                 half = part & -part  # as far off are both neighbors; the one that was found later knows the other
@@ -141,6 +176,22 @@ class Grid:
     def most(self) -> int:
         """Timesteps for an input frame, at most."""
         return max(self.density, self.multi) if self.per is None else PARTS
+
+    @property
+    def timesteps(self) -> int:
+        """Timesteps of a window, at most."""
+        frames, most = self.window - 1 + self.lookahead, self.most
+        if self.repeats == 0:
+            return frames * most + 1
+        if self.repeats == 2:
+            return (frames + 1) * most + 1  # up to the drawing after the last frame
+        longest = LONGEST - 1  # the frames of that one, and of three a drawing: all eight parts
+        return (frames + longest) * max(most, -(-PARTS // longest)) + 2
+
+    def near(self, group: int) -> range:
+        """The input frames that a window shares with the next one, of its own and of drawings that go on after it."""
+        beyond = 2 * (LONGEST - 1) if self.repeats else 0
+        return range((group + 1) * self.step, min(self.seen(group).stop + beyond, self.frames))
 
     def fresh(self, group: int) -> bool:
         """Whether the forward state is zero at a window's beginning wherever the cuts are."""
@@ -162,6 +213,7 @@ def grid(
     lookahead: int | None = None,
     carry: bool | None = None,
     segment: int | None = None,
+    repeats: int = 0,
 ) -> Grid:
     """The windows of a model over a clip of so many frames; what is None is the model's default."""
 
@@ -179,6 +231,7 @@ def grid(
         lookahead=chosen(lookahead, model.lookahead),
         carry=chosen(carry, model.carry),
         segment=chosen(segment, model.segment),
+        repeats=repeats,
     )
 
 
@@ -187,8 +240,8 @@ class Run:
     """What is computed in one go: the part of a window that lies in one scene."""
 
     inputs: tuple[int, ...]
-    """Input frames of one scene: the window's own, then those it only looks at. Where frames are shared, one
-    frame alone is run as that frame twice."""
+    """Input frames of one scene, one for each drawing, its last: the window's own, then those it only looks at. Where
+    frames are shared, one drawing alone is run as that frame twice."""
     timesteps: tuple[int, ...]
     """What is stepped over, in time order: PARTS times an index of ``inputs``, and the parts after that."""
     own: int
@@ -197,13 +250,15 @@ class Run:
     """Whether the forward state begins at zero, in place of where the window before ended."""
     outputs: tuple[tuple[int, int], ...]
     """(output frame, index of its timestep), in time order; a timestep may serve twice."""
+    border: int | None = None
+    """The timestep before which the forward state is that of the next window, ``own`` at most; None: it ends here."""
 
-    def before(self, frame: int) -> int | None:
-        """How many timesteps come before that of an input frame; None: it has none here."""
-        return self.timesteps.index((frame - self.inputs[0]) * PARTS) if frame in self.inputs else None
+    def made_of(self, count: int) -> tuple[int, ...]:
+        """The input frames that the first so many timesteps are made of."""
+        return self.inputs[: -(-self.timesteps[count - 1] // PARTS) + 1] if count else ()
 
 
-def runs(grid: Grid, group: int, cuts: Collection[int]) -> list[Run]:
+def runs(grid: Grid, group: int, cuts: Collection[int], drawings: Drawings = _NONE) -> list[Run]:
     """The runs that give a window's outputs.
 
     A cut i lies between the input frames i and i+1. Nothing passes it: the scenes on its sides are separate
@@ -211,28 +266,70 @@ def runs(grid: Grid, group: int, cuts: Collection[int]) -> list[Run]:
     """
     owned, seen = grid.owned(group), grid.seen(group)
     starts = [seen.start, *(i + 1 for i in seen[:-1] if i in cuts), seen.stop]
-    result = []
-    for start, stop in pairwise(starts):
-        if start >= owned.stop:
-            break
-        frames = tuple(range(start, stop))
-        inputs = frames * 2 if len(frames) == grid.share else frames
-        timesteps = [PARTS * at + part for at, frame in enumerate(inputs[:-1]) for part in grid.parts(frame)]
-        timesteps.append(PARTS * (len(inputs) - 1))
-        placed = []
-        for frame in frames[: owned.stop - start]:
-            for output in grid.shown(frame):
-                part = 0 if frame == stop - 1 else grid.place(output)[1]
-                placed.append((output, timesteps.index((frame - start) * PARTS + part)))
-        run = Run(
-            inputs=inputs,
-            timesteps=tuple(timesteps),
-            own=bisect_left(timesteps, min((stop - 1 - start) * PARTS + 1, (owned.stop - start) * PARTS)),
-            fresh=start > seen.start or grid.fresh(group) or start - 1 in cuts,
-            outputs=tuple(placed),
-        )
-        result.append(run)
-    return result
+    return [
+        _run(grid, group, range(start, stop), cuts, drawings) for start, stop in pairwise(starts) if start < owned.stop
+    ]
+
+
+def _run(grid: Grid, group: int, frames: range, cuts: Collection[int], drawings: Drawings) -> Run:
+    """The run of the frames of one scene that a window sees.
+
+    A drawing goes on where its frames are another window's as well. Where it is held, each of these windows begins
+    with it, from the state before it; else the timesteps of the way to the next one are divided among them.
+    """
+    owned, border = grid.owned(group), (group + 1) * grid.step
+    scene = _scene(grid, frames, cuts, drawings)
+    alone = len(scene) == grid.share
+    last = scene[-1]
+
+    def held(drawing: range) -> bool:
+        return grid.repeats == 2 or drawing == last
+
+    steps: list[tuple[int, int]] = []  # the frame that it belongs to, and the timestep
+    for at, drawing in enumerate(scene[:-1]):
+        steps += [(grid.owner(drawing, part), PARTS * at + part) for part in grid.parts(drawing)]
+    steps.append((last.start, PARTS * (len(scene) - 1)))
+    fresh = frames.start > owned.start or grid.fresh(group) or frames.start - 1 in cuts
+    first = scene[0]
+    if first.start < frames.start:
+        kept = frames.start
+        steps = [(owner, t) for owner, t in steps if owner >= kept or (t == 0 and (fresh or held(first)))]
+    timesteps = [t for _, t in steps]
+    placed = []
+    for at, drawing in enumerate(scene):
+        spread = {} if drawing == last else grid.spread(drawing)
+        for frame in drawing:
+            if frame in frames and frame < owned.stop:
+                placed += [(n, timesteps.index(PARTS * at + spread.get(n, 0))) for n in grid.shown(frame)]
+    left = None
+    if border in frames:
+        [on_border] = (drawing for drawing in scene if border in drawing)
+        owner = on_border.start if held(on_border) else border
+        left = bisect_left(steps, (owner,))
+    if alone:
+        whole = range(last[-1], last.stop)
+        timesteps += [part for part in grid.parts(whole) if part] + [PARTS]
+    return Run(
+        inputs=tuple(drawing[-1] for drawing in (scene * 2 if alone else scene)),
+        timesteps=tuple(timesteps),
+        own=bisect_left(steps, (owned.stop,)),
+        fresh=fresh,
+        outputs=tuple(placed),
+        border=left,
+    )
+
+
+def _scene(grid: Grid, frames: range, cuts: Collection[int], drawings: Drawings) -> list[range]:
+    """The drawings of consecutive frames of one scene; where the last of these repeats, the next one as well."""
+    found: list[range] = []
+    at = frames.start
+    while at < frames.stop:
+        found.append(drawings.get(at, range(at, at + 1)))
+        at = found[-1].stop
+    last = found[-1]
+    if last.start < frames[-1] and at < grid.frames and at - 1 not in cuts:
+        found.append(drawings.get(at, range(at, at + 1)))
+    return found
 
 
 def passes(grid: Grid, group: int, cuts: Collection[int]) -> bool:

@@ -61,7 +61,7 @@ def _length(rng: np.random.Generator) -> int:
     return int(rng.integers(8, 13))
 
 
-def _scene(rng: np.random.Generator, frames: int | None = None) -> Luma:
+def scene(rng: np.random.Generator, frames: int | None = None) -> Luma:
     """An ordinary scene; now and then a piece of the demo's film."""
     frames = frames or _length(rng)
     seed = int(rng.integers(2**31))
@@ -81,7 +81,7 @@ def _moved(sheet: npt.NDArray[np.float32], frames: int, motion: Motion, *above: 
     return _luma(render([Layer(sheet, motion, mirrored=True), *above], Motion(), frames, HEIGHT, WIDTH))
 
 
-def _panned(rng: np.random.Generator, slowest: float, fastest: float, frames: int | None = None) -> Luma:
+def panned(rng: np.random.Generator, slowest: float, fastest: float, frames: int | None = None) -> Luma:
     """A camera that pans by a share of the width per frame, with the blur of its motion."""
     speed = WIDTH * rng.uniform(slowest, fastest) * rng.choice([-1, 1])
     drift = 0.2 * speed * rng.uniform(-1, 1)
@@ -107,13 +107,13 @@ def _matched(frames: Luma, to: Luma) -> Luma:
 
 def hard(rng: np.random.Generator) -> Clip:
     """Scenes of any kind."""
-    return _clip(_scene(rng), _scene(rng), _scene(rng))
+    return _clip(scene(rng), scene(rng), scene(rng))
 
 
 def similar(rng: np.random.Generator) -> Clip:
     """Scenes of the same brightness and contrast."""
-    first = _scene(rng)
-    return _clip(first, *(_matched(_scene(rng), first) for _ in range(2)))
+    first = scene(rng)
+    return _clip(first, *(_matched(scene(rng), first) for _ in range(2)))
 
 
 def same_place(rng: np.random.Generator) -> Clip:
@@ -143,27 +143,27 @@ def _grown(sheet: npt.NDArray[np.float32], frames: int, motion: Motion, size: fl
 
 def in_motion(rng: np.random.Generator) -> Clip:
     """Between pans."""
-    return _clip(*(_panned(rng, 0.03, 0.1) for _ in range(3)))
+    return _clip(*(panned(rng, 0.03, 0.1) for _ in range(3)))
 
 
 def noisy(rng: np.random.Generator) -> Clip:
     """Through grain."""
-    return _clip(_scene(rng), _scene(rng), _scene(rng), noise=float(rng.uniform(0.015, 0.05)), rng=rng)
+    return _clip(scene(rng), scene(rng), scene(rng), noise=float(rng.uniform(0.015, 0.05)), rng=rng)
 
 
 def dark(rng: np.random.Generator) -> Clip:
     """Between night scenes."""
-    return _clip(*(_scene(rng) * np.float32(rng.uniform(0.15, 0.35)) for _ in range(3)))
+    return _clip(*(scene(rng) * np.float32(rng.uniform(0.15, 0.35)) for _ in range(3)))
 
 
 def black(rng: np.random.Generator) -> Clip:
     """To black, and from black."""
-    return _clip(_scene(rng), np.zeros((_length(rng), HEIGHT, WIDTH), np.float32), _scene(rng))
+    return _clip(scene(rng), np.zeros((_length(rng), HEIGHT, WIDTH), np.float32), scene(rng))
 
 
 def short(rng: np.random.Generator) -> Clip:
     """A scene of one to three frames, and back to where it was."""
-    around, inside, n = _scene(rng, 16), _scene(rng, 3), int(rng.integers(1, 4))
+    around, inside, n = scene(rng, 16), scene(rng, 3), int(rng.integers(1, 4))
     return _clip(around[:8], inside[:n], around[8:])
 
 
@@ -172,14 +172,14 @@ def short(rng: np.random.Generator) -> Clip:
 
 def ordinary(rng: np.random.Generator) -> Clip:
     """What moves in an ordinary scene."""
-    return _clip(_scene(rng, 24))
+    return _clip(scene(rng, 24))
 
 
 def fade(rng: np.random.Generator) -> Clip:
     """To black and back, into another scene."""
     steps = int(rng.integers(5, 17))
     gain = np.linspace(1, 0, steps, dtype=np.float32)[:, None, None]
-    out, back = (_scene(rng, steps + 4) for _ in range(2))
+    out, back = (scene(rng, steps + 4) for _ in range(2))
     out[4:] *= gain
     back[:steps] *= gain[::-1]
     return _clip(np.concatenate([out, np.zeros((3, HEIGHT, WIDTH), np.float32), back]))
@@ -188,14 +188,14 @@ def fade(rng: np.random.Generator) -> Clip:
 def dissolve(rng: np.random.Generator) -> Clip:
     """From one scene into another in 5 to 24 steps."""
     steps = int(rng.integers(5, 25))
-    one, other = (_scene(rng, steps + 8) for _ in range(2))
+    one, other = (scene(rng, steps + 8) for _ in range(2))
     mix = np.concatenate([np.zeros(4), np.linspace(0, 1, steps), np.ones(4)]).astype(np.float32)[:, None, None]
     return _clip(one + mix * (other - one))
 
 
 def flash(rng: np.random.Generator) -> Clip:
     """One to three frames of light: over all of the frame, out of a corner, or white."""
-    frames = _scene(rng, 20)
+    frames = scene(rng, 20)
     start = int(rng.integers(4, 12))
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     lamp = np.exp(-np.hypot(y - rng.uniform(0, HEIGHT), x - rng.uniform(0, WIDTH)) / (WIDTH / 3))
@@ -208,14 +208,14 @@ def flash(rng: np.random.Generator) -> Clip:
 
 def exposure(rng: np.random.Generator) -> Clip:
     """The light is switched, from one frame to the next."""
-    frames = _scene(rng, 20)
+    frames = scene(rng, 20)
     frames[10:] = frames[10:] * np.float32(rng.uniform(0.4, 0.7)) + np.float32(rng.uniform(-0.05, 0.1))
     return _clip(frames[:: int(rng.choice([-1, 1]))])
 
 
 def pan(rng: np.random.Generator) -> Clip:
     """By 3 to 15 % of the width per frame."""
-    return _clip(_panned(rng, 0.03, 0.15, 16))
+    return _clip(panned(rng, 0.03, 0.15, 16))
 
 
 def zoom(rng: np.random.Generator) -> Clip:
@@ -226,7 +226,7 @@ def zoom(rng: np.random.Generator) -> Clip:
 
 def still(rng: np.random.Generator) -> Clip:
     """Grain over an image that stands, black and flat ones among them."""
-    image = _scene(rng, 1) * np.float32(rng.choice([0.0, 0.1, 0.4, 1.0])) + np.float32(rng.uniform(0, 0.3))
+    image = scene(rng, 1) * np.float32(rng.choice([0.0, 0.1, 0.4, 1.0])) + np.float32(rng.uniform(0, 0.3))
     return _clip(np.repeat(image, 24, axis=0), noise=float(rng.uniform(0.01, 0.06)), rng=rng)
 
 
@@ -245,7 +245,7 @@ def objects(rng: np.random.Generator) -> Clip:
 
 def lettering(rng: np.random.Generator) -> Clip:
     """Lines of text appear and go."""
-    frames = _scene(rng, 20)
+    frames = scene(rng, 20)
     height, width = int(HEIGHT * rng.uniform(0.3, 0.9)), int(WIDTH * rng.uniform(0.6, 1.0))
     top, left = int(rng.integers(HEIGHT - height + 1)), int(rng.integers(WIDTH - width + 1))
     mask = textures.text_mask(rng, height, width, smallest=12).astype(np.float32)
@@ -289,19 +289,19 @@ def make(kind: str, seed: int) -> Clip:
 
 @cache
 def _photographs(folder: Path) -> tuple[Luma, ...]:
-    return tuple(_read(path) for path in sorted((folder / "set5").glob("*.png")))
+    return tuple(read(path) for path in sorted((folder / "set5").glob("*.png")))
 
 
 @cache
 def _films(folder: Path) -> tuple[Luma, ...]:
     """The films' frames, of the generated clips' size."""
     return tuple(
-        np.stack([_reduced(_read(path)) for path in sorted(film.glob("*.png"))])
+        np.stack([_reduced(read(path)) for path in sorted(film.glob("*.png"))])
         for film in sorted((folder / "vid4").iterdir())
     )
 
 
-def _read(path: Path) -> Luma:
+def read(path: Path) -> Luma:
     with Image.open(path) as image:
         return np.asarray(image.convert("L"), dtype=np.float32) / 255
 

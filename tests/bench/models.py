@@ -48,7 +48,7 @@ class Case:
 
 
 _EDSR = {"res_scale": 1.0, "value_range": 255.0, "mean": (0.4488, 0.4371, 0.4040), "inner_bias": True}
-_BASELINE = {**_EDSR, "features": 64, "blocks": 16}
+BASELINE = {**_EDSR, "features": 64, "blocks": 16}
 _MDSR = {"scales": (2, 3, 4), "features": 64, "blocks": 16, "value_range": 255.0, "mean": (0.4488, 0.4371, 0.4040)}
 _A2N = {"features": 40, "upsampled": 24, "blocks": 16, "reduced": 10, "kernel": 3, "value_range": 255.0}
 _RRDB = {"steps": (2, 2), "unshuffle": 1, "features": 64, "growth": 32}
@@ -64,8 +64,8 @@ CASES = (
     Case(model="SRResNet", name="MSRResNet, 16 blocks, x4", config={"norm": False, "scale": 4, "blocks": 16}),
     Case(model="SRGAN", name="5 blocks, x2", scale=2, config={"scale": 2, "trunk_norm": False}),
     Case(model="SRGAN", name="5 blocks, x4", config={"scale": 4, "trunk_norm": False}),
-    Case(model="EDSR", name="baseline, x2", scale=2, config={**_BASELINE, "scale": 2}),
-    Case(model="EDSR", name="baseline, x4", config={**_BASELINE, "scale": 4}),
+    Case(model="EDSR", name="baseline, x2", scale=2, config={**BASELINE, "scale": 2}),
+    Case(model="EDSR", name="baseline, x4", config={**BASELINE, "scale": 4}),
     Case(model="EDSR", name="large, x4", config={**_EDSR, "features": 256, "blocks": 32, "res_scale": 0.1, "scale": 4}),
     Case(model="MDSR", name="baseline, x4", config={**_MDSR, "scale": 4}),
     Case(model="A2N", name="x2", scale=2, config={**_A2N, "scale": 2}),

@@ -84,7 +84,8 @@ class Requests:
             assert number in valid, "the frame has been given back"
             return torch.full((3, 1, self.width), float(number))
 
-        return Held(frozenset(held), frozenset(cuts), image), valid
+        drawings = {n: self.clip.drawing(n) for n in held} if self.clip.repeats else {}
+        return Held(frozenset(held), frozenset(cuts), image, drawings), valid
 
     def interleaved(self, groups: Iterable[int], width: int, seed: int) -> dict[int, torch.Tensor]:
         """Up to ``width`` groups on the way at the same time, served in any order."""
@@ -459,7 +460,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
         monkeypatch.setattr(
             stream.Stream,
             "advance",
-            lambda self, network, run, state, border, image: _advance(self, network, run, state, image),
+            _advance,
         )
 
 

@@ -38,14 +38,17 @@ vs_sr.register(
 )
 
 
-def numbers(length: int, cuts: tuple[int, ...] = (), width: int = 2, height: int = 1) -> vs.VideoNode:
-    """Every pixel of frame n is n; a cut i lies after frame i, said by either of the two frames."""
+def numbers(
+    length: int, cuts: tuple[int, ...] = (), width: int = 2, height: int = 1, clip: Clip | None = None
+) -> vs.VideoNode:
+    """Every pixel of frame n is n, or the last frame of its drawing in ``clip``; a cut i lies after frame i, said by
+    either of the two frames."""
     blank = core.std.BlankClip(length=length, width=width, height=height, format=vs.RGBS, keep=True)
 
     def write(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
         frame = f.copy()
         for plane in frame:
-            np.asarray(plane)[:] = n
+            np.asarray(plane)[:] = clip.drawing(n)[-1] if clip else n
         for i in cuts:
             frame.props.update({"_SceneChangeNext": 1} if n == i and i % 2 else {})
             frame.props.update({"_SceneChangePrev": 1} if n == i + 1 and i % 2 == 0 else {})
@@ -64,6 +67,7 @@ def run(clip: Clip, **arguments: Any) -> vs.VideoNode:
     rate = {"multi": clip.multi} if clip.per is None else {"fps_num": 24 * clip.multi, "fps_den": clip.per}
     given = {
         "window": clip.window, "carry": clip.carry, "segment": clip.segment, "lookahead": clip.lookahead,
-        "device_id": -1, **rate,
+        "device_id": -1, "repeats": clip.repeats, **rate,
     }  # fmt: skip
-    return core.vs_sr.Recurrence(numbers(clip.frames, tuple(clip.cuts)), **given, **arguments)
+    film = numbers(clip.frames, tuple(clip.cuts), clip=clip if clip.repeats else None)
+    return core.vs_sr.Recurrence(film, **given, **arguments)

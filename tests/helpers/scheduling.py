@@ -28,7 +28,7 @@ def pipeline(grid: Grid, size: tuple[int, int] = (2, 1), **variant: Any) -> Pipe
 def grid(clip: Clip) -> Grid:
     return Grid(
         frames=clip.frames, window=clip.window, multi=clip.multi, density=clip.density, lookahead=clip.lookahead,
-        carry=clip.carry, segment=clip.segment, past=clip.past, per=clip.per,
+        carry=clip.carry, segment=clip.segment, past=clip.past, per=clip.per, repeats=clip.repeats,
     )  # fmt: skip
 
 
@@ -52,4 +52,6 @@ clips = st.builds(
     carry=st.booleans(),
     segment=st.sampled_from([0, 0, 1, 2, 3, 5]),
     cuts=st.frozensets(st.integers(0, 39), max_size=6),
+    repeats=st.sampled_from([0, 0, 1, 2]),
+    same=st.frozensets(st.integers(1, 39), max_size=30),
 )

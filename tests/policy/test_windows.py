@@ -32,6 +32,10 @@ sequences = st.builds(
 grids = sequences | st.builds(Grid, frames=st.integers(1, 40), window=st.just(1))
 
 
+def _parts(grid: Grid, frame: int) -> list[int]:
+    return grid.parts(range(frame, frame + 1))
+
+
 def _rate(grid: Grid) -> Fraction:
     return Fraction(grid.multi, grid.per or 1)
 
@@ -43,14 +47,14 @@ def test_every_input_has_outputs_in_order(grid: Grid) -> None:
     for frame in range(grid.frames):
         assert grid.shown(frame)
         assert {grid.place(output)[0] for output in grid.shown(frame)} == {frame}
-        assert len(grid.parts(frame)) <= grid.most
+        assert len(_parts(grid, frame)) <= grid.most
 
 
 def test_films_at_the_rates_of_screens() -> None:
     """24 to 60: two and a half frames for each, and five timesteps, where a rate of 192 has eight."""
     grid = Grid(frames=5, window=4, multi=5, per=2, density=2)
     assert [grid.place(output) for output in range(6)] == [(0, 0), (0, 3), (0, 6), (1, 2), (1, 5), (2, 0)]
-    assert [grid.parts(frame) for frame in (0, 1)] == [[0, 2, 3, 4, 6], [0, 2, 4, 5, 6]]
+    assert [_parts(grid, frame) for frame in (0, 1)] == [[0, 2, 3, 4, 6], [0, 2, 4, 5, 6]]
 
 
 @given(grids)
@@ -123,7 +127,7 @@ def test_every_position_is_integrated_once(grid: Grid, cuts: set[int]) -> None:
         for run in runs(grid, group, cuts):
             stepped += [run.inputs[0] * PARTS + at for at in run.timesteps[: run.own]]
     frames = range(grid.frames - 1)
-    between = [i * PARTS + part for i in frames for part in grid.parts(i) if part == 0 or i not in cuts]
+    between = [i * PARTS + part for i in frames for part in _parts(grid, i) if part == 0 or i not in cuts]
     assert stepped == [*between, (grid.frames - 1) * PARTS]
 
 
@@ -131,7 +135,7 @@ def test_every_position_is_integrated_once(grid: Grid, cuts: set[int]) -> None:
 def test_timesteps_are_found_by_halves_and_no_others(grid: Grid) -> None:
     """Each has its two neighbors, and is shown, always there, or one of those by which these are found."""
     for frame in range(grid.frames):
-        parts = grid.parts(frame)
+        parts = _parts(grid, frame)
         assert parts[0] == 0
         wanted = {grid.place(output)[1] for output in grid.shown(frame)} | set(range(0, PARTS, PARTS // grid.density))
         assert wanted <= set(parts)
@@ -165,6 +169,55 @@ def test_the_backward_direction_sees_the_lookahead_and_no_further(grid: Grid, cu
         assert seen <= set(grid.seen(group))
         if not cuts:
             assert seen == set(grid.seen(group))
+
+
+@given(sequences, st.sets(st.integers(0, 40)), st.sampled_from([1, 2]))
+def test_without_repeated_frames_runs_are_what_they_were(grid: Grid, cuts: set[int], repeats: int) -> None:
+    for group in range(grid.groups):
+        assert runs(replace(grid, repeats=repeats), group, cuts) == runs(grid, group, cuts)
+
+
+def _drawings(lengths: list[int], frames: int) -> dict[int, range]:
+    found: dict[int, range] = {}
+    first = 0
+    for length in lengths:
+        drawing = range(first, min(first + length, frames))
+        found |= dict.fromkeys(drawing, drawing)
+        first += length
+    return found
+
+
+@given(sequences, st.lists(st.integers(1, 4), min_size=40, max_size=40), st.sampled_from([1, 2]))
+def test_drawings_leave_every_window_its_outputs_and_its_bounds(grid: Grid, lengths: list[int], repeats: int) -> None:
+    """Each output once, in time order; no more timesteps than are planned for, no frame further off than is kept."""
+    grid = replace(grid, repeats=repeats, carry=True)
+    drawings = _drawings(lengths, grid.frames)
+    for group in range(grid.groups):
+        [run] = runs(grid, group, (), drawings)
+        assert [output for output, _ in run.outputs] == list(grid.outputs(group))
+        assert [index for _, index in run.outputs] == sorted(index for _, index in run.outputs)
+        assert all(index < run.own for _, index in run.outputs)
+        assert len(run.timesteps) <= grid.timesteps
+        assert all(drawings[frame][-1] == frame for frame in run.inputs)
+        beyond = [frame for frame in run.inputs if frame >= (group + 1) * grid.step]
+        assert set(beyond) <= set(grid.near(group))
+        assert run.border is None or run.border <= run.own
+
+
+def test_a_drawing_on_a_border_is_divided_or_held() -> None:
+    """Frames 2 to 4 show one drawing; the window's border is 3."""
+    drawings = dict.fromkeys(range(2, 5), range(2, 5))
+    grid = Grid(frames=8, window=4, multi=2, density=2, carry=True, repeats=1)
+    [first], [second] = runs(grid, 0, (), drawings), runs(grid, 1, (), drawings)
+    assert first.inputs == (0, 1, 4, 5)
+    assert first.timesteps == (0, 4, 8, 12, 16, 17, 18, 19, 20, 21, 22, 23, 24)
+    assert (first.own, first.border) == (7, 7)
+    assert second.timesteps[:5] == (3, 4, 5, 6, 7)
+    assert second.outputs[:4] == ((6, 0), (7, 1), (8, 2), (9, 4))
+    [first], [second] = (runs(replace(grid, repeats=2), group, (), drawings) for group in (0, 1))
+    assert (first.timesteps, first.own, first.border) == ((0, 4, 8, 12, 16, 20, 24), 5, 4)
+    assert second.timesteps[:3] == (0, 4, 8)
+    assert second.outputs[:4] == ((6, 0), (7, 0), (8, 0), (9, 1))
 
 
 def test_a_huge_clip_costs_nothing() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from helpers.support import ROOT
 
-from tools import cuts_table, drift_table, generate, models_table
+from tools import cuts_table, drift_table, generate, models_table, repeats_table
 from tools.pages import COMMAND
 from vs_sr import cli, registry, scenes, spec
 from vs_sr.cli import evaluate
@@ -36,6 +36,20 @@ def test_the_recorded_detector_meets_its_goal() -> None:
     found, false, there = cuts_table.total(cuts_table.hard(record), scenes.THRESHOLD)
     assert found / there >= 0.95
     assert found / (found + false) >= 0.98
+
+
+def test_the_recommended_threshold_of_repeats_is_the_highest_that_is_safe() -> None:
+    """For coded films, of what is found, 99 of 100 are repeats; and the page says so."""
+    record = json.loads(repeats_table.RECORD.read_text(encoding="utf-8"))
+    coded = {(row["kind"], row["crf"]) for row in record["rows"] if row["crf"] != "none"}
+
+    def precision(threshold: float) -> float:
+        totals = [repeats_table.total(record, *which, threshold) for which in coded]
+        return min(found / (found + false) for found, false, _ in totals)
+
+    safe = [threshold for threshold in record["thresholds"] if precision(threshold) >= 0.99]
+    assert max(safe) == record["recommended"]
+    assert f"`repeats_threshold={record['recommended']:g}`" in (ROOT / "docs" / "rates.md").read_text(encoding="utf-8")
 
 
 def test_the_pages_of_models_have_what_readers_look_for() -> None:

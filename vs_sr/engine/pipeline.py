@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from vs_sr.windows import Grid
 
 
+_DECIDING = ("sc", "sc_threshold", "repeats", "repeats_threshold", "matrix_in", "range_in")
+"""Arguments of which a state's numbers are made as well."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
     """What is run, on which frames, and how. Equal pipelines give equal bits on equal devices.
@@ -68,7 +72,7 @@ class Pipeline:
             case "multi-frame":
                 return self.variant.window or 1
             case _:
-                return (self.grid.window - 1 + self.grid.lookahead) * self.grid.most + 1
+                return self.grid.timesteps
 
     def tiles(self) -> tuple[Tile, ...]:
         """The tiles of a frame, at least one."""
@@ -100,7 +104,7 @@ class Pipeline:
             "window": str(self.grid.window),
             "segment": str(self.grid.segment),
             "timesteps": str(self.grid.most) if self.grid.per is None else f"{self.grid.multi}/{self.grid.per}",
-            **{key: str(getattr(self.options, key)) for key in ("sc", "sc_threshold", "matrix_in", "range_in")},
+            **{key: str(getattr(self.options, key)) for key in _DECIDING},
         }
 
     def describe_tiles(self) -> str:

@@ -9,6 +9,7 @@
 
 #include <climits>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 
 namespace vssr {
@@ -47,19 +48,27 @@ inline std::string data(const VSMap *map, const char *key, int index, const VSAP
                        static_cast<std::size_t>(vsapi->mapGetDataSize(map, key, index, nullptr)));
 }
 
-// A node with one input, of which it requests frames in the given pattern: VapourSynth caches what is asked for twice.
+// A node with the given inputs, of which it requests frames in the given patterns: VapourSynth caches what is asked for
+// twice.
 inline NodeHandle newNode(const std::string &name, const VSVideoInfo &info, VSFilterGetFrame getFrame,
-                          VSFilterFree free, int mode, VSNode *source, VSRequestPattern pattern, void *instance,
+                          VSFilterFree free, int mode, std::initializer_list<VSFilterDependency> sources, void *instance,
                           VSCore *core, const VSAPI *vsapi) {
-    const VSFilterDependency dependency{source, pattern};
-    NodeHandle node = own(
-        vsapi->createVideoFilter2(name.c_str(), &info, getFrame, free, mode, &dependency, 1, instance, core), vsapi);
+    NodeHandle node = own(vsapi->createVideoFilter2(name.c_str(), &info, getFrame, free, mode, sources.begin(),
+                                                    static_cast<int>(sources.size()), instance, core),
+                          vsapi);
     if (!node)
         throw Failure("VapourSynth could not create the node '" + name + "'");
     // No record of frames that have left the cache: such notes lie in the heap between frames that come and go, and
     // glibc before 2.38 cannot put another frame of the same size into the hole beside one. See `lean` in _bridge.py.
     vsapi->setCacheOptions(node.get(), -1, -1, 0);
     return node;
+}
+
+// With one input.
+inline NodeHandle newNode(const std::string &name, const VSVideoInfo &info, VSFilterGetFrame getFrame,
+                          VSFilterFree free, int mode, VSNode *source, VSRequestPattern pattern, void *instance,
+                          VSCore *core, const VSAPI *vsapi) {
+    return newNode(name, info, getFrame, free, mode, {{source, pattern}}, instance, core, vsapi);
 }
 
 }  // namespace vssr

@@ -6,6 +6,7 @@
 #include "finite.hpp"
 #include "planes.hpp"
 #include "python.hpp"
+#include "repeats.hpp"
 #include "route.hpp"
 #include "signatures.hpp"
 #include "temporal.hpp"
@@ -70,6 +71,9 @@ void registerAll(VSPlugin *plugin, const VSPLUGINAPI *vspapi) {
     vspapi->registerFunction("XRoute", routeSignature, clipResult, createRoute, nullptr, plugin);
     vspapi->registerFunction("XAttached", attachedSignature, clipResult, createAttached, nullptr, plugin);
     vspapi->registerFunction("XFinite", finiteSignature, clipResult, createFinite, nullptr, plugin);
+    vspapi->registerFunction("XRepeats", repeatsSignature, clipResult, createRepeats, nullptr, plugin);
+    vspapi->registerFunction("XDrawings", drawingsSignature, clipResult, createDrawings, nullptr, plugin);
+    vspapi->registerFunction("XTakeOver", takeOverSignature, clipResult, createTakeOver, nullptr, plugin);
     vspapi->registerFunction("XPlanes", planesSignature, planesResult, createPlanes, nullptr, plugin);
     vspapi->registerFunction("XRegister", registerSignature, "", registerLate, nullptr, plugin);
     for (const Signature &filter : builtinFilters)

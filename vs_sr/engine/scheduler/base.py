@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vs_sr.engine.device import OutOfMemoryError, out_of_memory
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vs_sr.engine.pipeline import Pipeline
     from vs_sr.engine.transfer import Image, Made
     from vs_sr.tiles import Tile
-    from vs_sr.windows import Need
+    from vs_sr.windows import Drawings, Need
 
 _log = logging.getLogger("vs_sr")
 
@@ -36,6 +36,8 @@ class Held:
     """Numbers i where these frames say that there is a cut between the input frames i and i+1."""
     image: Callable[[int], Image]
     """A frame of them, in host memory, RGB or luma; the same object each time."""
+    drawings: Drawings = field(default_factory=dict)
+    """What these frames say of the drawings that they show; empty where repeated frames are not heeded."""
 
 
 class Scheduler(ABC):

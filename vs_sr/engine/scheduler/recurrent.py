@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vs_sr.engine.scheduler.base import Work
     from vs_sr.engine.scheduler.checkpoints import States
     from vs_sr.spec import SequenceNetwork
+    from vs_sr.windows import Run
 
 _PORTION = 8
 """Input frames that a rebuild asks for at a time, roughly."""
@@ -83,11 +84,13 @@ class Recurrent(Scheduler):
 
     def _render(self, network: SequenceNetwork, group: int, held: Held) -> Work[Made]:
         before, held = yield from self._before(network, group, held)
-        runs = windows.runs(self.grid, group, held.cuts)
+        runs = self._runs(group, held)
+        while missing := {frame for run in runs for frame in run.inputs} - held.numbers:
+            held = yield Need(sorted(missing))  # of drawings that go on after it; they may lead to others
+            runs = self._runs(group, held)
         border = self._border(group)
         results = [
-            stream.window(network, runs, state, border, held.image)
-            for stream, state in zip(self._streams, before, strict=True)
+            stream.window(network, runs, state, held.image) for stream, state in zip(self._streams, before, strict=True)
         ]
         after = tuple(state for _, state in results)
         self._enter(group + 1, after)
@@ -105,6 +108,9 @@ class Recurrent(Scheduler):
             before={f"the state before frame {border - self.grid.step} of the clip": self._here(before)},
             after={f"the state before frame {border} of the clip": self._here(after)},
         )
+
+    def _runs(self, window: int, held: Held) -> list[Run]:
+        return windows.runs(self.grid, window, held.cuts, held.drawings)
 
     def _border(self, window: int) -> int:
         """The first frame of the window after one."""
@@ -141,7 +147,11 @@ class Recurrent(Scheduler):
             if ahead is not None:  # another request has been there meanwhile
                 window, states = ahead, self._checkpoints.get(ahead)
             elif held.numbers.issuperset(self.grid.inputs(window)):
-                states = self._advance(network, window, states, held)
+                run = self._runs(window, held)[-1]
+                if missing := set(run.made_of(run.border or 0)) - held.numbers:
+                    held = yield Need(sorted(missing))
+                    continue
+                states = self._advance(network, window, run, states, held)
                 window += 1
                 self._enter(window, states)
             else:
@@ -177,18 +187,16 @@ class Recurrent(Scheduler):
         own = set(self.grid.seen(group))
         return Need(sorted(frames - held.numbers), drop=sorted(held.numbers - own - frames))
 
-    def _advance(self, network: SequenceNetwork, window: int, states: States, held: Held) -> States:
-        run = windows.runs(self.grid, window, held.cuts)[-1]
+    def _advance(self, network: SequenceNetwork, window: int, run: Run, states: States, held: Held) -> States:
         advanced = tuple(
-            stream.advance(network, run, state, self._border(window), held.image)
-            for stream, state in zip(self._streams, states, strict=True)
+            stream.advance(network, run, state, held.image) for stream, state in zip(self._streams, states, strict=True)
         )
         self._forget(window)
         return advanced
 
     def _forget(self, window: int) -> None:
         """Keep of the positions what the next window sees as well."""
-        keep = range((window + 1) * self.grid.step, self.grid.seen(window).stop)
+        keep = self.grid.near(window)
         for stream in self._streams:
             stream.forget(keep)
 

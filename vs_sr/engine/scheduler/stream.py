@@ -32,20 +32,14 @@ class Stream:
         """By two neighbors, and how many parts of the way from one to the other."""
 
     def window(
-        self,
-        network: SequenceNetwork,
-        runs: Sequence[Run],
-        state: Carried | None,
-        border: int,
-        image: Callable[[int], Image],
+        self, network: SequenceNetwork, runs: Sequence[Run], state: Carried | None, image: Callable[[int], Image]
     ) -> tuple[dict[int, Tensor], Carried | None]:
-        """The outputs of a window, and the forward state at its end.
+        """The outputs of a window, and the forward state that the next one begins with.
 
         Args:
             network: of the session.
             runs: of the window.
             state: the forward state before the window's first timestep; None: zero.
-            border: the first frame of the next window: the state is the one before its timestep.
             image: a whole input frame by number, for all of ``runs``.
 
         Returns:
@@ -54,34 +48,28 @@ class Stream:
         made: dict[int, Tensor] = {}
         left: Carried | None = None
         for run in runs:
-            at = run.before(border)
             images, found = recurrence.run(
                 network,
                 [self._timestep(network, run, t, image) for t in run.timesteps],
                 state=None if run.fresh else _begin(state, self._device),
                 own=run.own,
                 outputs={timestep for _, timestep in run.outputs},
-                border=at,
+                border=run.border,
             )
-            if at is not None:
+            if run.border is not None:
                 left = found
             made |= {output: images[timestep][0] for output, timestep in run.outputs}
         return made, left
 
     def advance(
-        self,
-        network: SequenceNetwork,
-        run: Run,
-        state: Carried | None,
-        border: int,
-        image: Callable[[int], Image],
+        self, network: SequenceNetwork, run: Run, state: Carried | None, image: Callable[[int], Image]
     ) -> Carried | None:
         """The state that :meth:`window` gives for a window whose last run this is, and nothing else."""
-        if border not in run.inputs:
+        if run.border is None:
             return None
-        timesteps = [self._timestep(network, run, t, image) for t in run.timesteps[: run.own]]
+        timesteps = [self._timestep(network, run, t, image) for t in run.timesteps[: run.border]]
         state = None if run.fresh else _begin(state, self._device)
-        return recurrence.run(network, timesteps, state=state, outputs=(), border=run.own)[1]
+        return recurrence.run(network, timesteps, state=state, outputs=(), border=run.border)[1] if timesteps else state
 
     def forget(self, keep: range) -> None:
         """Give up all timesteps but those of the frames ``keep``."""
