@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 from helpers.support import python
@@ -106,7 +107,6 @@ def test_several_sources_are_one_pool(tmp_path):
 
 
 def test_pairs_of_an_hdf5_file(tmp_path):
-    h5py = pytest.importorskip("h5py")
     path = tmp_path / "pairs.h5"
     rng = np.random.default_rng(0)
     high = rng.integers(0, 256, (12, 3, 32, 40), dtype=np.uint8)

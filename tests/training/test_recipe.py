@@ -1,6 +1,10 @@
 """Recipes: every key known, every value checked, and those that are shipped."""
 
+import re
+from dataclasses import fields
+
 import pytest
+from helpers.support import ROOT
 
 from vs_sr.errors import ArgumentError
 from vs_sr.training import recipe
@@ -57,8 +61,6 @@ def test_a_recipe_has_defaults_and_numbers_become_what_they_are_for():
     ],
 )
 def test_what_is_wrong_is_named_with_the_choices(before, after, message):
-    import re
-
     assert re.search(message.replace("?", r"\?") if "?" in message else message, refused(SMALL.replace(before, after)))
 
 
@@ -84,3 +86,21 @@ def test_what_is_measured_is_not_trained_on(tmp_path):
         with pytest.raises(ArgumentError, match="is measured on"):
             Place(out=tmp_path, images=(given,), measure=(calendar,))
     Place(out=tmp_path, images=(tmp_path / "vid4" / "walk",), measure=(calendar,))
+
+
+def test_every_key_stands_in_the_documentation():
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| (?:`([a-z0-9.]+)`|\(top\)) \| (.*) \|$", text, re.MULTILINE))
+    kinds = {"": recipe.Recipe, "data.scenes": recipe.Scenes, "data.video": recipe.Video, "data": recipe.Data,
+             "data.images": recipe.Images, "data.degradation": recipe.Degradation, "network": recipe.Network,
+             "loss": recipe.Loss, "adversary": recipe.Adversary, "optimizer": recipe.Optimizer,
+             "stage": recipe.Stage}  # fmt: skip
+    for place, kind in kinds.items():
+        lacking = {each.name for each in fields(kind)} - set(re.findall(r"`(\w+)`", table[place])) - {"text"}
+        assert not lacking, f"{place}: {lacking}"
+
+
+def test_the_recipe_of_the_documentation_is_one():
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert recipe.parse(example).network.transfer
