@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -242,6 +243,12 @@ def test_begun_weights_hand_on_their_history(tmp_path):
     with safe_open(path, "pt") as file:
         assert file.metadata()["recipe"] == "first\nsecond"
         assert file.metadata()["iterations"] == "8"
+
+
+def test_without_tensorboard_the_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(VsSrError, match="install it with: pip install tensorboard"):
+        train.train(made(), place(tmp_path, tensorboard=True))
 
 
 def test_samples_are_images_side_by_side(tmp_path):

@@ -111,14 +111,11 @@ def _check(data: Data, place: Place) -> None:
             raise ArgumentError(f"{key} is about files of yours; give them with {option}")
         if given and not wanted:
             raise ArgumentError(f"{option} is given, but the recipe has no {key}")
-    longest = max(min(data.inputs) - 1, 0)
-    films: tuple[Scenes | Video, ...] = (*data.scenes, *data.video)
-    for each in films:
-        if each.frames < longest * max(data.multi) + 1:
-            raise ArgumentError(
-                f"clips of {each.frames} frames hold no {min(data.inputs)} inputs, {max(data.multi)} apart"
-            )
-    squares: tuple[Scenes | Video | Images, ...] = (*films, *data.images)
+    if data.frames < (min(data.inputs) - 1) * max(data.multi) + 1:
+        raise ArgumentError(
+            f"clips of {data.frames} frames hold no {min(data.inputs)} inputs, {max(data.multi)} apart; lengthen them"
+        )
+    squares: tuple[Scenes | Video | Images, ...] = (*data.scenes, *data.video, *data.images)
     for sided in squares:
         for scale in data.scale:
             if sided.size % scale or sided.size // scale < data.patch:
@@ -215,9 +212,11 @@ def _kept(source: _Source, data: Data, place: Place, report: Report | None) -> C
                 opened[name][index] = film
             if report:
                 report("clips", index + 1, source.count)
-        for name, array in opened.items():
+        for array in opened.values():
             array.flush()
-            system.replace(parts[name], paths[name])
+        opened.clear()  # Windows moves no file that is mapped
+        for name, part in parts.items():
+            system.replace(part, paths[name])
     kept = {name: np.load(path, mmap_mode="r") for name, path in paths.items()}
     return Clips(kept["hr"], {key: kept[_label(key)] for key in keys})
 

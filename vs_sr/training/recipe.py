@@ -160,6 +160,12 @@ class Data:
         _require(self.batch >= max(self.inputs), "batch must not be below the most inputs")
         _require(any((self.scenes, self.video, self.images, self.h5)), "needs scenes, video, images or h5")
 
+    @property
+    def frames(self) -> int:
+        """Of the shortest clip."""
+        films: tuple[Scenes | Video, ...] = (*self.scenes, *self.video)
+        return min([each.frames for each in films] + [1] * bool(self.images or self.h5))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:

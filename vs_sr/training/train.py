@@ -200,8 +200,7 @@ def _batch(rng: np.random.Generator, recipe: Recipe, clips: Clips, *, single: bo
     """LR and HR of a step, its scale and its frame-rate factor."""
     data = recipe.data
     scale, multi = (_drawn(rng, choices) for choices in (data.scale, data.multi))
-    longest = (min(len(clips.hr[0]), len(clips.hr[-1])) - 1) // multi + 1
-    fitting = tuple(inputs for inputs in data.inputs if inputs <= longest)
+    fitting = tuple(inputs for inputs in data.inputs if multi * (inputs - 1) < data.frames)
     if single:
         multi, inputs = 2, min(fitting)
     else:
