@@ -59,6 +59,7 @@ lint: install
 	$(BIN)/mypy --platform linux
 	$(BIN)/mypy --platform win32
 	$(BIN)/mypy --platform darwin
+	$(BIN)/mypy plugins/vs_sr_spandrel
 
 clean:
 	rm -rf $(VENV) build demo dist

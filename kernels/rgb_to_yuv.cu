@@ -1,7 +1,7 @@
 // Float RGB to integer YUV: matrix, range, and chroma made smaller by a filter that knows where chroma samples lie.
 // The integers that leave the card are a fourth to an eighth of the bytes of the floats.
 //
-//   rgb      halves or floats at channel * channel_stride + y * row_stride + x * pixel_stride: planar or interleaved
+//   rgb      floats at channel * channel_stride + y * row_stride + x * pixel_stride: planar or interleaved
 //   y, u, v  bytes or 16-bit words; rows luma_stride and chroma_stride samples apart
 //
 // A block makes 32 x 8 chroma samples and the luma above them: U and V of the pixels that the filter reaches go to
@@ -10,20 +10,10 @@
 // of its rows times 32.
 #include "device.cuh"
 
-#ifndef FLOAT32  // type of RGB: 0 half, 1 float
-#define FLOAT32 0
-#endif
 #ifndef WORDS  // samples of YUV: 0 bytes, 1 words of 16 bits
 #define WORDS 0
 #endif
 
-#if FLOAT32
-typedef float Value;
-__device__ __forceinline__ float to_float(float v) { return v; }
-#else
-typedef __half Value;
-__device__ __forceinline__ float to_float(__half v) { return __half2float(v); }
-#endif
 #if WORDS
 typedef unsigned short Sample;
 #else
@@ -49,7 +39,7 @@ __device__ __forceinline__ Sample code(float v, float peak) {
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-rgb_to_yuv(const Value *__restrict__ rgb, Sample *__restrict__ y_out, Sample *__restrict__ u_out,
+rgb_to_yuv(const float *__restrict__ rgb, Sample *__restrict__ y_out, Sample *__restrict__ u_out,
            Sample *__restrict__ v_out, const __grid_constant__ Conversion conversion, int height, int width,
            int channel_stride, int row_stride, int pixel_stride, int luma_stride, int chroma_stride, int shift_x,
            int shift_y) {
@@ -63,8 +53,8 @@ rgb_to_yuv(const Value *__restrict__ rgb, Sample *__restrict__ y_out, Sample *__
 
     for (int i = threadIdx.x; i < reach_x * reach_y; i += 256) {
         const int x = left + i % reach_x - margin_x, y = top + i / reach_x - margin_y;
-        const Value *p = rgb + (size_t)mirror(y, height) * row_stride + (size_t)mirror(x, width) * pixel_stride;
-        const float r = to_float(p[0]), g = to_float(p[channel_stride]), b = to_float(p[2 * (size_t)channel_stride]);
+        const float *p = rgb + (size_t)mirror(y, height) * row_stride + (size_t)mirror(x, width) * pixel_stride;
+        const float r = p[0], g = p[channel_stride], b = p[2 * (size_t)channel_stride];
         float yuv[3];
 #pragma unroll
         for (int k = 0; k < 3; k++)

@@ -1,27 +1,17 @@
 // Integer YUV to float RGB: chroma upscaled by a filter that knows where its samples lie, range, matrix.
 //
 //   y, u, v  bytes or 16-bit words; rows luma_stride and chroma_stride samples apart
-//   rgb      halves or floats at channel * channel_stride + y * row_stride + x * pixel_stride: planar or interleaved
+//   rgb      floats at channel * channel_stride + y * row_stride + x * pixel_stride: planar or interleaved
 //
 // Even and odd pixels see chroma at different distances: two phases of four taps, along x and along y. Beyond the
 // edges chroma is mirrored, as in zimg. Nothing is clamped: code values outside the range keep what they say.
 // Grid: (pixels of a row / 32, rows / 8). Block: 32 x 8 threads, each a pixel.
 #include "device.cuh"
 
-#ifndef FLOAT32  // type of RGB: 0 half, 1 float
-#define FLOAT32 0
-#endif
 #ifndef WORDS  // samples of YUV: 0 bytes, 1 words of 16 bits
 #define WORDS 0
 #endif
 
-#if FLOAT32
-typedef float Value;
-__device__ __forceinline__ float from_float(float v) { return v; }
-#else
-typedef __half Value;
-__device__ __forceinline__ __half from_float(float v) { return __float2half_rn(v); }
-#endif
 #if WORDS
 typedef unsigned short Sample;
 #else
@@ -44,7 +34,7 @@ __device__ __forceinline__ int mirror(int i, int size) {
 
 extern "C" __global__ void __launch_bounds__(256)
 yuv_to_rgb(const Sample *__restrict__ y_in, const Sample *__restrict__ u_in, const Sample *__restrict__ v_in,
-           Value *__restrict__ rgb, const __grid_constant__ Conversion conversion, int height, int width,
+           float *__restrict__ rgb, const __grid_constant__ Conversion conversion, int height, int width,
            int luma_stride, int chroma_stride, int channel_stride, int row_stride, int pixel_stride, int shift_x,
            int shift_y) {
     const int x = blockIdx.x * 32 + threadIdx.x, y = blockIdx.y * 8 + threadIdx.y;
@@ -64,9 +54,9 @@ yuv_to_rgb(const Sample *__restrict__ y_in, const Sample *__restrict__ u_in, con
         yuv[1] += conversion.filter_y[phase_y][j] * u;
         yuv[2] += conversion.filter_y[phase_y][j] * v;
     }
-    Value *p = rgb + (size_t)y * row_stride + (size_t)x * pixel_stride;
+    float *p = rgb + (size_t)y * row_stride + (size_t)x * pixel_stride;
 #pragma unroll
     for (int k = 0; k < 3; k++)
-        p[k * (size_t)channel_stride] = from_float(conversion.matrix[k][0] * yuv[0] + conversion.matrix[k][1] * yuv[1] +
-                                                   conversion.matrix[k][2] * yuv[2]);
+        p[k * (size_t)channel_stride] =
+            conversion.matrix[k][0] * yuv[0] + conversion.matrix[k][1] * yuv[1] + conversion.matrix[k][2] * yuv[2];
 }

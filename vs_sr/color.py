@@ -74,6 +74,22 @@ type Family = Literal["YUV", "RGB", "GRAY"]
 
 
 @dataclass(frozen=True)
+class Coding:
+    """How integers of YUV stand for RGB, where a matrix and a filter for chroma are all that lies between them."""
+
+    bits: int
+    """8 to 16."""
+    subsampling: tuple[int, int]
+    """Binary logarithm of how much smaller chroma is, along x and along y: 0 or 1."""
+    matrix: int
+    """One of :data:`PLAIN`."""
+    full: bool
+    """Full range; else limited."""
+    location: int
+    """Of chroma, as ``core.resize`` numbers it."""
+
+
+@dataclass(frozen=True)
 class Tags:
     """What has to be known of a frame, to make RGB of it and to go back."""
 
@@ -110,6 +126,17 @@ class Tags:
             PRIMARIES: self.primaries,
         }
         return {name: value for name, value in said.items() if value is not None}
+
+    def coding(self, bits: int, subsampling: tuple[int, int]) -> Coding | None:
+        """What a frame of integers with these tags stands for; None: it takes more than a matrix to know.
+
+        Args:
+            bits: of its samples.
+            subsampling: binary logarithms along x and y, as VapourSynth has them.
+        """
+        if self.family != "YUV" or self.matrix not in PLAIN or max(subsampling) > 1:
+            return None
+        return Coding(bits, subsampling, self.matrix, bool(self.range), self.location or 0)
 
     def arguments(self, end: Literal["", "_in"]) -> dict[str, int]:
         """What ``core.resize`` needs to know of its input ("_in") or its output ("")."""

@@ -58,6 +58,9 @@ def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
         raise ArgumentError(f"clip must be one video clip; got {type(clip).__name__}")
     options = _states(_options(model, given))
     source, variant = _weights(model, options)
+    if options.precision not in ("auto", *variant.precisions):
+        choices = ", ".join(("auto", *variant.precisions))
+        raise ArgumentError(f'precision="{options.precision}" is not possible with this network; choices: {choices}')
     input_format = frames.check_clip(clip, variant.min_size)
     upscale = _upscaling(options) if variant.upscaled else 1
     size = (upscale * clip.width, upscale * clip.height)
@@ -78,6 +81,7 @@ def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
     if given_state is not None:
         pipeline = _continued(pipeline, given_state)
     _tiles(pipeline)
+    plan = Plan(pipeline)
     clip = frames.finite(clip)
     bare = frames.bare(clip)
     taken = frames.to_network(
@@ -88,6 +92,7 @@ def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
         upscale=upscale,
         matrix_in=options.matrix_in,
         range_in=options.range_in,
+        carried=lambda: plan.pipeline().converts,
     )
     if pipeline.cuts:
         taken = cuts.mark(taken, cuts.found(name, bare, options.sc_threshold))
@@ -100,14 +105,13 @@ def create(name: str, call: Mapping[str, Any]) -> vs.VideoNode:
         dither=options.dither,
         planes=variant.color,
     )
-    return frames.from_network(name, _streams(name, taken, pipeline, given_state, output), clip, output)
+    return frames.from_network(name, _streams(name, taken, pipeline, plan, given_state, output), clip, output)
 
 
 def _streams(
-    name: str, taken: vs.VideoNode, pipeline: Pipeline, state: Kept | None, output: frames.Output
+    name: str, taken: vs.VideoNode, pipeline: Pipeline, plan: Plan, state: Kept | None, output: frames.Output
 ) -> vs.VideoNode:
     """What the network makes of ``taken``, by one session or by several, each with frames of its own."""
-    plan = Plan(pipeline)
     width, height = output.size
     image = vs.RGBS if output.planes == "rgb" else vs.GRAYS
     count = min(pipeline.options.num_streams, taken.num_frames)
@@ -117,11 +121,11 @@ def _streams(
         # the durations stay those of the whole clip
         part = taken if count == 1 else taken.std.SelectEvery(count, [stream], modify_duration=False)
         grid = replace(pipeline.grid, frames=part.num_frames)
-        engine, write = Engine(plan, grid, stream, state), output.write if output.direct else frames.write_image
+        engine = Engine(plan, grid, stream, state)
         made = _bridge.temporal(
             name,
             part,
-            Renderer(engine, grid, write, cuts=pipeline.cuts),
+            Renderer(engine, grid, output, cuts=pipeline.cuts),
             width=width,
             height=height,
             format=output.format.id if output.direct else image,

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from vs_sr.engine.transfer import Image
+
 _log = logging.getLogger("vs_sr")
 
 _ALPHA = "_Alpha"
@@ -32,11 +34,16 @@ _MENDED = "_vs_sr_not_finite"
 """Ours, on frames of the input whose values were not all finite."""
 _IMAGE = "_vs_sr_image"
 """Ours, on frames of an output whose image is still to be converted."""
+_PLANES = "_vs_sr_planes"
+"""Ours, on frames for a network that converts on its device: the frame as it came. Theirs are empty."""
 
 _CUBIC = {"filter_param_a": 0, "filter_param_b": 0.5}
 """The kernel of MATLAB's bicubic, with which networks are trained that take an upscaled clip."""
 _TO_STUDIO, _FROM_STUDIO = "x 219 * 16 + 255 /", "x 255 * 16 - 219 /"
 """Luma in 0..1 to what luma networks take, and back."""
+
+_NOTHING = {color.TRANSFER: color.UNSPECIFIED, color.PRIMARIES: color.UNSPECIFIED}
+"""What ``core.resize`` writes where a frame says nothing."""
 
 type Color = Literal["rgb", "y"]
 """What a network takes, see :attr:`vs_sr.spec.Variant.color`."""
@@ -112,6 +119,7 @@ def to_network(
     upscale: int = 1,
     matrix_in: int | None = None,
     range_in: int | None = None,
+    carried: Callable[[], bool] = lambda: False,
 ) -> vs.VideoNode:
     """The clip as a network takes it, whose frames have the tags of the clip's for :func:`from_network`.
 
@@ -123,8 +131,11 @@ def to_network(
         upscale: factor by which the clip is upscaled beforehand, by bicubic.
         matrix_in: overrides ``_Matrix``.
         range_in: overrides ``_Range``.
+        carried: whether frames stay what they are, to be converted on the network's device, where that can: integers
+            of YUV by a matrix alone. Asked when frames come.
     """
     kind = family(clip.format)
+    whole = planes == "rgb" and upscale == 1
     width, height = upscale * clip.width, upscale * clip.height
     said: set[str] = set()
 
@@ -144,7 +155,9 @@ def to_network(
             if note not in said:
                 said.add(note)
                 _log.log(level, "%s: frame %d of the clip: %s", name, n, note)
-        if planes == "rgb":
+        if whole and _coding(tags, clip.format) is not None and carried():
+            out = empty.std.CopyFrameProps(bare).std.SetFrameProps(**_NOTHING).std.ClipToProp(bare, prop=_PLANES)
+        elif planes == "rgb":
             out = bare.resize.Bicubic(format=vs.RGBS, **tags.arguments("_in"))
         elif kind == "RGB":
             out = _luma(_as_yuv(bare, tags))
@@ -158,25 +171,18 @@ def to_network(
         return cast("vs.VideoNode", out.std.SetFrameProps(**tags.properties(), **fields))
 
     format = vs.RGBS if planes == "rgb" else vs.GRAYS
+    empty = vs.core.std.BlankClip(clip, width, height, format, keep=True)
     keys = (*color.PROPERTIES, _FIELDS, _MENDED)
     return _bridge.route(name, clip, convert, keys, width=width, height=height, format=format)
 
 
-type Write = Callable[[int, Tensor, Mapping[str, Any]], vs.VideoFrame]
-"""From the number of an output frame, its image, float32 in host memory, and the properties of the frame that it is
-made from to a frame. Properties that it sets are those of the output; the others are the plugin's business."""
+def _written(number: int, image: Tensor, format: int, coding: color.Coding | None = None) -> vs.VideoFrame:
+    from vs_sr.ops._conversion import down_conversion
 
-
-def write_image(number: int, image: Tensor, properties: Mapping[str, Any]) -> vs.VideoFrame:
-    """An image (3, H, W) as an RGBS frame, (1, H, W) as a GRAYS frame: what :func:`from_network` takes.
-
-    Raises:
-        NotFiniteError: it has NaN or infinity in it.
-    """
-    return _written(number, image, vs.RGBS if len(image) == 3 else vs.GRAYS)
-
-
-def _written(number: int, image: Tensor, format: int, conversion: bytes | None = None) -> vs.VideoFrame:
+    conversion = None
+    if coding is not None:
+        shifts, how = coding.subsampling, (coding.matrix, coding.full, coding.location)
+        conversion = down_conversion(coding.bits, *shifts, *how, "bicubic").tobytes()
     frame, finite = _bridge.planes(image, format, conversion)
     if not finite:
         transfer.checked(number, image)
@@ -215,26 +221,58 @@ class Output:
         kind = family(self.format)
         return came, color.output(came, kind, *self.size, matrix=self.matrix, range=self.range)
 
-    def write(self, number: int, image: Tensor, properties: Mapping[str, Any]) -> vs.VideoFrame:
-        """An image (3, H, W) as a frame of the format. What takes more than a matrix is left to :func:`from_network`:
-        such a frame has the image as its property, and nothing in its planes.
+    def coding(self, properties: Mapping[str, Any]) -> color.Coding | None:
+        """The YUV that an image is written as; None: that takes more than a matrix, and is left to
+        :func:`from_network`.
+
+        Args:
+            properties: of the frame that the image is made from.
+        """
+        if not self.direct or _ALPHA in properties:
+            return None
+        return _coding(self.tags(properties)[1], self.format)
+
+    def write(self, number: int, image: Image, properties: Mapping[str, Any]) -> vs.VideoFrame:
+        """An output frame for :func:`from_network`: where the output is direct of its format, else RGBS or GRAYS. What
+        a direct one leaves has the image as its property, and nothing in its planes.
+
+        Args:
+            number: of the frame.
+            image: of the size of the output: planes where :meth:`coding` was heeded already, or (3, H, W) or (1, H, W).
+            properties: of the frame that it is made from.
 
         Raises:
             NotFiniteError: it has NaN or infinity in it.
         """
-        from vs_sr.ops._conversion import MATRICES, down_conversion
-
-        _, tags = self.tags(properties)
-        if tags.matrix not in MATRICES or _ALPHA in properties or _MENDED in properties:
+        if isinstance(image, transfer.Planes):
+            frame = self._filled(image)
+        elif not self.direct:
+            return _written(number, image, vs.RGBS if len(image) == 3 else vs.GRAYS)
+        elif (coding := self.coding(properties)) is None:
             frame = vs.core.create_video_frame(self.format, *self.size)
-            frame.props[_IMAGE] = write_image(number, image, properties)
+            frame.props[_IMAGE] = _written(number, image, vs.RGBS)
             return frame
-        bits, shifts = self.format.bits_per_sample, (self.format.subsampling_w, self.format.subsampling_h)
-        conversion = down_conversion(bits, *shifts, tags.matrix, bool(tags.range), tags.location or 0, "bicubic")
-        frame = _written(number, image, self.format.id, conversion.tobytes())
-        for key, value in tags.properties().items():
+        else:
+            frame = _written(number, image, self.format.id, coding)
+        for key, value in self.tags(properties)[1].properties().items():
             frame.props[key] = value
         return frame
+
+    def _filled(self, planes: transfer.Planes) -> vs.VideoFrame:
+        import numpy as np
+
+        frame = vs.core.create_video_frame(self.format, *self.size)
+        for number, plane in enumerate(planes.parts):
+            np.copyto(np.asarray(frame[number]), plane.numpy())
+        return frame
+
+
+def _coding(tags: color.Tags, format: vs.VideoFormat | None) -> color.Coding | None:
+    """How frames of a format with such tags stand for RGB; None: it takes more than a matrix to know."""
+    format = cast("vs.VideoFormat", format)
+    if format.sample_type != vs.INTEGER:
+        return None
+    return tags.coding(format.bits_per_sample, (format.subsampling_w, format.subsampling_h))
 
 
 def from_network(name: str, clip: vs.VideoNode, source: vs.VideoNode, output: Output) -> vs.VideoNode:
@@ -242,8 +280,7 @@ def from_network(name: str, clip: vs.VideoNode, source: vs.VideoNode, output: Ou
 
     Args:
         name: of the filter, for errors.
-        clip: of :meth:`Output.write` where the output is direct; else of :func:`write_image`: RGBS, or GRAYS with as
-            many frames as ``source``, whose chroma it gets.
+        clip: of :meth:`Output.write`. Where that is GRAYS it has as many frames as ``source``, whose chroma it gets.
         source: the clip that went into :func:`to_network`.
         output: what is made of them.
     """
@@ -258,7 +295,7 @@ def from_network(name: str, clip: vs.VideoNode, source: vs.VideoNode, output: Ou
         if output.direct:
             whole = _bridge.lean(_bridge.attached(clip, _IMAGE, width=width, height=height, format=vs.RGBS))
             whole = _bridge.lean(whole.std.CopyFrameProps(clip))
-        whole = _bridge.lean(whole.std.RemoveFrameProps([*color.PROPERTIES, _ALPHA, _MENDED, _IMAGE]))
+        whole = _bridge.lean(whole.std.RemoveFrameProps([*color.PROPERTIES, _ALPHA, _IMAGE]))
         arguments: dict[str, Any] = tags.arguments("")
         if output.dither != "none":
             arguments["dither_type"] = output.dither
@@ -346,14 +383,20 @@ def _check_progressive(properties: Mapping[str, int]) -> None:
         )
 
 
-def upload(frame: vs.VideoFrame) -> Tensor:
-    """An RGBS frame as (3, H, W) float32, a GRAYS frame as (1, H, W)."""
+def upload(frame: vs.VideoFrame) -> Image:
+    """A frame of :func:`to_network` for a device: RGBS as (3, H, W) float32, GRAYS as (1, H, W), or the planes that it
+    carries."""
     import numpy as np
 
     from vs_sr.runtime import torch
 
     # The thread is VapourSynth's, and other filters may have given it another default device.
-    tensor = torch.empty((frame.format.num_planes, frame.height, frame.width), dtype=torch.float32, device="cpu")
-    for plane, target in enumerate(tensor.numpy()):
-        np.copyto(target, np.asarray(frame[plane]))
-    return tensor
+    carried = frame.props.get(_PLANES)
+    if not isinstance(carried, vs.VideoFrame):
+        tensor = torch.empty((frame.format.num_planes, frame.height, frame.width), dtype=torch.float32, device="cpu")
+        for plane, target in enumerate(tensor.numpy()):
+            np.copyto(target, np.asarray(frame[plane]))
+        return tensor
+    y, u, v = (transfer.pinned(np.asarray(carried[plane])) for plane in range(3))
+    coding = _coding(color.Tags.of("YUV", cast("Mapping[str, int]", frame.props)), carried.format)
+    return transfer.Planes((y, u, v), cast("color.Coding", coding))

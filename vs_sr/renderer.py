@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     import vapoursynth as vs
-    from torch import Tensor
 
+    from vs_sr.color import Coding
     from vs_sr.engine.engine import Engine
-    from vs_sr.frames import Write
+    from vs_sr.engine.transfer import Image
+    from vs_sr.frames import Output
     from vs_sr.windows import Grid, Need
 
 
@@ -25,14 +26,14 @@ class Renderer:
     Args:
         engine: of the stream.
         grid: of its frames.
-        write: what makes frames of images.
+        output: what makes frames of images.
         cuts: whether scene cuts are heeded.
     """
 
-    def __init__(self, engine: Engine, grid: Grid, write: Write, *, cuts: bool) -> None:
+    def __init__(self, engine: Engine, grid: Grid, output: Output, *, cuts: bool) -> None:
         self._engine = engine
         self._grid = grid
-        self._write = write
+        self._output = output
         self._cuts = cuts
 
     def __call__(
@@ -54,17 +55,20 @@ class Renderer:
                 image(number)
         written: dict[tuple[int, int], vs.VideoFrame] = {}  # an image that comes twice is written once
 
-        def write(number: int, made: Tensor) -> vs.VideoFrame:
+        def coding(number: int) -> Coding | None:
+            return self._output.coding(held[grid.place(number)[0]].props)
+
+        def write(number: int, made: Image) -> vs.VideoFrame:
             source, _ = grid.place(number)
             shown = grid.shown(source)
             key, properties = (id(made), source), held[source].props
             if key not in written:
-                written[key] = self._write(number, made, properties)
+                written[key] = self._output.write(number, made, properties)
             output = written[key].copy()
             scenes.write(output.props, scenes.divide(scenes.read(properties), number - shown.start, len(shown)))
             return output
 
-        work = self._engine.render(group, wanted, known(), write)
+        work = self._engine.render(group, wanted, known(), write, coding)
         try:
             need = next(work)
             while True:

@@ -61,6 +61,8 @@ class Variant:
     whole frame (means taken over it, displacements without bound)."""
     channels: int = 64
     """Features that the network holds at once for every pixel: what its memory is estimated by."""
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
+    """What it may be run in. Half, where it is possible, is what a GPU gets unless asked otherwise."""
     window: int | None = None
     """Models of kind "multi-frame": input frames for one output frame. None: not of that kind."""
     ends: Ends = "replicate"
@@ -116,6 +118,12 @@ class Model:
     detect: Callable[[Shapes, Metadata], Variant | None] | None = None
     """The variant that a weights file holds; None: the file is of another architecture. Raises WeightsError
     where the file is of this architecture but something about it cannot be known."""
+    load: Callable[[Mapping[str, Tensor], Metadata], tuple[Variant, nn.Module] | None] | None = None
+    """The variant and the network of a file's tensors, in place of ``detect`` and ``build``: where names and shapes are
+    not enough to know them. It is called when the filter is made, and again for each session. None and errors as of
+    ``detect``."""
+    last: bool = False
+    """Whether it is tried on files that no other model is of."""
     schemes: tuple[Scheme, ...] = ()
     """The names that files have for its tensors; none: only the network's own. The first that fits counts."""
     arguments: Mapping[str, str] = field(default_factory=dict)

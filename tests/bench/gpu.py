@@ -210,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not torch.cuda.is_available() and not options.smoke:
         print("there is no CUDA device; --smoke shows that the program works", file=sys.stderr)
         return 2
-    ops.prepare("cuda" if torch.cuda.is_available() else "cpu", color_conversion=True)
+    ops.prepare("cuda" if torch.cuda.is_available() else "cpu")
     bench = Bench(smoke=options.smoke)
     report = bench.report
     print(f"{report.device}: copy {report.copy_bytes_per_second / 1e12:.2f} TB/s, ", end="")

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from vs_sr import ops
-from vs_sr.ops import color, dcn, packing, recurrent, shuffle
+from vs_sr.ops import color, fused, packing, recurrent, shuffle
 
 from .timing import Case
 
@@ -118,7 +118,7 @@ def dcn_case(
         entrants["grid_sample, compiled"] = (planar(half), form)
 
     def reference(x: Tensor, om: Tensor) -> Tensor:
-        return dcn.fused_reference(x.double(), om.double(), packed.double(), bias.double(), 0.1)
+        return fused.fused_reference(x.double(), om.double(), packed.double(), bias.double(), 0.1)
 
     pixels = batch * height * width
     return Case(
@@ -251,12 +251,12 @@ def color_cases(bench: Bench, height: int, width: int) -> list[Case]:
     cases = []
     for bits, shift, name in ((8, (1, 1), "420P8"), (10, (1, 1), "420P10"), (16, (0, 0), "444P16")):
         samples = height * width * (1 + 2 / (1 << sum(shift))) * (1 if bits == 8 else 2)
-        pixels = 6.0 * height * width
+        pixels = 12.0 * height * width
         arguments = (bits, shift, 1, False, 0, "bicubic")
-        rest = (bits, 1, False, 0, "bicubic", torch.float16)
+        rest = (bits, 1, False, 0, "bicubic")
 
         def planes(seed: int, arguments: tuple[Any, ...] = arguments) -> Inputs:
-            rgb = bench.normal(3, height, width, seed=seed, scale=0.2) + 0.5
+            rgb = bench.normal(3, height, width, seed=seed, scale=0.2, dtype=torch.float32) + 0.5
             return tuple(torch.ops.vs_sr.rgb_to_yuv(rgb, *arguments))
 
         def to_yuv(rgb: Tensor, arguments: tuple[Any, ...] = arguments) -> object:
@@ -272,7 +272,7 @@ def color_cases(bench: Bench, height: int, width: int) -> list[Case]:
             return color.up_reference(y, u, v, *rest)
 
         def image(seed: int) -> Inputs:
-            return (bench.normal(3, height, width, seed=seed, scale=0.2) + 0.5,)
+            return (bench.normal(3, height, width, seed=seed, scale=0.2, dtype=torch.float32) + 0.5,)
 
         cases += [
             Case(

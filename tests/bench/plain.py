@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def _by_grid_sample(
     x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int
 ) -> Tensor:
-    return deform._forward(x, offset, mask, weight, bias, (1, 1), (padding, padding), (1, 1))
+    return deform.forward(x, offset, mask, weight, bias, (1, 1), (padding, padding), (1, 1))
 
 
 def _by_torchvision(

@@ -52,3 +52,14 @@ def test_a_thread_of_vapoursynths_may_be_the_first_to_need_it() -> None:
     done = vspipe(script, "-c", "y4m", env=environment(OMP_NUM_THREADS="1"))
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.count(b"FRAME\n") == 16
+
+
+@pytest.mark.parametrize(
+    "first", ["vs_sr.training.clips", "vs_sr.training.demo", "vs_sr.ops", "vs_sr.evaluation.drift"]
+)
+def test_its_threads_are_told_to_sleep_whoever_is_first(first: str) -> None:
+    done = python(
+        f"import {first}; from vs_sr.runtime import torch; from vs_sr import threads; print(threads.restless())",
+        env=environment(OMP_NUM_THREADS="2"),
+    )
+    assert done.stdout.strip() == "None", done.stderr

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from vs_sr.engine.device import OutOfMemoryError
 from vs_sr.engine.scheduler import Held, Recurrent, Sliding
-from vs_sr.engine.transfer import Download, Made, NotFiniteError, checked
+from vs_sr.engine.transfer import Download, Made, NotFiniteError, as_float, checked
 from vs_sr.windows import ENDS, Grid, neighbors, shortest
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Requests:
             self.give_up(group)
             made: Made = end.value
             wanted = self.grid.outputs(group)
-            return dict(zip(wanted, Download(made, wanted).wait(checked), strict=True))
+            return dict(zip(wanted, Download(made, wanted, as_float).wait(checked), strict=True))
         finally:
             valid.clear()
         assert need.frames, "nothing is needed"

@@ -90,7 +90,9 @@ def test_devices_and_precisions() -> None:
     assert device.choose(-1) == "cpu"
     with pytest.raises(DeviceError, match=r"device_id=97: no such CUDA device; found: .*; device_id=-1"):
         device.choose(97)
-    assert device.choose_precision("auto", "cpu", float_clip=False) == "fp32"
-    assert device.choose_precision("auto", "cuda:0", float_clip=False) == "fp16"
-    assert device.choose_precision("auto", "cuda:0", float_clip=True) == "fp32"
-    assert device.choose_precision("bf16", "cpu", float_clip=False) == "bf16"
+    every = ("fp32", "fp16", "bf16")
+    assert device.choose_precision("auto", "cpu", every, float_clip=False) == "fp32"
+    assert device.choose_precision("auto", "cuda:0", every, float_clip=False) == "fp16"
+    assert device.choose_precision("auto", "cuda:0", every, float_clip=True) == "fp32"
+    assert device.choose_precision("bf16", "cpu", every, float_clip=False) == "bf16"
+    assert device.choose_precision("auto", "cuda:0", ("fp32", "bf16"), float_clip=False) == "fp32"

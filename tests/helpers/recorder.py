@@ -24,7 +24,9 @@ class Step:
     options: Any
     made: Any
     lane: str
-    """Where it runs: "main", "beside" it, or "after" both are joined."""
+    """Where its direction runs: "main", "beside" it, or "after" both are joined."""
+    fork: tuple[int, bool] | None
+    """Between a fork for the states and its join: its number, and whether this step is the side's."""
 
     def again(self) -> None:
         """Run it again; its results go where they went."""
@@ -44,13 +46,50 @@ def memory(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
+class Directions:
+    """See :class:`vs_sr.backends.kernels.lanes.Lanes`."""
+
+    def __init__(self) -> None:
+        self.lane = "main"
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        self.lane = "beside"
+        yield
+        self.lane = "main"
+
+    def join(self) -> None:
+        self.lane = "after"
+
+
+class States:
+    """Likewise."""
+
+    def __init__(self) -> None:
+        self.fork: tuple[int, bool] | None = None
+        self._count = 0
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        assert self.fork is None, "a fork before the last one is joined"
+        self._count += 1
+        self.fork = self._count, True
+        yield
+        self.fork = self._count, False
+
+    def join(self) -> None:
+        assert self.fork == (self._count, False)
+        self.fork = None
+
+
 class Recorder:
     """See :class:`vs_sr.backends.kernels.graphs.Device`."""
 
     def __init__(self) -> None:
         self.captured: list[list[Step]] = []
         self.replays = 0
-        self._lane = "main"
+        self.directions = Directions()
+        self.states = States()
 
     def capture[T](self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
         steps: list[Step] = []
@@ -59,10 +98,11 @@ class Recorder:
         class Recording(TorchDispatchMode):
             def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
                 made = operator(*args, **(kwargs or {}))
-                steps.append(Step(operator, args, kwargs or {}, made, device._lane))
+                where = device.directions.lane, device.states.fork
+                steps.append(Step(operator, args, kwargs or {}, made, *where))
                 return made
 
-        self._lane = "main"
+        self.directions.lane = "main"
         with Recording():
             made = work()
         for tensor in [leaf for leaf in tree_leaves(made) if isinstance(leaf, torch.Tensor)]:
@@ -75,14 +115,3 @@ class Recorder:
                 step.again()
 
         return made, replay
-
-    @contextmanager
-    def beside(self) -> Iterator[None]:
-        self._lane = "beside"
-        try:
-            yield
-        finally:
-            self._lane = "main"
-
-    def join(self) -> None:
-        self._lane = "after"

@@ -62,9 +62,12 @@ def test_half_is_within_fifty_decibels_of_float() -> None:
 @torch.inference_mode()
 @pytest.mark.parametrize("size", [(64, 96), (270, 480)], ids=str)
 def test_graphs_have_the_bits_of_launches(size: tuple[int, int]) -> None:
-    net, _ = shipped()
-    plain = forms.exchanged(net, torch.float16, fused=status.fused(DEVICE)).to(DEVICE)
-    graphed = graphs.network(plain, "sequence", graphs.Cuda(DEVICE))
+    card = graphs.Cuda(DEVICE)
+    plain, lanes = (
+        forms.exchanged(shipped()[0], torch.float16, fused=status.fused(DEVICE), lanes=lanes).to(DEVICE)
+        for lanes in (None, card.states)
+    )
+    graphed = graphs.network(lanes, "sequence", card)
     frames = [frame.to(DEVICE) for frame in film(9, *size)]
     states: list[Any] = [None, None]
     kept = []

@@ -69,12 +69,12 @@ def yuv_format(bits: int, subsampling: tuple[int, int]) -> int:
     return int(vs.core.query_video_format(vs.YUV, vs.INTEGER, bits, *subsampling).id)
 
 
-def image(height: int, width: int, dtype: torch.dtype) -> Tensor:
+def image(height: int, width: int) -> Tensor:
     """(3, H, W): noise that leaves 0..1 a little, so that clamping is seen, and an edge."""
     generator = np.random.default_rng(height * width)
     rgb = generator.uniform(-0.05, 1.05, (3, height, width)).astype(np.float32)
     rgb[:, :, width // 2 :] *= 0.5
-    return torch.from_numpy(rgb).to(dtype)
+    return torch.from_numpy(rgb)
 
 
 def planes(height: int, width: int, bits: int, subsampling: tuple[int, int]) -> list[Tensor]:
@@ -87,7 +87,7 @@ def planes(height: int, width: int, bits: int, subsampling: tuple[int, int]) -> 
 
 def zimg_yuv(rgb: Tensor, case: Case) -> list[NDArray[np.generic]]:
     bits, subsampling, matrix, full, location, filter = case
-    source = clip(vs.RGBH if rgb.dtype == torch.float16 else vs.RGBS, [plane.numpy() for plane in rgb])
+    source = clip(vs.RGBS, [plane.numpy() for plane in rgb])
     resize = source.resize.Bilinear if filter == "bilinear" else source.resize.Bicubic
     return planes_of(resize(format=yuv_format(bits, subsampling), matrix=matrix, range=int(full), chromaloc=location))
 
@@ -97,7 +97,7 @@ def zimg_rgb(yuv: Sequence[Tensor], case: Case) -> Tensor:
     source = clip(yuv_format(bits, subsampling), [plane.numpy() for plane in yuv])
     resize = source.resize.Bilinear if filter == "bilinear" else source.resize.Bicubic
     rgb = resize(format=vs.RGBS, matrix_in=matrix, range_in=int(full), chromaloc_in=location)
-    return torch.from_numpy(np.stack(planes_of(rgb)).astype(np.float32))
+    return torch.from_numpy(np.stack(planes_of(rgb)))
 
 
 def codes_apart(found: Sequence[Tensor], expected: Sequence[NDArray[np.generic]]) -> int:
@@ -113,10 +113,10 @@ def down(rgb: Tensor, case: Case) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def up(yuv: Sequence[Tensor], case: Case, dtype: torch.dtype) -> Tensor:
+def up(yuv: Sequence[Tensor], case: Case) -> Tensor:
     bits, _, matrix, full, location, filter = case
     y, u, v = yuv
-    return yuv_to_rgb(y, u, v, bits=bits, matrix=matrix, full=full, location=location, filter=filter, dtype=dtype)
+    return yuv_to_rgb(y, u, v, bits=bits, matrix=matrix, full=full, location=location, filter=filter)
 
 
 def run_down(emulator: Emulator, rgb: Tensor, case: Case) -> list[Tensor]:
@@ -128,45 +128,44 @@ def run_down(emulator: Emulator, rgb: Tensor, case: Case) -> list[Tensor]:
     return run_all_orders(emulator, launch, [rgb], down(rgb, case))
 
 
-def run_up(emulator: Emulator, yuv: Sequence[Tensor], case: Case, dtype: torch.dtype) -> Tensor:
+def run_up(emulator: Emulator, yuv: Sequence[Tensor], case: Case) -> Tensor:
     bits, _, matrix, full, location, filter = case
 
     def launch(y: Tensor, u: Tensor, v: Tensor, rgb: Tensor) -> Launch:
         return color.up_launch(y, u, v, rgb, bits, matrix, full, location, filter)
 
-    (rgb,) = run_all_orders(emulator, launch, yuv, [torch.zeros(3, *yuv[0].shape, dtype=dtype)])
+    (rgb,) = run_all_orders(emulator, launch, yuv, [torch.zeros(3, *yuv[0].shape)])
     return rgb
 
 
-def code(case: Case, dtype: torch.dtype) -> float:
-    """One code value of luma in RGB, and what rounding to ``dtype`` may add (values go up to 2)."""
+def code(case: Case) -> float:
+    """One code value of luma in RGB."""
     bits, _, _, full, _, _ = case
-    unit = 1 / ((1 << bits) - 1) if full else 1 / (219 << (bits - 8))
-    return unit + (2**-10 if dtype == torch.float16 else 0)
+    return 1 / ((1 << bits) - 1) if full else 1 / (219 << (bits - 8))
 
 
 @pytest.mark.parametrize("case", QUICK, ids=str)
 def test_rgb_to_yuv_is_zimgs(emulator: Emulator, case: Case) -> None:
-    for (height, width), dtype in itertools.product(SIZES, (torch.float32, torch.float16)):
-        rgb = image(height, width, dtype)
+    for height, width in SIZES:
+        rgb = image(height, width)
         expected = zimg_yuv(rgb, case)
-        assert codes_apart(down(rgb, case), expected) <= 1, f"torch, {height}x{width}, {dtype}"
-        assert codes_apart(run_down(emulator, rgb, case), expected) <= 1, f"kernel, {height}x{width}, {dtype}"
+        assert codes_apart(down(rgb, case), expected) <= 1, f"torch, {height}x{width}"
+        assert codes_apart(run_down(emulator, rgb, case), expected) <= 1, f"kernel, {height}x{width}"
 
 
 @pytest.mark.parametrize("case", QUICK, ids=str)
 def test_yuv_to_rgb_is_zimgs(emulator: Emulator, case: Case) -> None:
-    for (height, width), dtype in itertools.product(SIZES, (torch.float32, torch.float16)):
+    for height, width in SIZES:
         yuv = planes(height, width, case[0], case[1])
         expected = zimg_rgb(yuv, case)
-        for found in (up(yuv, case, dtype), run_up(emulator, yuv, case, dtype)):
-            assert float((found.float() - expected).abs().max()) <= code(case, dtype), f"{height}x{width}, {dtype}"
+        for found in (up(yuv, case), run_up(emulator, yuv, case)):
+            assert float((found - expected).abs().max()) <= code(case), f"{height}x{width}"
 
 
 @pytest.mark.slow
 def test_torch_agrees_with_zimg_in_every_combination() -> None:
     """All that the arguments allow, in torch alone: the kernels get the same tables."""
-    rgb = image(18, 38, torch.float32)
+    rgb = image(18, 38)
     for bits, subsampling, matrix, full, location, filter in itertools.product(
         (8, 10, 16), ((1, 1), (1, 0), (0, 0)), sorted(MATRICES), (False, True), range(6), ("bicubic", "bilinear")
     ):
@@ -175,8 +174,8 @@ def test_torch_agrees_with_zimg_in_every_combination() -> None:
         case: Case = (bits, subsampling, int(matrix), full, location, filter)  # type: ignore[assignment]
         yuv = down(rgb, case)
         assert codes_apart(yuv, zimg_yuv(rgb, case)) <= 1, case
-        difference = (up(yuv, case, torch.float32) - zimg_rgb(yuv, case)).abs().max()
-        assert float(difference) <= code(case, torch.float32), case
+        difference = (up(yuv, case) - zimg_rgb(yuv, case)).abs().max()
+        assert float(difference) <= code(case), case
 
 
 def test_strides_of_planes_and_of_interleaved_rgb_are_followed(emulator: Emulator) -> None:
@@ -186,9 +185,9 @@ def test_strides_of_planes_and_of_interleaved_rgb_are_followed(emulator: Emulato
     bits, _, matrix, full, location, filter = case
     rgb = torch.zeros(18, 70, 3).permute(2, 0, 1)  # channels last
     emulator.run(color.up_launch(y, u, v, rgb, bits, matrix, full, location, filter))
-    expected = up([y.contiguous(), u.contiguous(), v.contiguous()], case, torch.float32)
+    expected = up([y.contiguous(), u.contiguous(), v.contiguous()], case)
     assert torch.allclose(rgb, expected, atol=1e-6)
-    assert torch.equal(up([y, u, v], case, torch.float32), expected)
+    assert torch.equal(up([y, u, v], case), expected)
     assert codes_apart(run_down(emulator, rgb, case), [plane.numpy() for plane in down(expected, case)]) <= 1
 
 
@@ -209,18 +208,18 @@ MUTANTS = {
 )
 def test_mutants_are_seen(emulator: Emulator, name: str) -> None:
     direction, old, new = MUTANTS[name]
-    kernel = (color.RGB_TO_YUV if direction == "down" else color.YUV_TO_RGB)[torch.float32, torch.uint8]
+    kernel = (color.RGB_TO_YUV if direction == "down" else color.YUV_TO_RGB)[torch.uint8]
     mutated = Mutated(emulator, mutant(kernel, old, new))
     case = CASES[0]
 
     def wrong() -> bool:
         try:
             if direction == "down":
-                rgb = image(18, 70, torch.float32)
+                rgb = image(18, 70)
                 return codes_apart(run_down(mutated, rgb, case), zimg_yuv(rgb, case)) > 1
             yuv = planes(18, 70, 8, (1, 1))
-            found = run_up(mutated, yuv, case, torch.float32)
-            return not float((found - zimg_rgb(yuv, case)).abs().max()) <= code(case, torch.float32)
+            found = run_up(mutated, yuv, case)
+            return not float((found - zimg_rgb(yuv, case)).abs().max()) <= code(case)
         except AssertionError:  # a fault, or other bits in another order
             return True
 
@@ -237,6 +236,7 @@ def test_mutants_are_seen(emulator: Emulator, name: str) -> None:
         ({"subsampling": (2, 0)}, "subsampling"),
         ({"rgb": torch.zeros(3, 5, 6)}, "5x6 pixels cannot be subsampled"),
         ({"rgb": torch.zeros(1, 4, 4)}, r"rgb must be \(3, H, W\)"),
+        ({"rgb": torch.zeros(3, 4, 4).half()}, "in float32"),
     ],
 )
 def test_rgb_to_yuv_refuses(change: dict[str, object], message: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from helpers.support import environment
 
-from vs_sr.ops import _nvrtc, dcn, shuffle
+from vs_sr.ops import _nvrtc, fused, shuffle
 from vs_sr.ops._launch import architecture
 from vs_sr.ops._nvrtc import CompileError, Kernel
 from vs_sr.ops.status import KERNELS
@@ -40,19 +40,15 @@ REGISTERS = {  # most that a thread may use, and bytes that it may spill and rel
     "up2_into()": (40, 0),
     "bias_act_res()": (32, 0),
     "shuffle2()": (32, 0),
-    "rgb_to_yuv(FLOAT32=0, WORDS=0)": (56, 0),
-    "rgb_to_yuv(FLOAT32=0, WORDS=1)": (56, 0),
-    "rgb_to_yuv(FLOAT32=1, WORDS=0)": (56, 0),
-    "rgb_to_yuv(FLOAT32=1, WORDS=1)": (56, 0),
-    "yuv_to_rgb(FLOAT32=0, WORDS=0)": (48, 0),
-    "yuv_to_rgb(FLOAT32=0, WORDS=1)": (48, 0),
-    "yuv_to_rgb(FLOAT32=1, WORDS=0)": (48, 0),
-    "yuv_to_rgb(FLOAT32=1, WORDS=1)": (48, 0),
+    "rgb_to_yuv(WORDS=0)": (56, 0),
+    "rgb_to_yuv(WORDS=1)": (56, 0),
+    "yuv_to_rgb(WORDS=0)": (48, 0),
+    "yuv_to_rgb(WORDS=1)": (48, 0),
 }
 
 
 def budget(kernel: Kernel, arch: int) -> tuple[int, int]:
-    if kernel in [tiles[8, 2] for tiles in dcn.FUSED.values()] and arch in SMALL:
+    if kernel in [tiles[8, 2] for tiles in fused.FUSED.values()] and arch in SMALL:
         return 208, 0
     return REGISTERS[kernel.label]
 
@@ -87,7 +83,7 @@ def test_every_file_has_a_kernel_and_a_row_in_the_readme() -> None:
 
 def test_tensor_cores_are_refused_before_sm_80() -> None:
     with pytest.raises(CompileError, match="sm_80 or higher"):
-        _nvrtc.compile_kernel(dcn.FUSED[64][8, 2], 75)
+        _nvrtc.compile_kernel(fused.FUSED[64][8, 2], 75)
 
 
 def test_an_error_names_the_file_and_the_line() -> None:

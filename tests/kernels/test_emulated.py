@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torchvision.ops import deform_conv2d as torchvision_deform_conv2d  # type: ignore[import-untyped]
 
 from vs_sr.models.zooming_slow_mo.network import PCDAlign
-from vs_sr.ops import dcn, deform_conv2d, packing
+from vs_sr.ops import deform_conv2d, fused, packing, sample
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +51,7 @@ def run_dcn(emulator: Emulator, inputs: Inputs, *, slope: float = 0.1, wave: int
     """By default with the largest tile."""
 
     def launch(x: Tensor, om: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> Launch:
-        return dcn.fused_launch(x, om, weight, bias, out, slope, wave=wave)
+        return fused.fused_launch(x, om, weight, bias, out, slope, wave=wave)
 
     (out,) = run_all_orders(emulator, launch, inputs, [output(*inputs[0].shape)])
     return out
@@ -59,7 +59,7 @@ def run_dcn(emulator: Emulator, inputs: Inputs, *, slope: float = 0.1, wave: int
 
 def dcn_reference(inputs: Inputs, slope: float = 0.1) -> Tensor:
     x, om, weight, bias = inputs
-    return dcn.fused_reference(x.double(), om.double(), weight.double(), bias.double(), slope)
+    return fused.fused_reference(x.double(), om.double(), weight.double(), bias.double(), slope)
 
 
 def test_reference_of_the_fused_convolution_is_torchvisions() -> None:
@@ -68,10 +68,10 @@ def test_reference_of_the_fused_convolution_is_torchvisions() -> None:
     expected = torchvision_deform_conv2d(
         x, plain[:, :144], packing.unpack_dcn_weight(packed[0]), bias[0], padding=1, mask=plain[:, 144:].sigmoid()
     )
-    found = dcn.fused_reference(x, om, packed, bias, 1.0)
+    found = fused.fused_reference(x, om, packed, bias, 1.0)
     assert error(found, expected) < 1e-12
     # and in float its own error is far below what the kernel is allowed
-    single = dcn.fused_reference(x.float(), om.float(), packed.float(), bias.float(), 1.0)
+    single = fused.fused_reference(x.float(), om.float(), packed.float(), bias.float(), 1.0)
     assert error(single, expected) < FLOAT * 10
 
 
@@ -111,7 +111,7 @@ def test_dcn_fused_into_a_wider_buffer(emulator: Emulator, channels: int) -> Non
     inputs = dcn_inputs(2, 5, 7, 2.0, channels=channels)
 
     def launch(x: Tensor, om: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> Launch:
-        return dcn.fused_launch(x, om, weight, bias, out, 0.1, channel=channels, wave=1)
+        return fused.fused_launch(x, om, weight, bias, out, 0.1, channel=channels, wave=1)
 
     (out,) = run_all_orders(emulator, launch, inputs, [output(2, 3 * channels, 5, 7)])
     assert torch.equal(out[:, channels : 2 * channels], run_dcn(emulator, inputs))
@@ -126,8 +126,8 @@ def test_dcn_fused_gives_the_same_bits_with_every_tile(emulator: Emulator, chann
     expected = dcn_reference(inputs)
     x, om, weight, bias = inputs
     waves = (1, 20, 1000)
-    launches = [dcn.fused_launch(x, om, weight, bias, x, 0.1, wave=wave) for wave in waves]
-    assert [launch.kernel for launch in launches] == [*dcn.FUSED[channels].values()]
+    launches = [fused.fused_launch(x, om, weight, bias, x, 0.1, wave=wave) for wave in waves]
+    assert [launch.kernel for launch in launches] == [*fused.FUSED[channels].values()]
     outs = [run_dcn(emulator, inputs, wave=wave) for wave in waves]
     assert error(outs[0], expected) < HALF
     for out in outs[1:]:
@@ -228,10 +228,10 @@ def test_dcn_sample(emulator: Emulator, geometry: str, dtype: torch.dtype) -> No
     for logits, first, count in ((True, 0, pixels), (False, 5, pixels - 11)):
 
         def launch(x: Tensor, om: Tensor, col: Tensor, logits: bool = logits, first: int = first) -> Launch:
-            return dcn.sample_launch(x, om, col, groups, kernel, stride, padding, dilation, logits, first)
+            return sample.sample_launch(x, om, col, groups, kernel, stride, padding, dilation, logits, first)
 
         (col,) = run_all_orders(emulator, launch, [x, om], [torch.zeros(count, taps * channels, dtype=dtype)])
-        expected = dcn.sample_reference(
+        expected = sample.sample_reference(
             x.double(), om.double(), groups, kernel, stride, padding, dilation, logits, first, count
         )
         assert error(col, expected) < (FLOAT if dtype == torch.float32 else HALF)
@@ -248,7 +248,7 @@ def test_dcn_sample_on_golden_vectors(emulator: Emulator, case: str) -> None:
     three = (3, 3), (1, 1), (1, 1), (1, 1)
 
     def launch(x: Tensor, om: Tensor, col: Tensor) -> Launch:
-        return dcn.sample_launch(x, om, col, groups, *three, False, 0)
+        return sample.sample_launch(x, om, col, groups, *three, False, 0)
 
     pixels = x.shape[0] * x.shape[2] * x.shape[3]
     (col,) = run_all_orders(emulator, launch, [channels_last(x), om], [torch.zeros(pixels, 9 * x.shape[1])])
@@ -315,7 +315,7 @@ FUSED_MUTANTS = {
 )
 def test_mutants_of_the_fused_convolution_are_seen(emulator: Emulator, name: str) -> None:
     old, new, symptom = FUSED_MUTANTS[name]
-    text = mutant(dcn.FUSED[64][8, 2], old, new)
+    text = mutant(fused.FUSED[64][8, 2], old, new)
     size, wave = ((1, 2, 480), 1000) if name == "coordinates in half" else ((1, 7, 19), 1)
     inputs = dcn_inputs(*size, 2.0)
     found = seen(lambda: error(run_dcn(Mutated(emulator, text), inputs, wave=wave), dcn_reference(inputs)))
@@ -325,13 +325,13 @@ def test_mutants_of_the_fused_convolution_are_seen(emulator: Emulator, name: str
 def test_a_missing_barrier_needs_the_greedy_order(emulator: Emulator) -> None:
     """Why there are four orders: the other three finish all copies before the first product."""
     old, new, _ = FUSED_MUTANTS["no barrier"]
-    mutated = Mutated(emulator, mutant(dcn.FUSED[64][8, 2], old, new))
+    mutated = Mutated(emulator, mutant(fused.FUSED[64][8, 2], old, new))
     inputs = dcn_inputs(1, 5, 7, 1.0)
     x, om, weight, bias = inputs
     wrong = []
     for order in emulation.ORDERS:
         out = empty_like(x)
-        mutated.run(dcn.fused_launch(x, om, weight, bias, out, 0.1, wave=1), order)
+        mutated.run(fused.fused_launch(x, om, weight, bias, out, 0.1, wave=1), order)
         if not error(out, dcn_reference(inputs)) < HALF:
             wrong.append(order)
     assert "greedy" in wrong
@@ -344,5 +344,5 @@ def test_deform_conv2d_agrees_with_what_the_kernels_are_measured_by() -> None:
     out = deform_conv2d(
         x, plain[:, :144], plain[:, 144:].sigmoid(), packing.unpack_dcn_weight(packed[0]), bias[0], padding=1
     )
-    columns = dcn.sample_matmul(x, plain, packing.unpack_dcn_weight(packed[0]), bias[0], groups=8)
+    columns = sample.sample_matmul(x, plain, packing.unpack_dcn_weight(packed[0]), bias[0], groups=8)
     assert error(columns, out) < 1e-12

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from vs_sr.backends.kernels.lanes import Lanes
+
 ZSM = {"channels": 32, "groups": 4, "front_blocks": 1, "back_blocks": 1, "hr_channels": 32}
 SIZE = (12, 16)
 
 
-def network(name: str = "ZoomingSlowMo", config: dict[str, Any] = ZSM) -> nn.Module:
+def network(name: str = "ZoomingSlowMo", config: dict[str, Any] = ZSM, lanes: Lanes | None = None) -> nn.Module:
     net = golden.fill(registry.model(name).build(Variant(scale=4, config=config))).eval().requires_grad_(False)
-    return forms.exchanged(net, torch.float32)
+    return forms.exchanged(net, torch.float32, lanes=lanes)
 
 
 def film(seed: int, count: int = 3, size: tuple[int, int] = SIZE) -> list[Tensor]:
@@ -90,18 +92,38 @@ def test_the_directions_touch_nothing_of_each_other() -> None:
     for seed in range(2):
         window(graphed, film(seed))
     (steps,) = [steps for steps in device.captured if any(step.lane == "beside" for step in steps)]
-    written = {lane: results(step for step in steps if step.lane == lane) for lane in ("main", "beside")}
-    for lane, other in (("main", "beside"), ("beside", "main")):
-        assert written[lane]
-        for step in steps:
-            if step.lane == lane:
-                assert not step.memories() & written[other], step.operator
+    apart(*([step for step in steps if step.lane == lane] for lane in ("main", "beside")))
     kernels = [str(step.operator) for step in steps if "vs_sr" in str(step.operator)]
     lanes = [step.lane for step in steps]
     assert lanes == sorted(lanes, key=["beside", "main", "after"].index)
     assert list(dict.fromkeys(lanes)) == ["beside", "main", "after"]
     assert kernels.count("vs_sr.lstm_gates.default") == 4 + 5
     assert kernels.count("vs_sr.shuffle2.default") == 2 * 4
+
+
+@torch.inference_mode()
+def test_neither_do_the_states() -> None:
+    """From a fork to its join, in a frame's pyramids and in a step of either direction."""
+    device = Recorder()
+    graphed = graphs.network(network(lanes=device.states), "sequence", device)
+    plain = network()
+    for seed in range(3):
+        same(window(graphed, film(seed)), window(plain, film(seed)))
+    count = 0
+    for steps in device.captured:
+        for fork in {step.fork[0] for step in steps if step.fork}:
+            apart(*([step for step in steps if step.fork == (fork, side)] for side in (True, False)))
+            count += 1
+    assert count == 1 + 1 + 4 + 5  # a frame, a pair, and the steps of a window
+
+
+def apart(*lanes: list[Step]) -> None:
+    """Each of two does something, and neither reads or writes what the other writes."""
+    for lane, other in (lanes, lanes[::-1]):
+        written = results(other)
+        assert written
+        for step in lane:
+            assert not step.memories() & written, step.operator
 
 
 def results(steps: Any) -> set[int]:

@@ -12,7 +12,7 @@ import torch
 from helpers.emulation import card as emulated
 from helpers.emulation.checks import HALF, error, normal, output
 
-from vs_sr.ops import _launch, color, dcn, packing, recurrent, shuffle
+from vs_sr.ops import _launch, color, deform, fused, packing, recurrent, sample, shuffle
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,9 +37,9 @@ def test_dcn_fused(card: list[str]) -> None:
     x, om = normal(2, 64, 5, 6), normal(2, 216, 5, 6, seed=1)
     weight = torch.stack([packing.pack_dcn_weight(normal(64, 64, 3, 3, seed=s, scale=1 / 24)) for s in (2, 3)])
     bias = normal(2, 64, seed=4, dtype=torch.float32)
-    expected = dcn._dcn_fused(x, om, weight, bias, 0.1)
+    expected = fused._dcn_fused(x, om, weight, bias, 0.1)
     assert card == ["dcn_fused"]
-    again = dcn._dcn_fused(awkward(x), awkward(om), awkward(weight), awkward(bias), 0.1)
+    again = fused._dcn_fused(awkward(x), awkward(om), awkward(weight), awkward(bias), 0.1)
     assert torch.equal(again, expected)
     assert error(expected, dcn_reference(x, om, weight, bias)) < HALF
 
@@ -58,18 +58,18 @@ def dcn_reference(x: Tensor, om: Tensor, weight: Tensor, bias: Tensor) -> Tensor
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
-def test_dcn_fused_where_only_sampling_runs(
-    card: list[str], monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
-) -> None:
-    monkeypatch.setattr(dcn, "usable", lambda kernel, device: kernel.minimum < 80)
-    x, om = normal(2, 64, 5, 6, dtype=dtype), normal(2, 216, 5, 6, seed=1, dtype=dtype)
-    weight = torch.stack([packing.pack_dcn_weight(normal(64, 64, 3, 3, seed=s, scale=1 / 24)) for s in (2, 3)]).to(
-        dtype
-    )
-    bias = normal(2, 64, seed=4, dtype=torch.float32)
-    out = dcn._dcn_fused(awkward(x), awkward(om), weight, bias, 0.1)
-    assert set(card) == {"dcn_sample"}
-    assert error(out, dcn_reference(x, om, weight, bias)) < (2 * HALF if dtype == torch.float16 else 1e-6)
+def test_deform_conv2d(card: list[str], dtype: torch.dtype) -> None:
+    """Another stride, dilation and number of groups than the fused kernel's; whole vectors, and single channels."""
+    for channels, groups in ((32, 2), (6, 3)):
+        x, weight = normal(2, channels, 7, 9, dtype=dtype), normal(5, channels, 3, 3, seed=1, scale=0.1, dtype=dtype)
+        offset, mask = (normal(2, groups * n, 3, 4, seed=n, scale=2, dtype=dtype) for n in (18, 9))
+        bias = normal(5, seed=4, dtype=dtype)
+        how = [2, 2], [1, 1], [2, 2]
+        found = sample._deform_conv2d(awkward(x), awkward(offset), awkward(mask), weight, bias, *how)
+        wide = (tensor.double() for tensor in (x, offset, mask, weight, bias))
+        assert error(found, deform.forward(*wide, *how)) < (2 * HALF if dtype == torch.float16 else 1e-6)
+        assert found.is_contiguous(memory_format=torch.channels_last)
+    assert card == ["dcn_sample"] * 2
 
 
 def test_elementwise(card: list[str]) -> None:
@@ -111,8 +111,8 @@ def test_color(card: list[str]) -> None:
     for found, wanted in zip(planes, expected, strict=True):
         assert int((found.to(torch.int32) - wanted.to(torch.int32)).abs().max()) <= 1
     y, u, v = planes
-    image = color._yuv_to_rgb(y, u, v, 10, 1, False, 0, "bicubic", torch.float32)
-    assert torch.allclose(image, color.up_reference(y, u, v, 10, 1, False, 0, "bicubic", torch.float32), atol=1e-5)
+    image = color._yuv_to_rgb(y, u, v, 10, 1, False, 0, "bicubic")
+    assert torch.allclose(image, color.up_reference(y, u, v, 10, 1, False, 0, "bicubic"), atol=1e-5)
     assert card == ["rgb_to_yuv", "yuv_to_rgb"]
 
 

@@ -143,7 +143,7 @@ def test_both_ways_of_sampling_agree() -> None:
         x, offset = x.contiguous(memory_format=layout), offset.contiguous(memory_format=layout)
         geometry = ((1, 1), (1, 1), (1, 1))
         found = deform._forward_on_cpu(x, offset, mask, weight, bias, *geometry)
-        torch.testing.assert_close(found, deform._forward(x, offset, mask, weight, bias, *geometry), atol=2e-5, rtol=0)
+        torch.testing.assert_close(found, deform.forward(x, offset, mask, weight, bias, *geometry), atol=2e-5, rtol=0)
 
 
 def test_survives_compilation() -> None:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torchvision.ops import deform_conv2d as torchvision_deform_conv2d  # type: ignore[import-untyped]
 
 from vs_sr import ops
-from vs_sr.ops import _launch, _nvrtc, dcn, packing, recurrent, shuffle, status
+from vs_sr.ops import _launch, _nvrtc, fused, packing, recurrent, sample, shuffle, status
 from vs_sr.ops._launch import CaptureError, Launch
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ CALLS: dict[str, Callable[[torch.dtype], tuple[Any, ...]]] = {
         normal(2, 8, 3, 5, seed=2, dtype=dtype),
     ),
     "act_into": lambda dtype: (normal(2, 8, 3, 5, dtype=dtype), None, 0.1, None, nhwc(2, 24, 3, 5, dtype), 16),
-    "rgb_to_yuv": lambda dtype: (normal(3, 4, 6, dtype=dtype), 10, [1, 1], 1, False, 0, "bicubic"),
+    "rgb_to_yuv": lambda dtype: (normal(3, 4, 6), 10, [1, 1], 1, False, 0, "bicubic"),
     "yuv_to_rgb": lambda dtype: (
         *(torch.randint(256, size, dtype=torch.uint8) for size in ((4, 6), (2, 3), (2, 3))),
-        *(8, 1, False, 0, "bicubic", dtype),
+        *(8, 1, False, 0, "bicubic"),
     ),
 }
 
@@ -176,7 +176,7 @@ def test_sampling_and_a_product_are_torchvisions(
     arguments: dict[str, Any] = {"groups": groups, "stride": stride, "padding": padding, "dilation": dilation}
     whole = ops.sample_matmul(x, om, weight, bias, **arguments)
     assert float((whole - expected).abs().max()) <= 5e-5  # of values up to 50
-    monkeypatch.setattr(dcn, "_COLUMN_BYTES", 9 * 16 * 4 * 25)  # 25 pixels at a time
+    monkeypatch.setattr(sample, "_COLUMN_BYTES", 9 * 16 * 4 * 25)  # 25 pixels at a time
     strips = ops.sample_matmul(x, om, weight, bias, **arguments)
     assert torch.allclose(strips, whole, atol=1e-5)
     logits = torch.cat([om[:, : 18 * groups], om[:, 18 * groups :].sigmoid()], 1)
@@ -380,7 +380,7 @@ def test_loading_during_a_capture_is_refused_and_prepare_prevents_it(pretended: 
     with pytest.raises(CaptureError, match=r"call vs_sr.ops.prepare\(\) first"):
         _launch.usable(recurrent.BIAS_ACT_RES, CUDA)
     pretended.capturing = False
-    assert ops.prepare(CUDA, color_conversion=True)
+    assert ops.prepare(CUDA)
     assert len(pretended.functions) == len(status.KERNELS)
     pretended.capturing = True
     _launch.run(a_launch(), CUDA)
@@ -391,8 +391,8 @@ def test_loading_during_a_capture_is_refused_and_prepare_prevents_it(pretended: 
 
 def test_an_old_card_samples_and_multiplies(pretended: Pretended, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_launch, "_capability", lambda index: 75)
-    assert not _launch.usable(dcn.FUSED[64][8, 2], CUDA)
-    assert _launch.usable(dcn.SAMPLE[torch.float16, 1], CUDA)
+    assert not _launch.usable(fused.FUSED[64][8, 2], CUDA)
+    assert _launch.usable(sample.SAMPLE[torch.float16, 1], CUDA)
     assert _launch.obstacle(CUDA) is None
 
 

@@ -154,15 +154,16 @@ def _trial(backend: Backend, device: str) -> tuple[bool, str]:
     from vs_sr.weights import store
     from vs_sr.windows import Grid
 
+    any_size = Variant(scale=1)
     layer = Pipeline(
         model=Model(name="layer", summary="", paper="", kind="image", build=lambda _: torch.nn.Conv2d(3, 3, 1)),
-        variant=Variant(scale=1),
+        variant=any_size,
         source=None,
         size=(64, 64),
         grid=Grid(frames=1, window=1),
         options=Arguments(backend=backend.name),
         device=device,
-        precision=choose_precision("auto", device, float_clip=False),
+        precision=choose_precision("auto", device, any_size.precisions, float_clip=False),
     )
     shipped = next(iter(store.index().values()))
     model, source = registry.model(shipped.model), store.shipped(shipped.name)

@@ -10,6 +10,8 @@ from vs_sr.errors import DeviceError
 from vs_sr.messages import log_once
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vs_sr.spec import Precision
 
 
@@ -51,11 +53,24 @@ def _no_gpu() -> str:
     return "no CUDA device was found"
 
 
-def choose_precision(wish: Literal["auto"] | Precision, device: str, *, float_clip: bool) -> Precision:
-    """The precision of an argument ``precision``; "auto" is fp16 on CUDA unless the clip is 32-bit float."""
+def choose_precision(
+    wish: Literal["auto"] | Precision, device: str, possible: Sequence[Precision], *, float_clip: bool
+) -> Precision:
+    """The precision of an argument ``precision``; "auto" is fp16 on CUDA, where that is possible, unless the clip is
+    32-bit float."""
     if wish != "auto":
         return wish
-    return "fp32" if device == "cpu" or float_clip else "fp16"
+    return "fp32" if device == "cpu" or float_clip or "fp16" not in possible else "fp16"
+
+
+def converts(device: str) -> bool:
+    """Whether YUV becomes RGB, and RGB YUV, on a device: where our kernels run, which are loaded here."""
+    if device == "cpu":
+        return False
+    from vs_sr.ops import color
+    from vs_sr.runtime import torch
+
+    return color.ready(torch.device(device))
 
 
 def memory(device: str) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from vs_sr import files
 from vs_sr.engine import budget, device, session
 from vs_sr.engine.scheduler import Held, Recurrent, Single, Sliding, State, compare, finish
-from vs_sr.engine.transfer import Download, NotFiniteError, arrive, checked, finite
+from vs_sr.engine.transfer import Download, NotFiniteError, arrive, as_float, checked, finite
 from vs_sr.errors import ArgumentError, FrameError
 from vs_sr.weights import store
 from vs_sr.windows import Need
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from vs_sr.color import Coding
     from vs_sr.engine.pipeline import Pipeline
     from vs_sr.engine.plan import Plan
     from vs_sr.engine.scheduler import Kept, Scheduler, Work
     from vs_sr.engine.scheduler.checkpoints import States
     from vs_sr.engine.session import Session
-    from vs_sr.engine.transfer import Made
+    from vs_sr.engine.transfer import Image, Made
     from vs_sr.windows import Grid
 
 
@@ -49,7 +50,12 @@ class Engine:
         """The sha-256 of the weights, where states are read or written."""
 
     def render[T](
-        self, group: int, outputs: Sequence[int], held: Held, take: Callable[[int, Tensor], T]
+        self,
+        group: int,
+        outputs: Sequence[int],
+        held: Held,
+        take: Callable[[int, Image], T],
+        coding: Callable[[int], Coding | None],
     ) -> Work[list[T]]:
         """What ``take`` makes of each output frame's number and image.
 
@@ -61,6 +67,7 @@ class Engine:
             outputs: the output frames of it that are wanted.
             held: the frames that belong to it, at least.
             take: see :meth:`vs_sr.engine.transfer.Download.wait`.
+            coding: see :class:`vs_sr.engine.transfer.Download`; asked where the device converts.
 
         Raises:
             WeightsError: the weights are damaged or do not fit.
@@ -79,7 +86,7 @@ class Engine:
                     return next(work)
                 return work.send(held)
             except StopIteration as end:
-                return Download(end.value, outputs)
+                return Download(end.value, outputs, coding if scheduler.pipeline.converts else as_float)
 
         while isinstance(answer := running.call(step), Need):
             held = yield answer
@@ -96,7 +103,7 @@ class Engine:
         """
         held = Held(frozenset(range(len(frames))), frozenset(), frames.__getitem__)
         for group in range(self._grid.groups):
-            yield from finish(self.render(group, self._grid.outputs(group), held, checked))
+            yield from finish(self.render(group, self._grid.outputs(group), held, checked, as_float))
 
     def where(self) -> dict[str, str]:
         """Where and how it is run, for reports."""
@@ -173,7 +180,7 @@ class Engine:
             "tiles": pipeline.describe_tiles(),
             "precision": pipeline.precision,
             "backend": running.identity,
-            "device": device.describe(pipeline.device),
+            "device": device.describe(pipeline.device) + (", color too" if pipeline.converts else ""),
         }
 
 

@@ -41,6 +41,8 @@ class Pipeline:
     device: str = ""
     """As torch names it: "cpu", "cuda:0", ...; empty until it is known."""
     precision: Precision = "fp32"
+    converts: bool = False
+    """Whether YUV becomes RGB, and RGB YUV, on the device."""
     tile: tuple[int, int] = (0, 0)
     """Width and height of a tile; 0: the whole side."""
     overlap: tuple[int, int] | None = None

@@ -60,7 +60,10 @@ class Plan:
         made = replace(
             wished,
             device=chosen,
-            precision=device.choose_precision(options.precision, chosen, float_clip=wished.float_clip),
+            precision=device.choose_precision(
+                options.precision, chosen, variant.precisions, float_clip=wished.float_clip
+            ),
+            converts=device.converts(chosen),
             overlap=options.overlap,
         )
         per_pixel = tiles.estimate(
@@ -86,5 +89,6 @@ class Plan:
         log_once(
             f"{made.model.name}: frames of {wished.size[0]}x{wished.size[1]} are run {how} on {chosen} in "
             f"{made.precision}, with about {features >> 20} MiB of features"
+            + (", and converted there" if made.converts else "")
         )
         return made

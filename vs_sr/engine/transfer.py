@@ -1,4 +1,9 @@
-"""From the device to host memory: the images of a group at once, waited for where nobody else waits."""
+"""Between host memory and the device: frames go up, and the images of a group come down, waited for where nobody else
+waits.
+
+Where the device can (:attr:`vs_sr.engine.pipeline.Pipeline.converts`), both are YUV as videos have it, a fourth to an
+eighth of the bytes of RGB in float. Its memory is pinned, from the ring that torch keeps of such buffers.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,11 @@ from vs_sr.errors import FrameError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
+
+    from vs_sr.color import Coding
 
 
 class NotFiniteError(FrameError):
@@ -29,45 +38,86 @@ class Made:
     """States that the next group is made from."""
 
 
+class Planes:
+    """A frame in host memory as integers of YUV.
+
+    Args:
+        parts: Y (H, W), U and V, each (H or H/2, W or W/2), uint8 for 8 bits and uint16 otherwise.
+        coding: what they stand for.
+    """
+
+    def __init__(self, parts: tuple[Tensor, Tensor, Tensor], coding: Coding) -> None:
+        self.parts = parts
+        self.coding = coding
+        self._rgb: Tensor | None = None
+
+    @classmethod
+    def of(cls, image: Tensor, coding: Coding) -> Planes:
+        """The YUV of an image (3, H, W), converted where that is; parked (:func:`park`)."""
+        from vs_sr import ops
+
+        y, u, v = ops.rgb_to_yuv(
+            image.float(),
+            bits=coding.bits,
+            subsampling=coding.subsampling,
+            matrix=coding.matrix,
+            full=coding.full,
+            location=coding.location,
+        )
+        return cls((park(y), park(u), park(v)), coding)
+
+    def rgb(self, device: str) -> Tensor:
+        """RGB (3, H, W), float32, on a device; computed once. On the thread of the network."""
+        if self._rgb is None:
+            from vs_sr import ops
+
+            how = self.coding
+            y, u, v = (part.to(device, non_blocking=True) for part in self.parts)
+            self._rgb = ops.yuv_to_rgb(y, u, v, bits=how.bits, matrix=how.matrix, full=how.full, location=how.location)
+        return self._rgb
+
+
+type Image = Tensor | Planes
+"""A frame or an image in host memory: (C, H, W) float32, or planes of integers."""
+
+
 class Download:
     """A group on its way to the host. Made on the thread of the network, waited for on any other.
 
     Args:
         made: the group.
         outputs: the output frames that are wanted of it.
+        coding: by output frame, the YUV that is made of its image on the device; None: the image goes as it is.
     """
 
-    def __init__(self, made: Made, outputs: Sequence[int]) -> None:
+    def __init__(self, made: Made, outputs: Sequence[int], coding: Callable[[int], Coding | None]) -> None:
         from vs_sr.runtime import torch
 
-        distinct: dict[int, int] = {}  # of the images, and the first output that has it
+        self._before = [(name, park(finite(part))) for name, parts in made.before.items() for part in parts]
+        self._after = [(name, park(finite(part))) for name, parts in made.after.items() for part in parts]
+        self._images: dict[int, Image] = {}
+        arrived: dict[tuple[int, Coding | None], Image] = {}
         for output in outputs:
-            distinct.setdefault(id(made.images[output]), output)
-        images = [made.images[output] for output in distinct.values()]
-        self._places = [(output, list(distinct).index(id(made.images[output]))) for output in outputs]
-        self._before, self._after = (
-            [(name, finite(part)) for name, parts in states.items() for part in parts]
-            for states in (made.before, made.after)
-        )
+            image, how = made.images[output], coding(output)
+            key = id(image), how
+            if key not in arrived:
+                if how is None:
+                    arrived[key] = park(image.float())
+                else:  # integers cannot say that they are none
+                    self._before.append((f"frame {output}", park(finite(image))))
+                    arrived[key] = Planes.of(image, how)
+            self._images[output] = arrived[key]
         self._done = None
-        if images[0].device.type == "cpu":
-            self._images = [image.float() for image in images]
-            return
-        whole = torch.stack(images).float()
-        self._images = list(park(whole))
-        self._before, self._after = (
-            [(name, flag.to("cpu", non_blocking=True)) for name, flag in flags] for flags in (self._before, self._after)
-        )
-        self._done = torch.cuda.Event()
-        self._done.record(torch.cuda.current_stream(whole.device))
+        if image.device.type != "cpu":
+            self._done = torch.cuda.Event()
+            self._done.record(torch.cuda.current_stream(image.device))
 
-    def wait[T](self, take: Callable[[int, Tensor], T]) -> list[T]:
+    def wait[T](self, take: Callable[[int, Image], T]) -> list[T]:
         """What ``take`` makes of the images, in the order in which they were wanted.
 
         Args:
-            take: is given an output frame's number and its image, (C, H, W) float32 in host memory. Whether an image is
-                finite is its business, since it reads all of it: :func:`checked`. An image that repeats is the same
-                tensor.
+            take: is given an output frame's number and its image. Whether one in floating point is finite is its
+                business, since it reads all of it: :func:`checked`. An image that repeats is the same object.
 
         Raises:
             NotFiniteError: a state has NaN or infinity in it, or ``take`` says so of an image.
@@ -75,9 +125,13 @@ class Download:
         if self._done is not None:
             self._done.synchronize()
         _check(self._before)
-        taken = [take(output, self._images[place]) for output, place in self._places]
+        taken = [take(output, arrived) for output, arrived in self._images.items()]
         _check(self._after)
         return taken
+
+
+def as_float(output: int) -> None:
+    """No output is converted on the device."""
 
 
 def _check(flags: Sequence[tuple[str, Tensor]]) -> None:
@@ -86,12 +140,13 @@ def _check(flags: Sequence[tuple[str, Tensor]]) -> None:
             raise NotFiniteError(name)
 
 
-def checked(output: int, image: Tensor) -> Tensor:
-    """The image of an output frame.
+def checked(output: int, image: Image) -> Tensor:
+    """The image of an output frame, which was asked for in floating point.
 
     Raises:
         NotFiniteError: it has NaN or infinity in it.
     """
+    assert not isinstance(image, Planes)
     _check([(f"frame {output}", finite(image))])
     return image
 
@@ -104,6 +159,16 @@ def park(part: Tensor) -> Tensor:
     if part.device.type == "cpu":
         return part
     return torch.empty_like(part, device="cpu", pin_memory=True).copy_(part, non_blocking=True)
+
+
+def pinned(samples: NDArray[np.integer]) -> Tensor:
+    """A copy of a frame's plane from which a device reads by itself, where there is one that does."""
+    from vs_sr.runtime import torch
+
+    dtype = torch.uint8 if samples.itemsize == 1 else torch.uint16
+    made = torch.empty(samples.shape, dtype=dtype, device="cpu", pin_memory=torch.cuda.is_available())
+    made.numpy()[:] = samples
+    return made
 
 
 def arrive(device: str) -> None:

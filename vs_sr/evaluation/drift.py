@@ -18,7 +18,7 @@ from vs_sr import windows
 from vs_sr.engine import session
 from vs_sr.engine.plan import Plan
 from vs_sr.engine.scheduler import Held, Recurrent, finish
-from vs_sr.engine.transfer import Download, checked
+from vs_sr.engine.transfer import Download, as_float, checked
 from vs_sr.errors import ArgumentError
 from vs_sr.evaluation import metrics, protocols
 from vs_sr.evaluation.sharing import Remembering
@@ -334,4 +334,4 @@ def _images(
 def _render(
     network: Remembering, scheduler: Recurrent, group: int, held: Held, numbers: Sequence[int], _: object
 ) -> Download:
-    return Download(finish(scheduler.render(network, group, held)), numbers)
+    return Download(finish(scheduler.render(network, group, held)), numbers, as_float)

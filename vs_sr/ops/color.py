@@ -15,7 +15,7 @@ import torch
 from torch.library import Library, register_fake
 
 from vs_sr.ops._conversion import DOWN_FIRST, DOWN_TAPS, MATRICES, down_conversion, up_conversion
-from vs_sr.ops._launch import Launch, check_device, pointer, run, usable
+from vs_sr.ops._launch import Launch, check_device, obstacle, pointer, run, usable
 from vs_sr.ops._nvrtc import Kernel
 
 if TYPE_CHECKING:
@@ -30,20 +30,14 @@ _TILE = (8, 32)
 """Chroma samples of a block of ``rgb_to_yuv.cu``: rows, columns."""
 
 
-def _variants(name: str) -> dict[tuple[torch.dtype, torch.dtype], Kernel]:
-    return {
-        (value, sample): Kernel(
-            name=name,
-            macros=(("FLOAT32", int(value == torch.float32)), ("WORDS", int(sample == torch.uint16))),
-        )
-        for value in (torch.float16, torch.float32)
+RGB_TO_YUV, YUV_TO_RGB = (
+    {
+        sample: Kernel(name=name, macros=(("WORDS", int(sample == torch.uint16)),))
         for sample in (torch.uint8, torch.uint16)
     }
-
-
-RGB_TO_YUV = _variants("rgb_to_yuv")
-YUV_TO_RGB = _variants("yuv_to_rgb")
-"""By type of RGB and type of the samples."""
+    for name in ("rgb_to_yuv", "yuv_to_rgb")
+)
+"""By type of the samples."""
 KERNELS = (*RGB_TO_YUV.values(), *YUV_TO_RGB.values())
 
 _LIBRARY = Library("vs_sr", "FRAGMENT")
@@ -52,8 +46,7 @@ _LIBRARY.define(
     " -> (Tensor, Tensor, Tensor)"
 )
 _LIBRARY.define(
-    "yuv_to_rgb(Tensor y, Tensor u, Tensor v, int bits, int matrix, bool full, int location, str filter,"
-    " ScalarType dtype) -> Tensor"
+    "yuv_to_rgb(Tensor y, Tensor u, Tensor v, int bits, int matrix, bool full, int location, str filter) -> Tensor"
 )
 
 
@@ -70,7 +63,7 @@ def rgb_to_yuv(
     """Planes of integers from a float image.
 
     Args:
-        rgb: (3, H, W), float16 or float32, 0..1, planar or channels last.
+        rgb: (3, H, W), float32, 0..1, planar or channels last.
         bits: of the samples, 8 to 16.
         subsampling: binary logarithm of how much smaller chroma is, (along x, along y): (1, 1) is 4:2:0,
             (1, 0) 4:2:2, (0, 0) 4:4:4. H and W must be divisible.
@@ -99,7 +92,6 @@ def yuv_to_rgb(
     full: bool = False,
     location: int = 0,
     filter: Filter = "bicubic",
-    dtype: torch.dtype = torch.float16,
 ) -> Tensor:
     """A float image from planes of integers.
 
@@ -112,16 +104,20 @@ def yuv_to_rgb(
         full: likewise.
         location: likewise.
         filter: likewise.
-        dtype: of the image, float16 or float32. (float16 tells 11 bits apart.)
 
     Returns:
-        (3, H, W), contiguous, 0..1 for codes within the range, not clamped.
+        (3, H, W), float32, contiguous, 0..1 for codes within the range, not clamped.
 
     Raises:
         ValueError: an argument outside what is said here.
     """
-    rgb: Tensor = torch.ops.vs_sr.yuv_to_rgb(y, u, v, bits, matrix, full, location, filter, dtype)
+    rgb: Tensor = torch.ops.vs_sr.yuv_to_rgb(y, u, v, bits, matrix, full, location, filter)
     return rgb
+
+
+def ready(device: torch.device) -> bool:
+    """Whether the kernels of both conversions run on a device; loads them."""
+    return obstacle(device) is None and all(usable(kernel, device) for kernel in KERNELS)
 
 
 # Launches
@@ -145,7 +141,7 @@ def down_launch(
         ((size - 1) << shift) + (DOWN_TAPS if shift else 1) for size, shift in ((rows, shift_y), (columns, shift_x))
     )
     return Launch(
-        kernel=RGB_TO_YUV[rgb.dtype, y.dtype],
+        kernel=RGB_TO_YUV[y.dtype],
         grid=(-(-u.shape[1] // columns), -(-u.shape[0] // rows), 1),
         block=(256, 1, 1),
         shared=2 * 4 * (reach_x * reach_y + columns * reach_y),
@@ -177,7 +173,7 @@ def up_launch(
     shift_x, shift_y = _subsampling(y, u)
     height, width = y.shape
     return Launch(
-        kernel=YUV_TO_RGB[rgb.dtype, y.dtype],
+        kernel=YUV_TO_RGB[y.dtype],
         grid=(-(-width // 32), -(-height // 8), 1),
         block=(32, 8, 1),
         args=(
@@ -215,10 +211,8 @@ def _check(op: str, bits: int, matrix: int, location: int, filter: str) -> None:
 
 def _check_rgb(rgb: Tensor, bits: int, subsampling: Sequence[int], matrix: int, location: int, filter: str) -> None:
     _check("rgb_to_yuv", bits, matrix, location, filter)
-    if rgb.dim() != 3 or rgb.shape[0] != 3 or rgb.dtype not in (torch.float16, torch.float32):
-        raise ValueError(
-            f"rgb_to_yuv: rgb must be (3, H, W) in float16 or float32, got {tuple(rgb.shape)}, {rgb.dtype}"
-        )
+    if rgb.dim() != 3 or rgb.shape[0] != 3 or rgb.dtype != torch.float32:
+        raise ValueError(f"rgb_to_yuv: rgb must be (3, H, W) in float32, got {tuple(rgb.shape)}, {rgb.dtype}")
     if tuple(subsampling) not in ((0, 0), (1, 0), (1, 1), (0, 1)):
         raise ValueError(f"rgb_to_yuv: subsampling={tuple(subsampling)} must be 0 or 1 along x and y")
     if rgb.shape[2] % (1 << subsampling[0]) or rgb.shape[1] % (1 << subsampling[1]):
@@ -240,7 +234,7 @@ def _rgb_to_yuv(
     rgb: Tensor, bits: int, subsampling: Sequence[int], matrix: int, full: bool, location: int, filter: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     _check_rgb(rgb, bits, subsampling, matrix, location, filter)
-    if usable(RGB_TO_YUV[rgb.dtype, _samples(bits)], rgb.device):
+    if usable(RGB_TO_YUV[_samples(bits)], rgb.device):
         planes = _planes(rgb, bits, subsampling)
         run(down_launch(rgb, *planes, bits, matrix, full, location, filter), rgb.device)
         return planes
@@ -250,10 +244,9 @@ def _rgb_to_yuv(
 def down_reference(
     rgb: Tensor, bits: int, subsampling: Sequence[int], matrix: int, full: bool, location: int, filter: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What ``rgb_to_yuv`` computes, in torch operators; in float32 at least."""
+    """What ``rgb_to_yuv`` computes, in torch operators."""
     conversion = down_conversion(bits, *subsampling, matrix, full, location, filter)[0]
-    wide = rgb.to(torch.promote_types(rgb.dtype, torch.float32))
-    yuv = torch.einsum("kc,chw->khw", wide.new_tensor(conversion["matrix"]), wide)
+    yuv = torch.einsum("kc,chw->khw", rgb.new_tensor(conversion["matrix"]), rgb)
     chroma = yuv[1:]
     for axis, shift, weights in ((2, subsampling[0], "filter_x"), (1, subsampling[1], "filter_y")):
         if shift:
@@ -267,9 +260,7 @@ def down_reference(
     return y, u, v
 
 
-def _check_yuv(
-    y: Tensor, u: Tensor, v: Tensor, bits: int, matrix: int, location: int, filter: str, dtype: torch.dtype
-) -> None:
+def _check_yuv(y: Tensor, u: Tensor, v: Tensor, bits: int, matrix: int, location: int, filter: str) -> None:
     _check("yuv_to_rgb", bits, matrix, location, filter)
     for plane in (y, u, v):
         if plane.dim() != 2 or plane.dtype != _samples(bits) or not plane.numel() or plane.stride(1) != 1:
@@ -283,54 +274,35 @@ def _check_yuv(
         raise ValueError(f"yuv_to_rgb: chroma must be as large as luma or half of it, got {shapes}")
     if u.stride(0) != v.stride(0):
         raise ValueError(f"yuv_to_rgb: u and v must have one stride, got {u.stride(0)} and {v.stride(0)}")
-    if dtype not in (torch.float16, torch.float32):
-        raise ValueError(f"yuv_to_rgb: dtype must be float16 or float32, got {dtype}")
 
 
 def _yuv_to_rgb(
-    y: Tensor,
-    u: Tensor,
-    v: Tensor,
-    bits: int,
-    matrix: int,
-    full: bool,
-    location: int,
-    filter: str,
-    dtype: torch.dtype,
+    y: Tensor, u: Tensor, v: Tensor, bits: int, matrix: int, full: bool, location: int, filter: str
 ) -> Tensor:
-    _check_yuv(y, u, v, bits, matrix, location, filter, dtype)
+    _check_yuv(y, u, v, bits, matrix, location, filter)
     check_device("yuv_to_rgb", y, u, v)
-    if usable(YUV_TO_RGB[dtype, y.dtype], y.device):
-        rgb = y.new_empty((3, *y.shape), dtype=dtype)
+    if usable(YUV_TO_RGB[y.dtype], y.device):
+        rgb = y.new_empty((3, *y.shape), dtype=torch.float32)
         run(up_launch(y, u, v, rgb, bits, matrix, full, location, filter), y.device)
         return rgb
-    return up_reference(y, u, v, bits, matrix, full, location, filter, dtype)
+    return up_reference(y, u, v, bits, matrix, full, location, filter)
 
 
 def up_reference(
-    y: Tensor,
-    u: Tensor,
-    v: Tensor,
-    bits: int,
-    matrix: int,
-    full: bool,
-    location: int,
-    filter: str,
-    dtype: torch.dtype,
+    y: Tensor, u: Tensor, v: Tensor, bits: int, matrix: int, full: bool, location: int, filter: str
 ) -> Tensor:
-    """What ``yuv_to_rgb`` computes, in torch operators; in float32 at least."""
+    """What ``yuv_to_rgb`` computes, in torch operators."""
     shifts = _subsampling(y, u)
     conversion = up_conversion(bits, *shifts, matrix, full, location, filter)[0]
-    wide = torch.promote_types(dtype, torch.float32)
     luma, blue, red = (
-        plane.to(wide) - float(offset) for plane, offset in zip((y, u, v), conversion["offset"], strict=True)
+        plane.float() - float(offset) for plane, offset in zip((y, u, v), conversion["offset"], strict=True)
     )
     chroma = torch.stack([blue, red])
     for axis, shift, name in ((2, shifts[0], "x"), (1, shifts[1], "y")):
         if shift:
             chroma = _filtered(chroma, axis, 1, conversion[f"first_{name}"], conversion[f"filter_{name}"])
     yuv = torch.cat([luma[None], chroma])
-    return torch.einsum("ck,khw->chw", yuv.new_tensor(conversion["matrix"]), yuv).to(dtype)
+    return torch.einsum("ck,khw->chw", yuv.new_tensor(conversion["matrix"]), yuv)
 
 
 def _filtered(planes: Tensor, axis: int, step: int, starts: Sequence[int], phases: NDArray[np.float32]) -> Tensor:
@@ -361,5 +333,5 @@ def _(rgb, bits, subsampling, matrix, full, location, filter):  # type: ignore[n
 
 
 @register_fake("vs_sr::yuv_to_rgb", lib=_LIBRARY)
-def _(y, u, v, bits, matrix, full, location, filter, dtype):  # type: ignore[no-untyped-def]
-    return y.new_empty((3, *y.shape), dtype=dtype)
+def _(y, u, v, bits, matrix, full, location, filter):  # type: ignore[no-untyped-def]
+    return y.new_empty((3, *y.shape), dtype=torch.float32)

@@ -2,9 +2,10 @@
 
 Zhu et al., "Deformable ConvNets v2" (CVPR 2019), section 3.2: bilinear samples, then one product, strip of
 output rows by strip, so that the column buffer stays in the cache and never grows with the image. On the CPU a
-sample is a weighted sum of four rows of a table, which ``embedding_bag`` is quick at; on other devices, and
-for gradients, sampling is ``grid_sample`` with the offset groups in the batch and the kernel taps in the
-height. It is opaque to ``torch.compile``, which would turn the sampling into scalar gathers.
+sample is a weighted sum of four rows of a table, which ``embedding_bag`` is quick at; on a card it is our kernel's
+(:mod:`vs_sr.ops.sample`). Elsewhere, and for gradients, sampling is ``grid_sample`` with the offset groups in the
+batch and the kernel taps in the height. It is opaque to ``torch.compile``, which would turn the sampling into scalar
+gathers.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ def _tap_positions(
     return y.to(dtype), x.to(dtype)
 
 
-class _Sampler:
+class Sampler:
     """Samples strips of output rows by ``grid_sample``; the geometry is shared by forward and backward."""
 
     def __init__(
@@ -178,6 +179,7 @@ class _Sampler:
         self.strip = max(1, min(self.out_height, bound // per_row))
 
     def strips(self) -> Iterator[tuple[int, slice]]:
+        """Images, and rows of their outputs."""
         for image in range(self.x.shape[0]):
             for row in range(0, self.out_height, self.strip):
                 yield image, slice(row, min(row + self.strip, self.out_height))
@@ -200,7 +202,7 @@ class _Sampler:
         return samples.view(self.groups, -1, self.taps, grid.shape[1] // self.taps, self.out_width)
 
 
-def _forward(
+def forward(
     x: Tensor,
     offset: Tensor,
     mask: Tensor,
@@ -210,8 +212,9 @@ def _forward(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> Tensor:
+    """``vs_sr::deform_conv2d`` by ``grid_sample``, on any device."""
     offset, mask = offset.contiguous(), mask.contiguous()
-    sampler = _Sampler(x, offset, mask, weight, stride, padding, dilation)
+    sampler = Sampler(x, offset, mask, weight, stride, padding, dilation)
     matrix = weight.to(x.dtype).flatten(1).t()  # (C*K, O)
     bias = x.new_zeros(weight.shape[0]) if bias is None else bias.to(x.dtype)
     out = _output(x, weight, mask)
@@ -309,7 +312,7 @@ def _backward(
     dilation: Sequence[int],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     offset, mask = offset.contiguous(), mask.contiguous()
-    sampler = _Sampler(x, offset, mask, weight, stride, padding, dilation)
+    sampler = Sampler(x, offset, mask, weight, stride, padding, dilation)
     dtype = sampler.dtype
     matrix = weight.to(dtype).flatten(1)
     grad = grad.to(dtype)
@@ -343,7 +346,6 @@ def _backward(
 
 
 _LIBRARY.impl("deform_conv2d", _forward_on_cpu, "CPU")
-_LIBRARY.impl("deform_conv2d", _forward, "CUDA")
 for _device in ("CPU", "CUDA"):
     _LIBRARY.impl("deform_conv2d_backward", _backward, _device)
 

@@ -7,19 +7,19 @@ import importlib.metadata
 
 import torch
 
-from vs_sr.ops import _launch, _nvrtc, color, dcn, recurrent, shuffle
+from vs_sr.ops import _launch, _nvrtc, color, recurrent, sample, shuffle
+from vs_sr.ops.fused import KERNELS as FUSED
 
-KERNELS = (*dcn.KERNELS, *recurrent.KERNELS, *shuffle.KERNELS, *color.KERNELS)
+KERNELS = (*FUSED, *sample.SAMPLE.values(), *recurrent.KERNELS, *shuffle.KERNELS, *color.KERNELS)
 """Every kernel in every variant that an operator may launch."""
 
 
-def prepare(device: torch.device | str, *, color_conversion: bool = False) -> bool:
+def prepare(device: torch.device | str) -> bool:
     """Compile (once per machine) and load (once per process) the kernels; to be called before a CUDA graph
     is captured.
 
     Args:
         device: a CUDA device; for any other nothing is done.
-        color_conversion: those of :mod:`vs_sr.ops.color` too.
 
     Returns:
         Whether the device runs the kernels; where it does not, the operators use torch, and the log says why.
@@ -27,8 +27,7 @@ def prepare(device: torch.device | str, *, color_conversion: bool = False) -> bo
     device = torch.device(device)
     if device.type != "cuda":
         return False
-    skipped = () if color_conversion else color.KERNELS
-    _launch.prepare(device, [kernel for kernel in KERNELS if kernel not in skipped])
+    _launch.prepare(device, KERNELS)
     return _launch.obstacle(device) is None
 
 
@@ -39,7 +38,7 @@ def obstacle(device: torch.device) -> str | None:
 
 def fused(device: torch.device) -> bool:
     """Whether a device has the instructions of ``dcn_fused``."""
-    return all(_launch.usable(kernel, device) for kernel in dcn.KERNELS if kernel.name == "dcn_fused")
+    return all(_launch.usable(kernel, device) for kernel in FUSED)
 
 
 def identity() -> str:

@@ -12,7 +12,7 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from vs_sr import registry
 from vs_sr.errors import WeightsError
@@ -82,7 +82,7 @@ def recognize(file: Checkpoint, hints: Metadata | None = None, models: Iterable[
         WeightsError: it is of none, of several, or a hint is wrong; the message says which.
     """
     try:
-        return detect(file.shapes, file.metadata, hints, models, file.values)
+        return detect(file.shapes, file.metadata, hints, models, file.values, file.stream)
     except WeightsError as error:
         raise _prefixed(error, f"{file.path}: ") from None
 
@@ -99,6 +99,7 @@ def detect(
     hints: Metadata | None = None,
     models: Iterable[Model] | None = None,
     values: Callable[[str], Sequence[float]] | None = None,
+    stream: Callable[[Iterable[str]], Iterable[tuple[str, Tensor]]] | None = None,
 ) -> Recognition:
     """As :func:`recognize`, from what a file holds.
 
@@ -108,11 +109,16 @@ def detect(
         hints: what the user says; beats the metadata.
         models: to try; default: every registered one.
         values: gives the numbers of a small tensor, by name.
+        stream: gives tensors, by their names.
 
     Raises:
         WeightsError: as :func:`recognize`.
     """
-    known = [model for model in (registry.models() if models is None else models) if model.detect]
+    known = [
+        model
+        for model in (registry.models() if models is None else models)
+        if model.detect or (model.load and stream is not None)
+    ]
     facts = {**(metadata or {}), **(hints or {})}
     architecture = facts.pop("architecture", None)
     if architecture is not None and (
@@ -123,9 +129,11 @@ def detect(
         if not known:
             raise WeightsError(f"architecture={architecture} is what it says of itself, not {others}")
     for prefix, plain in _candidates(shapes):
-        found = [
-            recognition for model in known if (recognition := _match(model, plain, prefix, facts, values)) is not None
-        ]
+        found: list[Recognition] = []
+        for last in (False, True):
+            tried = [model for model in known if model.last == last and not found]
+            matches = [_match(model, plain, prefix, facts, values, stream) for model in tried]
+            found += [recognition for recognition in matches if recognition is not None]
         if len(found) == 1:
             return replace(found[0], unused=tuple(name for name in shapes if name not in found[0].names))
         if found:
@@ -145,11 +153,31 @@ def network(file: Checkpoint, recognition: Recognition) -> nn.Module:
     from vs_sr.weights.construction import Allowance  # imports torch
 
     used = {new: file.shapes[old] for old, new in recognition.names.items()}
+    if recognition.model.load is not None:
+        loaded = _loaded(recognition.model, recognition.names, used, file.stream, {})
+        if loaded is None:
+            raise WeightsError(f"{file.path} is no longer of {recognition.model.name}")
+        return loaded[1]
     with Allowance(sum(map(math.prod, used.values())), len(used)):
         made = recognition.model.build(recognition.variant)
     tensors = ((recognition.names[old], tensor) for old, tensor in file.stream(recognition.names))
     fit(made, used, tensors, file.path.name)
     return made
+
+
+def _loaded(
+    model: Model,
+    names: Mapping[str, str],
+    shapes: Shapes,
+    stream: Callable[[Iterable[str]], Iterable[tuple[str, Tensor]]],
+    facts: Metadata,
+) -> tuple[Variant, nn.Module] | None:
+    """What a model's ``load`` makes of tensors, no network larger than they are."""
+    from vs_sr.weights.construction import Allowance
+
+    tensors = dict(_checked(((names[old], tensor) for old, tensor in stream(names)), model.name))
+    with Allowance(sum(map(math.prod, shapes.values())), len(shapes)):
+        return cast("Callable[[Any, Metadata], tuple[Variant, nn.Module] | None]", model.load)(tensors, facts)
 
 
 def fit(network: nn.Module, shapes: Shapes, tensors: Iterable[tuple[str, Tensor]], label: str) -> None:
@@ -166,14 +194,20 @@ def fit(network: nn.Module, shapes: Shapes, tensors: Iterable[tuple[str, Tensor]
     """
     state = network.state_dict()
     _compare(state, shapes, f"{label} does not fit the network {type(network).__name__}")
+    for name, tensor in _checked(tensors, label):
+        if name in state:
+            state[name].copy_(tensor)
+
+
+def _checked(tensors: Iterable[tuple[str, Tensor]], label: str) -> Iterator[tuple[str, Tensor]]:
+    """The tensors, as long as their numbers are finite."""
     for name, tensor in tensors:
         if not bool(tensor.isfinite().all()):
             raise WeightsError(
                 f"{label}: {name} holds NaN or infinity, which would spoil every frame: training went wrong, or the "
                 "file is damaged; use another one"
             )
-        if name in state:
-            state[name].copy_(tensor)
+        yield name, tensor
 
 
 def _compare(state: Mapping[str, Tensor], shapes: Shapes, problem: str) -> None:
@@ -218,6 +252,7 @@ def _match(
     prefix: str,
     facts: Metadata,
     values: Callable[[str], Sequence[float]] | None,
+    stream: Callable[[Iterable[str]], Iterable[tuple[str, Tensor]]] | None,
 ) -> Recognition | None:
     for scheme in model.schemes or (Scheme(name=model.name, signature=()),):
         if not all(name in shapes for name in scheme.signature):
@@ -231,7 +266,12 @@ def _match(
             names = scheme.rename(shapes) if scheme.rename else {name: name for name in shapes}
             renamed = {new: shapes[old] for old, new in names.items()}
             _check_distinct(names, renamed)
-            variant = model.detect(renamed, {**scheme.facts, **numbers, **facts}) if model.detect else None
+            variant = None
+            if model.load is not None and stream is not None:
+                made = _loaded(model, {prefix + old: new for old, new in names.items()}, renamed, stream, facts)
+                variant = None if made is None else made[0]
+            elif model.detect is not None:
+                variant = model.detect(renamed, {**scheme.facts, **numbers, **facts})
             if variant is not None:
                 _check_sides(renamed)
         except WeightsError as error:

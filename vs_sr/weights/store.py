@@ -139,10 +139,14 @@ def recognize(model: Model, source: Source) -> Recognition:
     except AmbiguousError:
         raise
     except WeightsError:
-        other = next((each.name for each in registry.models() if _is_of(file, each)), model.name)
+        other = next((each.name for each in _likely() if _is_of(file, each)), model.name)
         if other != model.name:
             raise WeightsError(f"{source.path} holds weights of {other}; use core.vs_sr.{other}") from None
         raise
+
+
+def _likely() -> list[Model]:
+    return sorted(registry.models(), key=lambda model: model.last)
 
 
 def _is_of(file: Checkpoint, model: Model) -> bool:

@@ -161,6 +161,7 @@ private:
         VSFrame *frame = vsapi_->newVideoFrame2(&output.format, output.width, output.height, planes, numbers,
                                                 source.get(), core_);
         VSMap *props = vsapi_->getFramePropertiesRW(frame);
+        dropOurs(props);
         if (group_.grid.rate().constant)
             setTime(props, output_number, input);
         else
@@ -170,6 +171,15 @@ private:
         vsapi_->mapDeleteKey(props, "_SceneChangeNext");
         vsapi_->copyMap(vsapi_->getFramePropertiesRO(made), props);
         return frame;
+    }
+
+    // What the filter's nodes tell each other of an input frame is none of the output's.
+    void dropOurs(VSMap *props) const {
+        for (int i = vsapi_->mapNumKeys(props) - 1; i >= 0; --i) {
+            const std::string key = vsapi_->mapGetKey(props, i);
+            if (key.rfind("_vs_sr_", 0) == 0)
+                vsapi_->mapDeleteKey(props, key.c_str());
+        }
     }
 
     // The input frame's duration is shared out evenly among its `multi` outputs; `sub` is the place of this one.

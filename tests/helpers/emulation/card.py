@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from helpers.emulation import emulator as emulation
-from vs_sr.ops import color, dcn, recurrent, shuffle
+from vs_sr.ops import color, fused, recurrent, sample, shuffle
 
 if TYPE_CHECKING:
     import pytest
@@ -23,8 +23,8 @@ def insert(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(launch.kernel.name)
         emulator.run(launch, "shuffled")
 
-    for module in (dcn, recurrent, shuffle, color):
+    for module in (fused, sample, recurrent, shuffle, color):
         monkeypatch.setattr(module, "usable", lambda kernel, device: True)
         monkeypatch.setattr(module, "run", run)
-    monkeypatch.setattr(dcn, "multiprocessors", lambda device: 1000)
+    monkeypatch.setattr(fused, "multiprocessors", lambda device: 1000)
     return names

@@ -43,8 +43,9 @@ def open(request: Request) -> Runner:
     device = torch.device(request.device)
     if not status.prepare(device):
         raise DeviceError(f"its kernels do not run on {request.device}: {status.obstacle(device)}")
-    network = exchanged(request.network, torch.float16, fused=status.fused(device)).to(device)
-    network = graphs.network(network, request.model.kind, graphs.Cuda(device))
+    card = graphs.Cuda(device)
+    network = exchanged(request.network, torch.float16, fused=status.fused(device), lanes=card.states).to(device)
+    network = graphs.network(network, request.model.kind, card)
     return Runner(network=network, identity=f"kernels {status.identity()}, torch {torch.__version__}")
 
 

@@ -14,8 +14,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from vs_sr import ops
+from vs_sr.backends.kernels.lanes import OneLane
 from vs_sr.models import layers
-from vs_sr.models.zooming_slow_mo.network import ConvLSTMCell
+from vs_sr.models.zooming_slow_mo.network import ConvLSTMCell, DeformableConvLSTM
 from vs_sr.ops import packing
 
 if TYPE_CHECKING:
@@ -23,16 +24,20 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from vs_sr.backends.kernels.lanes import Lanes
+    from vs_sr.models.zooming_slow_mo.network import EasyPCD
 
-def exchanged(network: nn.Module, dtype: torch.dtype, *, fused: bool = True) -> nn.Module:
+
+def exchanged(network: nn.Module, dtype: torch.dtype, *, fused: bool = True, lanes: Lanes | None = None) -> nn.Module:
     """The network with every layer that has a form exchanged for it, in place.
 
     Args:
         network: in float32, in host memory.
         dtype: of its features, and of all weights but the biases of forms.
         fused: whether deformable convolutions may be of one kernel, which not every device has.
+        lanes: for what the hidden and the cell state go through; None: one after the other.
     """
-    network = _exchange(network, _forms(dtype, fused=fused))
+    network = _exchange(network, _forms(dtype, fused=fused, lanes=lanes or OneLane()))
     for module in network.modules():
         if not isinstance(module, _Form):
             for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
@@ -244,7 +249,32 @@ class LSTMCell(_Form):
         return ops.lstm_gates(F.conv2d(both, self.weight, padding=1), c, self.bias)
 
 
-def _forms(dtype: torch.dtype, *, fused: bool) -> _Forms:
+class DeformableLSTM(nn.Module):
+    """One layer of the recurrence; what is for the hidden state runs beside what is for the cell state."""
+
+    def __init__(self, pcd_h: EasyPCD, pcd_c: EasyPCD, cell: nn.Module, lanes: Lanes) -> None:
+        super().__init__()
+        self.pcd_h, self.pcd_c, self.cell = pcd_h, pcd_c, cell
+        self._lanes = lanes
+
+    def pyramids(self, x: Tensor) -> tuple[layers.Pyramid, layers.Pyramid]:
+        with self._lanes.beside():
+            for_c = self.pcd_c.pyramid(x)
+        for_h = self.pcd_h.pyramid(x)
+        self._lanes.join()
+        return for_h, for_c
+
+    def step(self, frame: tuple[layers.Pyramid, layers.Pyramid], h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        for_h, for_c = frame
+        with self._lanes.beside():
+            c = self.pcd_c(for_c, c)
+        h = self.pcd_h(for_h, h)
+        self._lanes.join()
+        made: tuple[Tensor, Tensor] = self.cell(for_h.l1, h, c)
+        return made
+
+
+def _forms(dtype: torch.dtype, *, fused: bool, lanes: Lanes) -> _Forms:
     def conv(layer: layers.Conv) -> nn.Module | None:
         return Conv(layer, dtype) if layer.bias is not None and layer.out_channels % 8 == 0 else None
 
@@ -259,11 +289,17 @@ def _forms(dtype: torch.dtype, *, fused: bool) -> _Forms:
         fits = fused and channels in packing.WIDTHS and channels == 8 * layer.groups
         return FusedDeformableConv(layer, dtype) if fits else SampledDeformableConv(layer, dtype)
 
-    return {
+    def recurrence(layer: DeformableConvLSTM) -> nn.Module:
+        pcd_h, pcd_c, cell = (_exchange(part, forms) for part in (layer.pcd_h, layer.pcd_c, layer.cell_list[0]))
+        return DeformableLSTM(cast("EasyPCD", pcd_h), cast("EasyPCD", pcd_c), cell, lanes)
+
+    forms: _Forms = {
         layers.Conv: conv,
         layers.ShuffleConv: shuffle,
         layers.ResidualBlock: block,
         layers.DeformableConv: deform,
         layers.Align: lambda layer: Align(),
         ConvLSTMCell: lambda layer: LSTMCell(layer, dtype),
+        DeformableConvLSTM: recurrence,
     }
+    return forms

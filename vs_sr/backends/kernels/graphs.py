@@ -7,8 +7,7 @@ bits, so it does not matter which call is which; where no graph can be made, met
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
@@ -16,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from vs_sr.backends.kernels.lanes import Streams
 from vs_sr.errors import described
 from vs_sr.messages import log_once
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from torch import Tensor
+
+    from vs_sr.backends.kernels.lanes import Lanes
 
 _MOST = 16
 """Graphs of a method. Each keeps its buffers; a clip has few shapes, most windows one."""
@@ -31,14 +31,16 @@ _MOST = 16
 class Device(Protocol):
     """What captures launches; the tests have one that records them on the CPU."""
 
+    @property
+    def directions(self) -> Lanes:
+        """For the two directions of a window."""
+
+    @property
+    def states(self) -> Lanes:
+        """For what the hidden and the cell state go through, in either direction."""
+
     def capture[T](self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
         """What ``work`` gives, in buffers that stay, and what computes it again from its inputs' buffers."""
-
-    def beside(self) -> AbstractContextManager[None]:
-        """What is launched within runs beside what is launched after it, until :meth:`join`."""
-
-    def join(self) -> None:
-        """What is launched from here on sees all of it."""
 
 
 class Cuda:
@@ -49,7 +51,9 @@ class Cuda:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._captured, self._side = torch.cuda.Stream(device), torch.cuda.Stream(device)
+        self.directions = Streams(device)
+        self.states = Streams(device, self.directions.sides)
+        self._captured = torch.cuda.Stream(device)
         self._pool = torch.cuda.graph_pool_handle()  # one for all: they never run at the same time
 
     def capture[T](self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
@@ -58,17 +62,6 @@ class Cuda:
         with torch.cuda.graph(graph, pool=self._pool, stream=self._captured, capture_error_mode="thread_local"):
             made = work()
         return made, graph.replay
-
-    @contextmanager
-    def beside(self) -> Iterator[None]:
-        """See :class:`Device`."""
-        self._side.wait_stream(torch.cuda.current_stream(self._side.device))
-        with torch.cuda.stream(self._side):
-            yield
-
-    def join(self) -> None:
-        """See :class:`Device`."""
-        torch.cuda.current_stream(self._side.device).wait_stream(self._side)
 
 
 @dataclass(frozen=True)
@@ -139,12 +132,12 @@ def network(plain: Any, kind: str, device: Device) -> Any:
         forward_step=plain.forward_step,
         backward_step=plain.backward_step,
         reconstruct=plain.reconstruct,
-        run=Graphed(partial(_run, plain, device), device),
+        run=Graphed(partial(_run, plain, device.directions), device),
     )
 
 
-def _run(plain: Any, device: Device, steps: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    return steps(plain, *arguments, beside=device.beside, join=device.join, **options)
+def _run(plain: Any, lanes: Lanes, steps: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    return steps(plain, *arguments, beside=lanes.beside, join=lanes.join, **options)
 
 
 def _shape(tree: Any, found: dict[int, Tensor]) -> Hashable:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vs_sr.engine.device import OutOfMemoryError, out_of_memory
+from vs_sr.engine.transfer import Planes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vs_sr.engine.pipeline import Pipeline
-    from vs_sr.engine.transfer import Made
+    from vs_sr.engine.transfer import Image, Made
     from vs_sr.tiles import Tile
     from vs_sr.windows import Need
 
@@ -33,8 +34,8 @@ class Held:
     numbers: frozenset[int]
     cuts: frozenset[int]
     """Numbers i where these frames say that there is a cut between the input frames i and i+1."""
-    image: Callable[[int], Tensor]
-    """A frame of them, (C, H, W) float32 in host memory, RGB or luma."""
+    image: Callable[[int], Image]
+    """A frame of them, in host memory, RGB or luma; the same object each time."""
 
 
 class Scheduler(ABC):
@@ -126,6 +127,7 @@ def finish[T](work: Work[T]) -> T:
     raise ValueError(f"frames {list(need.frames)} are needed, and not held")
 
 
-def upload(image: Tensor, tile: Tile, device: str) -> Tensor:
-    """The part of a frame that a tile sees, (1, C, H, W) on the device."""
-    return image[None, ..., tile.rows.run, tile.columns.run].contiguous().to(device)
+def upload(image: Image, tile: Tile, device: str) -> Tensor:
+    """The part of a frame that a tile sees, (1, C, H, W) float32 on the device."""
+    whole = image.rgb(device) if isinstance(image, Planes) else image
+    return whole[None, ..., tile.rows.run, tile.columns.run].contiguous().to(device)

@@ -14,12 +14,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vs_sr.engine.pipeline import Pipeline
+    from vs_sr.engine.transfer import Image
     from vs_sr.spec import Carried, SequenceNetwork
     from vs_sr.tiles import Tile
     from vs_sr.windows import Run
-
-type Image = Callable[[int], Tensor]
-"""A whole input frame by number, (C, H, W) float32 in host memory."""
 
 
 class Stream:
@@ -34,7 +32,12 @@ class Stream:
         """By two neighbors, and how many parts of the way from one to the other."""
 
     def window(
-        self, network: SequenceNetwork, runs: Sequence[Run], state: Carried | None, border: int, image: Image
+        self,
+        network: SequenceNetwork,
+        runs: Sequence[Run],
+        state: Carried | None,
+        border: int,
+        image: Callable[[int], Image],
     ) -> tuple[dict[int, Tensor], Carried | None]:
         """The outputs of a window, and the forward state at its end.
 
@@ -43,7 +46,7 @@ class Stream:
             runs: of the window.
             state: the forward state before the window's first timestep; None: zero.
             border: the first frame of the next window: the state is the one before its timestep.
-            image: for all frames of ``runs``.
+            image: a whole input frame by number, for all of ``runs``.
 
         Returns:
             Output frame to its image (C, H, W) on the device, and the state; None where a scene ended before.
@@ -66,7 +69,12 @@ class Stream:
         return made, left
 
     def advance(
-        self, network: SequenceNetwork, run: Run, state: Carried | None, border: int, image: Image
+        self,
+        network: SequenceNetwork,
+        run: Run,
+        state: Carried | None,
+        border: int,
+        image: Callable[[int], Image],
     ) -> Carried | None:
         """The state that :meth:`window` gives for a window whose last run this is, and nothing else."""
         if border not in run.inputs:
@@ -80,7 +88,7 @@ class Stream:
         self._encoded = {frame: timestep for frame, timestep in self._encoded.items() if frame in keep}
         self._between = {key: timestep for key, timestep in self._between.items() if set(key[:2]) <= set(keep)}
 
-    def _timestep(self, network: SequenceNetwork, run: Run, t: int, image: Image) -> Any:
+    def _timestep(self, network: SequenceNetwork, run: Run, t: int, image: Callable[[int], Image]) -> Any:
         first, part = divmod(t, PARTS)
         if part == 0:
             return self._encode(network, run.inputs[first], image)
@@ -91,7 +99,7 @@ class Stream:
             (self._between[key],) = network.between(*neighbors)
         return self._between[key]
 
-    def _encode(self, network: SequenceNetwork, frame: int, image: Image) -> Any:
+    def _encode(self, network: SequenceNetwork, frame: int, image: Callable[[int], Image]) -> Any:
         if frame not in self._encoded:
             self._encoded[frame] = network.encode(upload(image(frame), self._tile, self._device))
         return self._encoded[frame]
