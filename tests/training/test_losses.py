@@ -93,13 +93,15 @@ def test_pulse_sees_softness_in_turns_but_not_where_detail_lies():
     assert float(losses.pulse(pulsing, pulsing)) == 0  # the target itself may pulse
 
 
-@pytest.mark.parametrize(("network", "size"), [("srgan", 32), ("vgg128", 128)])
-@pytest.mark.parametrize("kind", ["srgan", "vanilla", "relativistic"])
+@pytest.mark.parametrize(
+    ("kind", "network", "size"),
+    [("srgan", "srgan", 32), ("vanilla", "srgan", 32), ("relativistic", "srgan", 32), ("relativistic", "vgg128", 128)],
+)
 def test_a_discriminator_learns_to_tell_and_the_network_feels_it(kind, network, size):
     torch.manual_seed(0)
     made = adversary.Adversary(Adversary(kind=kind, network=network, rate=1e-3), size, torch.device("cpu"))
     real, fake = torch.rand(2, 1, 3, size, size), torch.rand(2, 1, 3, size, size) * 0.1
-    values = [made.learn(fake, real, 1.0) for _ in range(6)]
+    values = [made.learn(fake, real, 1.0) for _ in range(4)]
     assert values[-1] < 0.8 * values[0]
     before = [parameter.clone() for parameter in made.network.parameters()]
     fake.requires_grad_(True)
@@ -126,7 +128,7 @@ def test_perceptual_distance_is_that_of_features_before_activation(tmp_path):
         a, b = (features(((each - mean) / std).flatten(0, 1)) for each in (x, y))
     x.requires_grad_(True)
     found = Perceptual(path, "vgg19")(x, y)
-    assert float(found) == pytest.approx(float((a - b).abs().mean()), rel=1e-5)
+    assert float(found.detach()) == pytest.approx(float((a - b).abs().mean()), rel=1e-5)
     assert float(Perceptual(path, "vgg19", "l2")(x, y)) == pytest.approx(float((a - b).square().mean()), rel=1e-5)
     found.backward()
     assert float(x.grad.abs().sum()) > 0

@@ -29,6 +29,9 @@ def test_scenes_are_rendered_once_and_kept(tmp_path):
     np.testing.assert_array_equal(made.hr, again.hr)
     np.testing.assert_array_equal(made.hr[1], make_clip(6, 5, 48))
     np.testing.assert_array_equal(made.lr[4, 2][1], reduce_frames(made.hr[1]))
+    by_two = load(tmp_path / "parallel", data, workers=2)
+    np.testing.assert_array_equal(by_two.hr, made.hr)
+    np.testing.assert_array_equal(by_two.lr[4, 2], made.lr[4, 2])
     other = pool.load(replace(data, scenes=(replace(SCENES, seed=6),)), Place(out=tmp_path))
     np.testing.assert_array_equal(other.hr[0], made.hr[1])
 

@@ -58,14 +58,14 @@ def rows(out):
 
 
 def test_a_run_learns_and_goes_on_after_a_kill_with_the_same_losses(tmp_path):
-    """Loss at most 0.9 of bicubic's over the last 40 of 200 steps; the killed run gives the same bits."""
+    """Loss at most 0.85 of bicubic's over the last 40 of 200 steps; the killed run gives the same bits."""
     whole, part = tmp_path / "whole", tmp_path / "part"
     done = subprocess.run(command(whole), env=environment(), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "core.vs_sr.VDSR(clip, weights=...)" in done.stdout
     reached = rows(whole)
     assert len(reached) == 200
-    assert np.mean([float(row["ratio"]) for row in reached[-40:]]) <= 0.9
+    assert np.mean([float(row["ratio"]) for row in reached[-40:]]) <= 0.85
 
     part.mkdir()
     (part / "pool").symlink_to(whole / "pool")  # made once

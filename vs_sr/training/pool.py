@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from vs_sr import system
 from vs_sr.errors import ArgumentError
@@ -226,8 +227,14 @@ def _label(key: Key) -> str:
 
 
 def _made(jobs: Iterator[_Job], data: Data, workers: int) -> Iterator[dict[str, Frames]]:
-    """The clips of jobs, in their order, by worker processes, a few ahead: films are large."""
+    """The clips of jobs, in their order, by worker processes, a few ahead: films are large. One is this process."""
     work = partial(_work, keys=tuple(_keys(data)), rule=cast("Rule", data.rule), degradation=data.degradation)
+    if workers == 1:
+        threads = torch.get_num_threads()
+        for job in jobs:
+            yield from work(job)
+        torch.set_num_threads(threads)  # rendering takes one
+        return
     waiting: deque[Future[list[dict[str, Frames]]]] = deque()
     # spawn: a forked child inherits torch's thread pool, but not its threads
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as processes:

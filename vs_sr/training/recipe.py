@@ -322,7 +322,7 @@ class Place:
     threads: int = 0
     """0: as torch has it."""
     workers: int = 1
-    """Processes that make clips."""
+    """Processes that make clips; 1: this one."""
     log_every: int = 20
     """Steps, likewise the next two."""
     save_every: int = 100
