@@ -25,8 +25,7 @@ from vs_sr.engine.pipeline import Pipeline
 from vs_sr.engine.plan import Plan
 from vs_sr.evaluation import protocols
 from vs_sr.evaluation.upscalers import Bicubic, Network, find
-from vs_sr.training.clips import make_clip
-from vs_sr.training.zooming_slow_mo import HELD_OUT_SEED
+from vs_sr.training.clips import HELD_OUT_SEED, make_clip
 from vs_sr.windows import grid
 
 from .models import machine

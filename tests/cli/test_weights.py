@@ -82,3 +82,37 @@ def test_failures_are_messages(tmp_path: Path, checkpoint: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == "vs-sr weights: the target must end in .safetensors; got 'out.pth'\n"
     assert vs_sr("weights").returncode == 2
+
+
+def between(tmp_path: Path, *extra: str) -> int:
+    a, b, out = (str(tmp_path / f"{name}.safetensors") for name in ("a", "b", "out"))
+    return cli.main(["weights", "interpolate", a, b, out, *extra])
+
+
+def test_interpolate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of different naming schemes too; what was known of both files is known of the result."""
+    net = networks.network("EDSR")
+    networks.save("EDSR", net, tmp_path / "a.safetensors")
+    other = {name: 3 * tensor for name, tensor in net.state_dict().items()}
+    torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in other.items()}}, tmp_path / "b.safetensors")
+    assert between(tmp_path, "--alpha", "0.25") == 0
+    assert "EDSR, x2; core.vs_sr.EDSR" in capsys.readouterr().out
+    with safe_open(tmp_path / "out.safetensors", "pt") as file:
+        metadata = file.metadata()
+        for name, tensor in net.state_dict().items():
+            assert torch.allclose(file.get_tensor(name), 1.5 * tensor), name
+    assert metadata["interpolated"] == "0.75 of a.safetensors, 0.25 of b.safetensors"
+    assert metadata["res_scale"] == "1"
+    assert between(tmp_path) == 0
+    with safe_open(tmp_path / "out.safetensors", "pt") as file:
+        assert torch.allclose(file.get_tensor("head.0.weight"), 2 * net.state_dict()["head.0.weight"])
+
+
+def test_only_weights_of_one_network_can_be_mixed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    networks.save("EDSR", networks.network("EDSR"), tmp_path / "a.safetensors")
+    networks.save("SRCNN", networks.network("SRCNN"), tmp_path / "b.safetensors")
+    assert between(tmp_path) == 1
+    text = capsys.readouterr().err
+    assert "a.safetensors is of EDSR (scale=2" in text
+    assert "give two files of one network" in text
+    assert not (tmp_path / "out.safetensors").exists()

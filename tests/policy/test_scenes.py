@@ -9,7 +9,7 @@ from helpers.images import imresize
 
 from vs_sr.errors import VsSrError
 from vs_sr.training import shapes, textures
-from vs_sr.training.clips import HELD_OUT_SEED, Clips, load_clips, make_clip
+from vs_sr.training.clips import Clips, make_clip
 from vs_sr.training.demo import demo_scene
 from vs_sr.training.motion import Motion, random_motion
 from vs_sr.training.scenes import SUPERSAMPLING, Layer, make_scene, render
@@ -182,19 +182,3 @@ def test_batches_follow_from_their_generator(clips):
     first, second = (clips.batch(np.random.default_rng(9), 2, 2, 8)[1] for _ in range(2))
     assert torch.equal(first, second)
     assert not torch.equal(first, clips.batch(np.random.default_rng(10), 2, 2, 8)[1])
-
-
-def test_pool_is_rendered_once_and_kept(tmp_path):
-    made = load_clips(tmp_path, 2, seed=5, frames=7, size=32, workers=1)
-    (file,) = tmp_path.iterdir()
-    stamp = file.stat().st_mtime_ns
-    again = load_clips(tmp_path, 2, seed=5, frames=7, size=32, workers=1)
-    assert file.stat().st_mtime_ns == stamp
-    np.testing.assert_array_equal(made.hr, again.hr)
-    np.testing.assert_array_equal(made.hr[1], make_clip(6, 7, 32))
-    assert made.lr.shape == (2, 7, 8, 8, 3)
-
-
-def test_held_out_scenes_are_not_in_any_pool(tmp_path):
-    with pytest.raises(ValueError, match="held out"):
-        load_clips(tmp_path, 10, seed=HELD_OUT_SEED - 5, frames=7, size=32, workers=1)

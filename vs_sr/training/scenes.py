@@ -8,6 +8,7 @@ of a pixel and nothing in the result aliases. Everything follows from the seed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,8 @@ from vs_sr.training.motion import SPAN, Motion, random_motion
 from vs_sr.training.shapes import coverage, random_shape
 
 Scene = npt.NDArray[np.float32]
+type Picture = Callable[[np.random.Generator, int, int], npt.NDArray[np.float32]]
+"""Makes an image (height, width, 3) in 0..1."""
 
 SUPERSAMPLING = 2
 
@@ -73,6 +76,7 @@ def make_scene(
     fastest: float = 6.0,
     span: float = SPAN,
     noise: bool = True,
+    image: Picture = textures.random_image,
 ) -> Scene:
     """A random scene.
 
@@ -83,6 +87,7 @@ def make_scene(
         fastest: about the highest speed of a layer, in pixels per output frame.
         span: natural logarithm of the highest speed over the lowest; 2.3 leaves out the slower of two decades.
         noise: add sensor noise (standard deviation up to 0.012) to one scene in five.
+        image: makes what layers show; photographs, for one (:mod:`vs_sr.training.images`).
 
     Returns:
         (frames, 3, height, width) float32 in 0..1, RGB, gamma-coded.
@@ -95,8 +100,8 @@ def make_scene(
         raise ValueError(f"frames, height and width must be >= 1; got {frames}, {height}, {width}")
     rng = np.random.default_rng(seed)
     camera = random_motion(rng, 0, fastest / 2, span)
-    layers = [_background(rng, height, width, fastest, span)]
-    layers += [_object(rng, height, width, fastest, span) for _ in range(rng.integers(1, 6))]
+    layers = [_background(rng, height, width, fastest, span, image)]
+    layers += [_object(rng, height, width, fastest, span, image) for _ in range(rng.integers(1, 6))]
     if rng.random() < 0.35:
         layers.append(_caption(rng, height, width, fastest, span))
     scene = render(layers, camera, frames, height, width)
@@ -108,21 +113,23 @@ def make_scene(
     return scene
 
 
-def _background(rng: np.random.Generator, height: int, width: int, fastest: float, span: float) -> Layer:
+def _background(
+    rng: np.random.Generator, height: int, width: int, fastest: float, span: float, picture: Picture
+) -> Layer:
     """An opaque image a little larger than the frame."""
     h, w = (int(SUPERSAMPLING * (size + 4 * fastest)) for size in (height, width))
-    image = textures.random_image(rng, h, w)
+    image = picture(rng, h, w)
     rgba = np.concatenate([image, np.ones((h, w, 1), np.float32)], axis=2)
     motion = random_motion(rng, 0, fastest / 3, span)
     tilt = float(rng.normal(0, 0.15)) if rng.random() < 0.7 else 0.0
     return Layer(rgba, _turned(motion, tilt), mirrored=True)
 
 
-def _object(rng: np.random.Generator, height: int, width: int, fastest: float, span: float) -> Layer:
+def _object(rng: np.random.Generator, height: int, width: int, fastest: float, span: float, picture: Picture) -> Layer:
     """A textured shape that covers a tenth to two thirds of the frame's shorter side."""
     radius = min(height, width) * float(rng.uniform(0.08, 0.35)) * SUPERSAMPLING
     side = int(2 * radius) + 5
-    image = textures.random_image(rng, side, side)
+    image = picture(rng, side, side)
     softness = SUPERSAMPLING * (1.0 if rng.random() < 0.8 else float(rng.uniform(1, 4)))
     center = ((side - 1) / 2, (side - 1) / 2)
     mask = coverage(random_shape(rng), side, side, center, radius, 0.0, softness)

@@ -1,0 +1,274 @@
+"""Runs: the command, killed and started again; what ends them; every part of a step."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import image_networks
+from helpers.support import BIN, environment
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torchvision.models import vgg16
+
+from vs_sr.errors import ArgumentError, DeviceError, VsSrError
+from vs_sr.evaluation.upscalers import find
+from vs_sr.training import pool, train
+from vs_sr.training.clips import Clips
+from vs_sr.training.recipe import (
+    Adversary,
+    Data,
+    Loss,
+    Network,
+    Optimizer,
+    Place,
+    Recipe,
+    Scenes,
+    Stage,
+    load,
+)
+
+TINY = Path(__file__).with_name("tiny.toml")
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def command(out, *extra):
+    quiet = ["--threads", "1", "--workers", "1", "--held-out", "0", "--save-every", "20"]
+    return [BIN / "vs-sr", "train", TINY, "--out", out, *quiet, *extra]
+
+
+def rows(out):
+    with (out / "losses.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_learns_and_goes_on_after_a_kill_with_the_same_losses(tmp_path):
+    """Loss at most 0.85 of bicubic's over the last 40 of 200 steps; the killed run gives the same bits."""
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    done = subprocess.run(command(whole), env=environment(), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "core.vs_sr.VDSR(clip, weights=...)" in done.stdout
+    reached = rows(whole)
+    assert len(reached) == 200
+    assert np.mean([float(row["ratio"]) for row in reached[-40:]]) <= 0.85
+
+    part.mkdir()
+    (part / "pool").symlink_to(whole / "pool")  # made once
+    with subprocess.Popen(command(part), env=environment(), stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 240
+        while not (part / "checkpoint.safetensors").exists() or len(rows(part)) < 30:
+            assert process.poll() is None, "over before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+    with safe_open(part / "checkpoint.safetensors", "pt") as file:
+        saved = int(file.metadata()["step"])
+    assert 0 < saved < 200
+    assert saved % 20 == 0
+    done = subprocess.run(command(part), env=environment(), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"from step {saved}\n" in done.stderr
+    assert rows(part) == reached
+    first, again = (load_file(folder / "tiny.safetensors") for folder in (whole, part))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert find("VDSR", str(whole / "tiny.safetensors"))[1].config["depth"] == 2
+
+
+def made(**changes):
+    """EDSR in miniature."""
+    config, hints = image_networks.CONFIGS["EDSR"]
+    facts = {
+        "name": "made",
+        "network": Network(model="EDSR", config=config, hints=hints),
+        "data": Data(scale=(2,), patch=16, batch=2, scenes=(Scenes(count=1, frames=1, size=64),)),
+        "loss": Loss(l1=1.0),
+        "stage": (Stage(steps=4, rate=1e-3),),
+    }
+    return Recipe(**{**facts, **changes})
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Noise in place of clips, but for the runs of the command."""
+    noise = np.random.default_rng(0).integers(0, 256, (2, 5, 256, 256, 3), dtype=np.uint8)
+
+    def clips(data, place, report=None):
+        found = [Clips.of(noise, scale, multi) for scale in data.scale for multi in data.multi]
+        return Clips(found[0].hr, {key: value for each in found for key, value in each.lr.items()})
+
+    monkeypatch.setattr(pool, "load", clips)
+
+
+def place(out, **extra):
+    return Place(**{"out": out, "held_out": 0, "save_every": 2, "log_every": 1, **extra})
+
+
+GAN = made(
+    network=Network(model="SRGAN", config=image_networks.CONFIGS["SRGAN"][0]),
+    loss=Loss(l2=1.0, tv=1e-3, perceptual=0.1, features="vgg16", distance="l2", adversarial=1e-2),
+    adversary=Adversary(kind="srgan", network="srgan"),
+    optimizer=Optimizer(ema=0.9),
+)
+RECIPES = {
+    "adam": made(),
+    "sgd": made(optimizer=Optimizer(name="sgd", clip_norm=0.1, rates={"tail.": 0.1})),
+    "adamw, averaged, accumulated": made(
+        optimizer=Optimizer(name="adamw", weight_decay=1e-2, ema=0.9, accumulate=2, precision="bf16")
+    ),
+    "adversary and features": GAN,
+}
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    """VGG with random weights: training needs a network of its shape, whatever it sees."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("features") / "vgg16.pth"
+    torch.save(vgg16().state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch, features, name):
+    recipe = RECIPES[name]
+    given = {"features": features} if recipe.loss.perceptual else {}
+    whole = train.train(recipe, place(tmp_path / "whole", **given))
+    out = tmp_path / "part"
+
+    class PowerFailureError(Exception):
+        pass
+
+    save = train.Run.save
+
+    def save_then_stop(run, *args):
+        save(run, *args)
+        raise PowerFailureError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Run, "save", save_then_stop)
+        with pytest.raises(PowerFailureError):
+            train.train(recipe, place(out, **given))
+    assert [row["step"] for row in rows(out)] == ["1", "2"]
+    again = train.train(recipe, place(out, **given))
+    assert rows(out) == rows(tmp_path / "whole")
+    first, second = load_file(whole), load_file(again)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_accumulated_batches_are_one_larger_step(tmp_path):
+    """Of the same examples, the mean gradient of two batches is that of both in one."""
+    twice = made(optimizer=Optimizer(name="sgd", accumulate=2), stage=(Stage(steps=1, rate=1e-2),), export="fp32")
+    once = made(
+        optimizer=Optimizer(name="sgd"),
+        data=Data(scale=(2,), patch=16, batch=4, scenes=(Scenes(count=1, frames=1, size=64),)),
+        stage=(Stage(steps=1, rate=1e-2),),
+        export="fp32",
+    )
+    first = load_file(train.train(twice, place(tmp_path / "a")))
+    second = load_file(train.train(once, place(tmp_path / "b")))
+    assert all(torch.allclose(first[key], second[key], atol=1e-6) for key in first)
+
+
+def test_shares_of_the_rate(tmp_path):
+    recipe = made(optimizer=Optimizer(name="sgd", rates={"tail.": 0.0}), export="fp32")
+    one = made(stage=(Stage(steps=1, rate=1e-30),), export="fp32")
+    start, end = (load_file(train.train(each, place(tmp_path / name))) for each, name in ((one, "a"), (recipe, "b")))
+    assert torch.equal(start["tail.1.weight"], end["tail.1.weight"])
+    assert not torch.equal(start["head.0.weight"], end["head.0.weight"])
+    with pytest.raises(ArgumentError, match="no parameter's name begins with 'trunk'"):
+        train.train(made(optimizer=Optimizer(rates={"trunk": 1.0})), place(tmp_path / "c"))
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_batch(tmp_path):
+    recipe = made(stage=(Stage(steps=50, rate=1e30),), optimizer=Optimizer(name="sgd"))
+    with pytest.raises(VsSrError, match=r"the loss of step \d+ is NaN or infinite; its batch is in .*not_finite"):
+        train.train(recipe, place(tmp_path))
+    batch = load_file(tmp_path / "not_finite.safetensors")
+    assert batch["lr"].shape == (2, 1, 3, 16, 16)
+    assert batch["hr"].shape == (2, 1, 3, 32, 32)
+
+
+def test_minutes_end_in_time_at_the_end_of_the_schedule(tmp_path):
+    stage = Stage(steps=1_000_000, rate=1e-3, schedule="cosine", last=1e-9)
+    started = time.monotonic()
+    train.train(made(stage=(stage,)), place(tmp_path, minutes=0.05, save_every=10))
+    assert time.monotonic() - started < 60
+    rates = [float(row["rate"]) for row in rows(tmp_path)]
+    assert rates[0] == pytest.approx(1e-3)
+    assert rates[-1] < 1e-4
+    assert rates == sorted(rates, reverse=True)
+    steps = len(rates)
+    train.train(made(stage=(stage,)), place(tmp_path, minutes=0.05, save_every=10))
+    assert len(rows(tmp_path)) == steps  # the time is spent
+
+
+def test_another_recipe_does_not_go_on_with_a_run(tmp_path):
+    train.train(made(text="first"), place(tmp_path))
+    with pytest.raises(ArgumentError, match="a run of another recipe"):
+        train.train(made(text="second"), place(tmp_path))
+
+
+def test_a_weights_file_says_where_it_comes_from(tmp_path):
+    path = train.train(
+        replace(load(TINY), stage=(Stage(steps=1, rate=1e-3),)),
+        place(tmp_path, attribution="A film (c) its authors, CC-BY"),
+    )
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16}  # noqa: SIM118
+    assert metadata["recipe"] == TINY.read_text()
+    assert metadata["training_data"].endswith("A film (c) its authors, CC-BY")
+    assert (metadata["architecture"], metadata["iterations"], metadata["licence"]) == ("VDSR", "1", "MIT")
+    assert str(tmp_path) not in json.dumps(metadata)
+
+
+def test_begun_weights_hand_on_their_history(tmp_path):
+    first = train.train(made(text="first"), place(tmp_path / "first"))
+    path = train.train(made(text="second"), place(tmp_path / "second", start=str(first)))
+    with safe_open(path, "pt") as file:
+        assert file.metadata()["recipe"] == "first\nsecond"
+        assert file.metadata()["iterations"] == "8"
+
+
+def test_without_tensorboard_the_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(VsSrError, match="install it with: pip install tensorboard"):
+        train.train(made(), place(tmp_path, tensorboard=True))
+
+
+def test_samples_are_images_side_by_side(tmp_path):
+    from PIL import Image
+
+    train.train(made(), place(tmp_path, measure_every=4))
+    (path,) = (tmp_path / "samples").iterdir()
+    with Image.open(path) as image:
+        assert image.size == (3 * 32, 32)
+
+
+def test_what_a_run_needs_is_asked_for_at_once(tmp_path):
+    for recipe, message in (
+        (made(network=Network(model="EDSR", start="?")), "give them with --start FILE"),
+        (made(network=Network(model="EDSR", transfer=True)), "network.transfer takes tensors of other weights"),
+        (GAN, "needs weights of vgg16; give them with --features FILE"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            train.train(recipe, place(tmp_path))
+    with pytest.raises(DeviceError, match="'fp16' needs a CUDA device"):
+        train.train(made(optimizer=Optimizer(precision="fp16")), place(tmp_path))
+    with pytest.raises(DeviceError, match="there is no device 'gpu'"):
+        train.train(made(), place(tmp_path, device="gpu"))
