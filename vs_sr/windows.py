@@ -152,8 +152,7 @@ class Grid:
         if self.repeats == 2:
             return part if frame == drawing[-1] else 0
         length, at = len(drawing), frame - drawing.start
-        nearest, following = ((2 * parts + length) // (2 * length) for parts in (PARTS * at + part, PARTS * (at + 1)))
-        return min(nearest, following - 1)  # each frame has parts of its own
+        return -((length - 2 * (PARTS * at + part)) // (2 * length))  # the earlier one of two as near
 
     def owner(self, drawing: range, part: int) -> int:
         """The frame of a drawing that a part of the way to the next one belongs to."""
@@ -312,7 +311,7 @@ def _run(grid: Grid, group: int, frames: range, cuts: Collection[int], drawings:
     return Run(
         inputs=tuple(drawing[-1] for drawing in (scene * 2 if alone else scene)),
         timesteps=tuple(timesteps),
-        own=bisect_left(steps, (owned.stop,)),
+        own=max(bisect_left(steps, (owned.stop,)), placed[-1][1] + 1),
         fresh=fresh,
         outputs=tuple(placed),
         border=left,

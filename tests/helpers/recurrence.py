@@ -163,10 +163,8 @@ class Clip:
         """The eighth of the way to the next drawing that is shown an eighth after a frame."""
         if self.repeats == 2:
             return eighth if frame == drawing[-1] else 0
-        near, stop = (
-            floor(Fraction(8 * (frame - drawing[0]) + eights, len(drawing)) + Fraction(1, 2)) for eights in (eighth, 8)
-        )
-        return min(near, stop - 1)
+        at = Fraction(8 * (frame - drawing[0]) + eighth, len(drawing))
+        return ceil(at - Fraction(1, 2))  # the nearest, of two the earlier one
 
     def _way(self, drawing: range, values: tuple[int, int]) -> list[tuple[int, int, int]]:
         """The timesteps from a drawing to the next one: the frame whose window each belongs to, eighth, value."""
@@ -187,7 +185,8 @@ class Clip:
         scene_last = min(scene_last, self.frames - 1)
         scene = [drawing for drawing in self.drawings if drawing[0] >= scene_first and drawing[-1] <= scene_last]
         own = self.drawing(frame)
-        sought = own, (0 if own == scene[-1] else self._shown(own, frame, eighth))
+        shown = 0 if own == scene[-1] else self._shown(own, frame, eighth)
+        sought = (own, shown) if shown < 8 else (self.drawing(own[-1] + 1), 0)
         line = []  # all timesteps of the scene: drawing, whose, eighth, value
         for this, following in pairwise(scene):
             line += [(this, *step) for step in self._way(this, (this[-1], following[-1]))]

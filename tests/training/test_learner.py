@@ -130,6 +130,7 @@ def test_a_transfer_of_nothing_is_refused():
         ("EDSR", {"multi": (2,)}, "data.multi=[2]; EDSR can do [1]"),
         ("EDSR", {"loss": Loss(l1=1.0, temporal=1.0)}, "loss.temporal and loss.pulse compare frames"),
         ("EDSR", {"stage": Stage(steps=1, rate=1.0, single=True)}, "stage.single is for ZoomingSlowMo alone"),
+        ("ZoomingSlowMo", {"multi": (4,), "stage": Stage(steps=1, rate=1.0, single=True)}, "data.multi=[4] has no 2"),
         ("EDSR", {"network": {"initialization": "single-image"}}, "'single-image' is for ZoomingSlowMo alone"),
         ("EDSR", {"config": {"scale": 2, "feature": 8}}, "network.config does not make a network of EDSR"),
         ("EDVR", {"inputs": (3,)}, "data.inputs must be 5"),

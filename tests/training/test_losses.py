@@ -112,7 +112,7 @@ def test_a_discriminator_learns_to_tell_and_the_network_feels_it(kind, network, 
 
 
 def test_the_vgg_discriminator_takes_one_size():
-    with pytest.raises(ValueError, match=r"takes 128x128; data.patch \* scale is 96"):
+    with pytest.raises(ValueError, match=r"takes 128x128; data.patch \* scale - 2 \* loss.border is 96"):
         adversary.Adversary(Adversary(network="vgg128"), 96, torch.device("cpu"))
 
 

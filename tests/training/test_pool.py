@@ -1,6 +1,7 @@
 """The pool: made once, of every kind of source, each clip with the LR of every scale and rate."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -165,3 +166,10 @@ def test_examples_are_where_their_lr_is():
         assert hr.shape == (8, 2 * multi + 1, 3, 8 * scale, 8 * scale)
         means = hr[:, ::multi].unflatten(-1, (8, scale)).unflatten(-3, (8, scale)).mean((-1, -3))
         assert float((means - lr)[..., 1:-1, 1:-1].abs().max()) < 1.1 / 255
+
+
+def test_a_film_without_a_share_of_the_clips_is_left_out(tmp_path):
+    """More films than clips: the ones that none falls to are not even opened."""
+    data = Data(scale=(4,), patch=8, video=(Video(count=1, frames=5, size=48, height=48),))
+    sources = list(pool._sources(data, Place(out=tmp_path, video=(Path(__file__), tmp_path / "none.mkv"))))
+    assert [source.count for source in sources] == [1]

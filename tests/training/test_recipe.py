@@ -56,12 +56,25 @@ def test_a_recipe_has_defaults_and_numbers_become_what_they_are_for():
         ("rate = 1e-3", "rate = 1e-3\nschedule = 'step'", "which needs it"),
         ("scale = 2", "scale = 2\nmulti = 3", r"multi must be of \(1, 2, 4, 8\); got \[3\]"),
         ("name = ", "text = 'x'\nname = ", "no key text"),
+        ("count = 2", "count = 0", "data.scenes: count and frames must be at least 1"),
+        (
+            "[loss]",
+            "[data.degradation]\ncrf = [18, 60]\n[loss]",
+            r"data.degradation: crf must be in 0..51; got \[18, 60\]",
+        ),
+        ("[loss]", "[data.degradation]\nquantizer = [0, 9]\n[loss]", r"quantizer must be in 1..31; got \[0, 9\]"),
         ("[network]", "[network", "is no TOML"),
         ("[data]", "degradation = 3\n[data]", "no key network.degradation"),
     ],
 )
 def test_what_is_wrong_is_named_with_the_choices(before, after, message):
     assert re.search(message.replace("?", r"\?") if "?" in message else message, refused(SMALL.replace(before, after)))
+
+
+def test_examples_are_as_long_as_the_shortest_clips():
+    more = "".join(f"[[data.scenes]]\ncount = 2\nframes = {frames}\n" for frames in (3, 9))
+    assert recipe.parse(SMALL.replace("[loss]", f"{more}[loss]")).data.frames == 3
+    assert recipe.parse(SMALL.replace("[loss]", f"{more}[[data.images]]\n[loss]")).data.frames == 1
 
 
 def test_pairs_of_values_have_two():

@@ -83,14 +83,24 @@ def test_what_cannot_be_is_said(film, tmp_path):
         video.size_at(tmp_path / "none.mkv", 64, 4)
 
 
-def test_a_film_without_motion_has_no_places(tmp_path):
-    path = tmp_path / "still.mkv"
+def black(path, height, width):
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        black = av.VideoFrame.from_ndarray(np.zeros((HEIGHT, WIDTH, 3), np.uint8), format="rgb24")
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.zeros((height, width, 3), np.uint8), format="rgb24")
         for _ in range(24):
-            container.mux(stream.encode(black))
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+def test_a_film_without_motion_has_no_places(tmp_path):
+    path = black(tmp_path / "still.mkv", HEIGHT, WIDTH)
     with pytest.raises(VsSrError, match=r"still.mkv has 0 places"):
         video.choose(path, FACTS, (4,))
+
+
+def test_a_film_too_narrow_for_a_clip_is_named(tmp_path):
+    path = black(tmp_path / "narrow.mkv", HEIGHT, 48)
+    with pytest.raises(VsSrError, match=r"narrow.mkv is 48x128 at height=128; size=64 does not fit"):
+        video.choose(path, Video(count=1, height=HEIGHT, size=64), (4,))

@@ -65,7 +65,8 @@ class Adversary:
             ArgumentError: the discriminator does not take that size.
         """
         if facts.network == "vgg128" and patch != 128:
-            raise ArgumentError(f"adversary.network='vgg128' takes 128x128; data.patch * scale is {patch}; or 'srgan'")
+            given = "data.patch * scale - 2 * loss.border"
+            raise ArgumentError(f"adversary.network='vgg128' takes 128x128; {given} is {patch}; or 'srgan'")
         self.kind = facts.kind
         self.rate = facts.rate
         self.network: nn.Module = (VGGDiscriminator() if facts.network == "vgg128" else Discriminator()).to(device)

@@ -134,7 +134,8 @@ def _sources(data: Data, place: Place) -> Iterator[_Source]:
     for facts in data.video:
         for number, path in enumerate(place.video):
             share = facts.count // len(place.video) + (number < facts.count % len(place.video))
-            yield _video(path, replace(facts, count=share), data)
+            if share:
+                yield _video(path, replace(facts, count=share), data)
     for crops in data.images:
         yield _images(crops, place)
 

@@ -65,6 +65,9 @@ class Scenes:
     photos: bool = False
     """Whether layers are cut from the user's photographs (``--photos``), not from drawn textures."""
 
+    def __post_init__(self) -> None:
+        _require(self.count >= 1 and self.frames >= 1, "count and frames must be at least 1")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Video:
@@ -85,6 +88,7 @@ class Video:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        _require(self.count >= 1 and self.frames >= 1, "count and frames must be at least 1")
         _require(0 < self.best <= 1 and 0 < self.until <= 1, "best and until must be above 0, and 1 at most")
         _require(self.height % 2 == 0 and self.height >= self.size, "height must be even, and not below size")
 
@@ -126,6 +130,9 @@ class Degradation:
         for name in ("blur", "noise", "crf", "quantizer"):
             low, high = getattr(self, name)
             _require(0 <= low <= high, f"{name} must be [least, most]; got {[low, high]}")
+        _require(self.crf[1] <= 51, f"crf must be in 0..51; got {list(self.crf)}")
+        low, high = self.quantizer
+        _require(low >= 1 and high <= 31, f"quantizer must be in 1..31; got {[low, high]}")
 
 
 @dataclass(frozen=True, kw_only=True)

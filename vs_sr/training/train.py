@@ -118,7 +118,7 @@ def _begin(recipe: Recipe, place: Place) -> str:
 def _made(recipe: Recipe, place: Place, begin: str, device: torch.device) -> Run:
     """Everything that learns, before its first step."""
     learner = Learner(recipe, begin, device)
-    patch = recipe.data.patch * max(recipe.data.scale)
+    patch = recipe.data.patch * max(recipe.data.scale) - 2 * recipe.loss.border
     return Run(
         learner=learner,
         optimizer=optimizers.make(recipe.optimizer, learner.network),

@@ -70,6 +70,8 @@ def choose(path: Path, facts: Video, scales: Sequence[int]) -> list[Spot]:
     """
     unit = lcm(*scales)
     size = size_at(path, facts.height, unit)
+    if min(size) < facts.size:
+        raise VsSrError(f"{path.name} is {size[1]}x{size[0]} at height={facts.height}; size={facts.size} does not fit")
     judged = sorted(judge(path, facts, size, unit), key=lambda each: -each[0])
     best = [spot for _, spot in judged[: max(facts.count, round(facts.best * len(judged)))]]
     if len(best) < facts.count:
