@@ -46,7 +46,20 @@ BUILTIN = {
 BUILTIN_BACKENDS = {"eager": "vs_sr.backends.eager", "kernels": "vs_sr.backends.kernels"}
 """The built-in backends: name to the module that provides it through the hook ``vs_sr_backends``."""
 
-HELPERS = frozenset({"XCall", "XTemporal", "XRoute", "XAttached", "XFinite", "XPlanes", "XRegister"})
+HELPERS = frozenset(
+    {
+        "XCall",
+        "XTemporal",
+        "XRoute",
+        "XAttached",
+        "XFinite",
+        "XPlanes",
+        "XRepeats",
+        "XDrawings",
+        "XTakeOver",
+        "XRegister",
+    }
+)
 """Functions of the plugin that serve vs_sr itself."""
 
 COMMUNITY = "clip:vnode;any"

@@ -101,21 +101,6 @@ class Arguments:
         default=0.5,
         limits=(0, 1),
     )
-    repeats: int = _argument(
-        REPEATING,
-        "frames that repeat the one before: 0, each is a frame like others. 1: image models take the earlier result; "
-        "models that interpolate spread two to four frames of one drawing evenly. 2: sequence models see each drawing "
-        "once, and hold it",
-        default=0,
-        limits=(0, 2),
-    )
-    repeats_threshold: float = _argument(
-        REPEATING,
-        "how different a repeated frame may be: the mean difference of a block of 16x16 values, in code values of 8 "
-        "bits. 0: identical",
-        default=0.0,
-        limits=(0, 255),
-    )
     weights: str | None = _argument(
         ALL,
         "a shipped name, or the path of a `.safetensors` or `.pth` file; configurations are read off the file",
@@ -171,6 +156,21 @@ class Arguments:
         "sessions that run side by side, each with weights of its own in memory; 1 to 32. The bits stay the same",
         default=1,
         limits=(1, 32),
+    )
+    repeats: int = _argument(
+        REPEATING,
+        "frames that repeat the one before: 0, each is a frame like others. 1: image models take the earlier result; "
+        "models that interpolate spread two to four frames of one drawing evenly. 2: sequence models see each drawing "
+        "once, and hold it",
+        default=0,
+        limits=(0, 2),
+    )
+    repeats_threshold: float = _argument(
+        REPEATING,
+        "how different a repeated frame may be: the mean difference of a block of 16x16 values, in code values of 8 "
+        "bits. 0: identical",
+        default=0.0,
+        limits=(0, 255),
     )
     checkpoint: int = _argument(
         SEQUENCE, "windows from one checkpoint of the carried state to the next", default=8, limits=(1, 1 << 30)

@@ -41,7 +41,8 @@ def test_arguments_have_the_types_that_are_written() -> None:
         "weights:data:opt;backend:data:opt;device_id:int:opt;precision:data:opt;"
         "matrix_in:int:opt;range_in:int:opt;matrix:int:opt;range:int:opt;format:int:opt;dither:data:opt;"
     )
-    image = f"clip:vnode;scale:int:opt;{common}tilesize:int[]:opt;overlap:int[]:opt;num_streams:int:opt;"
+    repeats = "repeats:int:opt;repeats_threshold:float:opt;"
+    image = f"clip:vnode;scale:int:opt;{common}tilesize:int[]:opt;overlap:int[]:opt;num_streams:int:opt;{repeats}"
     assert arguments.signature("image") == image
     cuts, tiles = "sc:int:opt;sc_threshold:float:opt;", "tilesize:int[]:opt;overlap:int[]:opt;"
     assert arguments.signature("multi-frame") == f"clip:vnode;{cuts}{common}{tiles}"
@@ -49,7 +50,7 @@ def test_arguments_have_the_types_that_are_written() -> None:
         "window:int:opt;multi:int:opt;fps_num:int:opt;fps_den:int:opt;carry:int:opt;segment:int:opt;lookahead:int:opt;"
     )
     states = "checkpoint:int:opt;state_memory:int:opt;state_in:data:opt;state_out:data:opt;"
-    assert arguments.signature("sequence") == f"clip:vnode;{own}{cuts}{common}{tiles}{states}"
+    assert arguments.signature("sequence") == f"clip:vnode;{own}{cuts}{common}{tiles}{repeats}{states}"
 
 
 @pytest.mark.parametrize("name", _names.BUILTIN)
