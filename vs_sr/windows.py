@@ -311,7 +311,7 @@ def _run(grid: Grid, group: int, frames: range, cuts: Collection[int], drawings:
     return Run(
         inputs=tuple(drawing[-1] for drawing in (scene * 2 if alone else scene)),
         timesteps=tuple(timesteps),
-        own=max(bisect_left(steps, (owned.stop,)), placed[-1][1] + 1),
+        own=max(bisect_left(steps, (owned.stop,)), placed[-1][1] + 1),  # one more where that is the nearest part
         fresh=fresh,
         outputs=tuple(placed),
         border=left,
