@@ -33,7 +33,7 @@ def test_a_window_takes_what_is_planned(channels: int, window: int, capsys: pyte
     stream = Stream(tiles.whole((WIDTH, HEIGHT)), pipeline(grid, (WIDTH, HEIGHT), scale=4))
     frames = torch.rand(window, 3, HEIGHT, WIDTH)
     with torch.inference_mode():
-        taken = memory.peak(lambda: stream.window(network, runs(grid, 0, ()), None, window - 1, frames.__getitem__))
+        taken = memory.peak(lambda: stream.window(network, runs(grid, 0, ()), None, frames.__getitem__))
     planned = tiles.estimate(scale=4, channels=channels, bytes_per_value=4, timesteps=2 * window - 1) * WIDTH * HEIGHT
     with capsys.disabled():
         print(f"\n{channels} channels, window {window}: {taken / planned:.2f} of the planned {planned >> 10} KiB")

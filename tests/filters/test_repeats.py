@@ -60,7 +60,7 @@ class Counting(nn.Module):
 
 
 vs_sr.register(
-    vs_sr.Model(name="Counting", summary="", paper="", kind="image", build=lambda _: Counting(),
+    vs_sr.Model(name="CountedRepeats", summary="", paper="", kind="image", build=lambda _: Counting(),
                 fixed=vs_sr.Variant(scale=2))
 )  # fmt: skip
 
@@ -69,7 +69,7 @@ vs_sr.register(
 def test_the_network_runs_once_for_frames_that_repeat(streams: int) -> None:
     """A still image of 20 frames is run again where it is divided, at 8 and 16."""
     clip = held(moving(6, 16, 12), [1, 2, 3, 20, 1, 1])
-    out = core.vs_sr.Counting(clip, device_id=-1, repeats=1, num_streams=streams)
+    out = core.vs_sr.CountedRepeats(clip, device_id=-1, repeats=1, num_streams=streams)
     calls.clear()
     assert len([frame.close() for frame in out.frames()]) == 28
     # frames 0, 1, 3, 6, 8, 16, 24 (of the still image, which ends at 25), 26, 27
@@ -125,7 +125,7 @@ def test_a_threshold_takes_over_what_is_nearly_the_same() -> None:
 
     clip = blank.std.ModifyFrame(blank, draw)
     for threshold, wanted in ((0.9, range(100, 112)), (1, [100] * 8 + [108] * 4)):
-        out = core.vs_sr.Counting(clip, device_id=-1, repeats=1, repeats_threshold=threshold)
+        out = core.vs_sr.CountedRepeats(clip, device_id=-1, repeats=1, repeats_threshold=threshold)
         assert [int(frame[0][0, 0]) for frame in out.frames()] == list(wanted)
 
 
@@ -314,8 +314,8 @@ def refused(make: Callable[[], vs.VideoNode]) -> str:
 
 def test_what_cannot_be_is_refused() -> None:
     clip = moving(3, 32, 32)
-    assert refused(lambda: core.vs_sr.Counting(clip, repeats=2)) == (
-        "Counting: repeats=2 is for sequence models; choices: 0, 1 (the earlier result is taken over)"
+    assert refused(lambda: core.vs_sr.CountedRepeats(clip, repeats=2)) == (
+        "CountedRepeats: repeats=2 is for sequence models; choices: 0, 1 (the earlier result is taken over)"
     )
     assert refused(lambda: slow(clip, repeats=3)) == ("ZoomingSlowMo: repeats=3 is out of range; 0 to 2 (default 0)")
     assert refused(lambda: slow(clip, repeats=1, repeats_threshold=-0.5)) == (

@@ -9,7 +9,7 @@ import pytest
 from helpers.support import ROOT, python
 
 LAYERS = (
-    ("errors", "system", "files", "spec", "settings", "machine", "threads", "messages", "_names", "arguments"),
+    ("errors", "system", "files", "spec", "settings", "cache", "machine", "threads", "messages", "_names", "arguments"),
     ("windows", "tiles", "scenes", "color"),
     ("hookspecs", "registry"),
     ("runtime", "isolation"),
