@@ -54,6 +54,7 @@ def test_a_thread_of_vapoursynths_may_be_the_first_to_need_it() -> None:
     assert done.stdout.count(b"FRAME\n") == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "first", ["vs_sr.training.clips", "vs_sr.training.demo", "vs_sr.ops", "vs_sr.evaluation.drift"]
 )

@@ -53,7 +53,7 @@ def test_a_carried_state_grows_older_until_its_segment_ends() -> None:
 @given(clip=any_clips)
 def test_the_age_is_what_the_scheduler_does(clip: Clip) -> None:
     """The toy's hidden state, computed from the frame that the age names, is the one that the scheduler has."""
-    clip = replace(clip, cuts=set())
+    clip = replace(clip, cuts=set(), repeats=0)
     for output, age in enumerate(drift.ages(grid(clip))):
         first = clip.place(output)[0] - age.frames
         shorter = replace(clip, window=64, lookahead=0, carry=False, segment=0, cuts={first - 1})

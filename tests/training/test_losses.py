@@ -95,7 +95,12 @@ def test_pulse_sees_softness_in_turns_but_not_where_detail_lies():
 
 @pytest.mark.parametrize(
     ("kind", "network", "size"),
-    [("srgan", "srgan", 32), ("vanilla", "srgan", 32), ("relativistic", "srgan", 32), ("relativistic", "vgg128", 128)],
+    [
+        ("srgan", "srgan", 32),
+        ("vanilla", "srgan", 32),
+        ("relativistic", "srgan", 32),
+        pytest.param("relativistic", "vgg128", 128, marks=pytest.mark.slow),
+    ],
 )
 def test_a_discriminator_learns_to_tell_and_the_network_feels_it(kind, network, size):
     torch.manual_seed(0)

@@ -21,6 +21,7 @@ def load(tmp_path, data, **place):
     return pool.load(data, Place(out=tmp_path, **place))
 
 
+@pytest.mark.slow
 def test_scenes_are_rendered_once_and_kept(tmp_path):
     data = Data(multi=(2,), inputs=(2,), patch=8, scenes=(SCENES,))
     told = []

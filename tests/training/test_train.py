@@ -57,6 +57,7 @@ def rows(out):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_run_learns_and_goes_on_after_a_kill_with_the_same_losses(tmp_path):
     """Loss at most 0.85 of bicubic's over the last 40 of 200 steps; the killed run gives the same bits."""
     whole, part = tmp_path / "whole", tmp_path / "part"
@@ -203,6 +204,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_batch(tmp_path):
     assert batch["hr"].shape == (2, 1, 3, 32, 32)
 
 
+@pytest.mark.slow
 def test_minutes_end_in_time_at_the_end_of_the_schedule(tmp_path):
     stage = Stage(steps=1_000_000, rate=1e-3, schedule="cosine", last=1e-9)
     started = time.monotonic()
