@@ -188,7 +188,7 @@ def test_without_repeated_frames_nothing_changes(repeats: int, arguments: dict[s
         assert dict(a.props) == dict(b.props)
 
 
-@pytest.mark.parametrize("repeats", [1, 2])
+@pytest.mark.parametrize("repeats", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_real_networks_give_the_same_bits_in_any_order(repeats: int) -> None:
     """Also with a carried state that is rebuilt, and states that are saved."""
     clip = held(moving(7, 18, 10, vs.YUV420P8), [2, 2, 1, 3, 2, 4, 1])

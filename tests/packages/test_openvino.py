@@ -61,6 +61,7 @@ def test_it_gives_what_eager_gives(name: str) -> None:
         assert not np.array_equal(np.stack(pixels(a)), np.zeros_like(np.stack(pixels(a))))
 
 
+@pytest.mark.slow
 def test_auto_takes_it_in_tiles_and_side_by_side(tmp_path: Path) -> None:
     clip = moving(4, 70, 50, vs.YUV420P8)
     found = list(filtered("SRResNet", clip, tilesize=40, num_streams=2).frames())

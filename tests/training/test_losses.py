@@ -121,6 +121,7 @@ def test_the_vgg_discriminator_takes_one_size():
         adversary.Adversary(Adversary(network="vgg128"), 96, torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_perceptual_distance_is_that_of_features_before_activation(tmp_path):
     torch.manual_seed(0)
     network = vgg19()

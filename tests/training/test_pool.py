@@ -128,6 +128,7 @@ def test_pairs_of_an_hdf5_file(tmp_path):
         load(tmp_path, replace(data, scale=(4,)), h5=path)
 
 
+@pytest.mark.slow
 def test_without_h5py_the_package_is_named(tmp_path):
     done = python(
         "import sys; sys.modules['h5py'] = None; from pathlib import Path; from vs_sr.training import images;"

@@ -144,7 +144,9 @@ def features(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name", ["adam", "sgd", *(pytest.param(name, marks=pytest.mark.slow) for name in list(RECIPES)[2:])]
+)
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch, features, name):
     recipe = RECIPES[name]
     given = {"features": features} if recipe.loss.perceptual else {}
