@@ -171,6 +171,7 @@ def to_network(
                 said.add(note)
                 _log.log(level, "%s: frame %d of the clip: %s", name, n, note)
         if whole and _coding(tags, clip.format) is not None and carried():
+            empty = bare.std.BlankClip(format=vs.RGBS, keep=True)
             out = empty.std.CopyFrameProps(bare).std.SetFrameProps(**_NOTHING).std.ClipToProp(bare, prop=_PLANES)
         elif planes == "rgb":
             out = bare.resize.Bicubic(format=vs.RGBS, **tags.arguments("_in"))
@@ -186,7 +187,6 @@ def to_network(
         return cast("vs.VideoNode", out.std.SetFrameProps(**tags.properties(), **fields))
 
     format = vs.RGBS if planes == "rgb" else vs.GRAYS
-    empty = vs.core.std.BlankClip(clip, width, height, format, keep=True)
     keys = (*color.PROPERTIES, _FIELDS, _MENDED)
     return _bridge.route(name, clip, convert, keys, width=width, height=height, format=format)
 

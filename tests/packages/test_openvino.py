@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import subprocess
-import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +10,8 @@ import pytest
 import vapoursynth as vs
 from helpers import image_networks
 from helpers.clips import digest, moving, pixels
-from helpers.support import ROOT, environment, vspipe
+from helpers.packages import installed, loaded
+from helpers.support import ROOT, vspipe
 
 from vs_sr import registry
 
@@ -29,11 +27,7 @@ PACKAGE = ROOT / "plugins" / "vs_sr_openvino"
 @pytest.fixture(autouse=True)
 def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Its backend, as if the package were installed; and a cache that is empty."""
-    spec = importlib.util.spec_from_file_location("vs_sr_openvino", PACKAGE / "vs_sr_openvino.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = loaded(PACKAGE / "vs_sr_openvino.py")
     (backend,) = module.vs_sr_backends()
     monkeypatch.setitem(registry._backends, backend.name, backend)
     monkeypatch.setenv("VS_SR_CACHE", str(tmp_path / "cache"))
@@ -100,13 +94,7 @@ def test_what_it_does_not_run(package: Any) -> None:
 
 @pytest.mark.slow
 def test_installed_by_pip_auto_takes_it(tmp_path: Path) -> None:
-    site, source = tmp_path / "site", tmp_path / "source"
-    source.mkdir()
-    for part in PACKAGE.iterdir():
-        if part.is_file():
-            (source / part.name).write_bytes(part.read_bytes())
-    options = ("--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
-    subprocess.run([sys.executable, "-m", "pip", "install", *options, "--target", site, source], check=True)
+    with_it = installed(PACKAGE, tmp_path)
     script = textwrap.dedent(
         f"""
         import vapoursynth as vs
@@ -114,10 +102,8 @@ def test_installed_by_pip_auto_takes_it(tmp_path: Path) -> None:
         vs.core.vs_sr.EDSR(clip, weights={str(image_networks.weights("EDSR"))!r}, device_id=-1).set_output()
         """
     )
-    env = environment()
-    for folder, taken in ((site, "openvino"), (None, "eager")):
-        path = env["PYTHONPATH"] if folder is None else f"{folder}:{env['PYTHONPATH']}"
-        done = vspipe(script, "-c", "y4m", env={**env, "PYTHONPATH": path})
+    for env, taken in ((with_it, "openvino"), (None, "eager")):
+        done = vspipe(script, "-c", "y4m", env=env)
         assert done.returncode == 0, done.stderr.decode()
         assert b" W48 H40 " in done.stdout[:80]
         assert f"run by the backend {taken}".encode() in done.stderr

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import subprocess
-import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +11,8 @@ import torch
 import vapoursynth as vs
 from helpers import image_networks
 from helpers.clips import digest, moving, pixels
-from helpers.support import ROOT, environment, vspipe
+from helpers.packages import installed, loaded
+from helpers.support import ROOT, vspipe
 from safetensors.torch import load_file, save_file
 
 import vs_sr
@@ -73,11 +71,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 @pytest.fixture(scope="module", autouse=True)
 def package() -> None:
     """Its model, as if the package were installed."""
-    spec = importlib.util.spec_from_file_location("vs_sr_spandrel", PACKAGE / "vs_sr_spandrel.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = loaded(PACKAGE / "vs_sr_spandrel.py")
     (model,) = module.vs_sr_models()
     vs_sr.register(model)
 
@@ -198,14 +192,7 @@ def test_what_has_a_model_of_ours_stays_with_it(file: Callable[[str], Path]) -> 
 
 @pytest.mark.slow
 def test_installed_by_pip_it_is_there_and_uninstalled_it_is_gone(file: Callable[[str], Path], tmp_path: Path) -> None:
-    site = tmp_path / "site"
-    source = tmp_path / "source"
-    source.mkdir()
-    for part in PACKAGE.iterdir():
-        if part.is_file():
-            (source / part.name).write_bytes(part.read_bytes())
-    options = ("--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
-    subprocess.run([sys.executable, "-m", "pip", "install", *options, "--target", site, source], check=True)
+    with_it = installed(PACKAGE, tmp_path)
     script = textwrap.dedent(
         f"""
         import vapoursynth as vs
@@ -213,11 +200,9 @@ def test_installed_by_pip_it_is_there_and_uninstalled_it_is_gone(file: Callable[
         vs.core.vs_sr.Spandrel(clip, weights={str(file("SPAN"))!r}).set_output()
         """
     )
-    env = environment()
-    with_it = {**env, "PYTHONPATH": f"{site}:{env['PYTHONPATH']}"}
     done = vspipe(script, "-c", "y4m", env=with_it)
     assert done.returncode == 0, done.stderr.decode()
     assert b" W96 H80 " in done.stdout[:80]
-    done = vspipe(script, "-c", "y4m", env=env)
+    done = vspipe(script, "-c", "y4m")
     assert done.returncode != 0
     assert b"Spandrel" in done.stderr

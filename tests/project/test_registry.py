@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers.support import ROOT, environment, python, vspipe
+from helpers.packages import installed, with_packages
+from helpers.support import ROOT, python, vspipe
 
 from vs_sr import registry
 from vs_sr.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    pass
 
 
 def package(folder: Path, name: str, entries: str, module: str) -> None:
@@ -26,11 +24,6 @@ def package(folder: Path, name: str, entries: str, module: str) -> None:
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
     (info / "entry_points.txt").write_text(entries, encoding="utf-8")
     (folder / f"{name}.py").write_text(module, encoding="utf-8")
-
-
-def with_packages(folder: Path) -> Mapping[str, str]:
-    env = environment()
-    return {**env, "PYTHONPATH": f"{folder}:{env['PYTHONPATH']}"}
 
 
 MODEL = """
@@ -69,18 +62,9 @@ def test_unknown_names() -> None:
         registry.backend("eagre")
 
 
-def installed(folder: Path, example: str) -> Mapping[str, str]:
-    """The environment in which pip has installed a package of ``examples``."""
-    source, site = folder / "source", folder / "site"
-    shutil.copytree(ROOT / "examples" / example, source)  # building leaves files beside the sources
-    options = ("--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
-    subprocess.run([sys.executable, "-m", "pip", "install", *options, "--target", site, source], check=True)
-    return with_packages(site)
-
-
 @pytest.mark.slow
 def test_the_example_package_installed_by_pip(tmp_path: Path) -> None:
-    env = installed(tmp_path, "plugin")
+    env = installed(ROOT / "examples" / "plugin", tmp_path)
     done = vspipe(SCRIPT.format(call="core.vs_sr.Nearest(clip)"), "-c", "y4m", env=env)
     assert done.returncode == 0, done.stderr.decode()
     assert b" W32 H16 " in done.stdout[:80]
@@ -114,7 +98,7 @@ core.vs_sr.ZoomingSlowMo(clip, backend="eager").set_output(2)
 @pytest.mark.slow
 def test_the_example_backend_installed_by_pip(tmp_path: Path) -> None:
     """It counts what three frames need, for two filters, and is closed once, when the last of them goes."""
-    env = installed(tmp_path, "backend")
+    env = installed(ROOT / "examples" / "backend", tmp_path)
     counting, eager = (
         vspipe(SCRIPT.format(call="clip") + COUNTED, "-c", "y4m", "-o", number, env=env) for number in ("1", "2")
     )

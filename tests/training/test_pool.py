@@ -64,7 +64,7 @@ def test_every_scale_and_rate_has_its_lr_and_a_codec_sees_the_frames_that_are_gi
     np.testing.assert_array_equal(made.lr[2, 4][1][::4], chain(low[::4]))
 
 
-def pictures(folder, *sizes):
+def images_of(folder, *sizes):
     from PIL import Image
 
     folder.mkdir()
@@ -80,7 +80,7 @@ def test_crops_are_those_of_the_papers(tmp_path):
     assert images.places(1000, 680, 480, 200) == [(0, 0), (200, 0), (400, 0)]
     assert images.places(480, 480, 480, 200) == []
     assert len(images.places(1404, 2040, 480, 200)) == 5 * 8
-    folder = pictures(tmp_path / "images", (50, 70), (40, 40), (16, 99))
+    folder = images_of(tmp_path / "images", (50, 70), (40, 40), (16, 99))
     data = Data(scale=(2,), patch=8, images=(Images(size=32, stride=16),))
     made = load(tmp_path, data, images=(folder,))
     assert made.hr.shape == (7, 1, 32, 32, 3)  # 2 x 3 of the first, 1 of the second, none of the third
@@ -90,14 +90,14 @@ def test_crops_are_those_of_the_papers(tmp_path):
 
 
 def test_scenes_of_photographs_show_them(tmp_path):
-    folder = pictures(tmp_path / "photos", (300, 400), (20, 30))
+    folder = images_of(tmp_path / "photos", (300, 400), (20, 30))
     data = Data(multi=(2,), inputs=(2,), patch=8, scenes=(replace(SCENES, count=1, photos=True),))
     made = load(tmp_path, data, photos=(folder,))
     assert made.hr.shape == (1, 5, 48, 48, 3)
     assert np.abs(made.hr[0].astype(float) - make_clip(SCENES.seed, 5, 48)).mean() > 5
-    picture = images.Photographs((folder / "0.png",))(np.random.default_rng(1), 10, 20)
-    assert picture.shape == (10, 20, 3)
-    assert 0 <= picture.min() < picture.max() <= 1
+    image = images.Photographs((folder / "0.png",))(np.random.default_rng(1), 10, 20)
+    assert image.shape == (10, 20, 3)
+    assert 0 <= image.min() < image.max() <= 1
     large = images.Photographs((folder / "1.png",))(np.random.default_rng(1), 60, 90)
     assert large.shape == (60, 90, 3)
 

@@ -75,7 +75,7 @@ def test_clips_are_the_films_frames(film):
 
 
 def test_what_cannot_be_is_said(film, tmp_path):
-    with pytest.raises(VsSrError, match="height=256 would enlarge it"):
+    with pytest.raises(VsSrError, match="height=256 would upscale it"):
         video.size_at(film, 256, 4)
     with pytest.raises(VsSrError, match="places for clips of 6 frames, not 400"):
         video.choose(film, Video(**{**FACTS.__dict__, "count": 400}), (4,))

@@ -15,7 +15,7 @@ import torch
 
 from vs_sr.evaluation.resample import Rule, resample, round_half_up
 from vs_sr.training.motion import SPAN
-from vs_sr.training.scenes import Picture, Scene, make_scene
+from vs_sr.training.scenes import MakeImage, Scene, make_scene
 from vs_sr.training.textures import random_image
 
 Frames = npt.NDArray[np.uint8]
@@ -102,7 +102,7 @@ def reduce_frames(frames: Frames, scale: int = 4, rule: Rule = "matlab-uint8") -
     return np.stack([resample(frame, size, rule) for frame in frames]).astype(np.uint8)
 
 
-def make_clip(seed: int, frames: int, size: int, span: float = SPAN, image: Picture = random_image) -> Frames:
+def make_clip(seed: int, frames: int, size: int, span: float = SPAN, image: MakeImage = random_image) -> Frames:
     """The scene of ``seed`` as uint8 (frames, size, size, 3); ``span`` and ``image`` as in ``make_scene``."""
     torch.set_num_threads(1)  # one process a core is faster than threads
     return as_frames(make_scene(seed, frames=frames, height=size, width=size, span=span, image=image))

@@ -87,7 +87,7 @@ class Photographs:
     paths: tuple[Path, ...]
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> npt.NDArray[np.float32]:
-        """A random part of a random one, (height, width, 3) in 0..1, shrunk by up to 3 or, if it must be, enlarged."""
+        """A random part of a random one, (height, width, 3) in 0..1, shrunk by up to 3 or, if it must be, upscaled."""
         from PIL import Image
 
         image = read(self.paths[rng.integers(len(self.paths))])

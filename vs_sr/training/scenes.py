@@ -22,7 +22,7 @@ from vs_sr.training.motion import SPAN, Motion, random_motion
 from vs_sr.training.shapes import coverage, random_shape
 
 Scene = npt.NDArray[np.float32]
-type Picture = Callable[[np.random.Generator, int, int], npt.NDArray[np.float32]]
+type MakeImage = Callable[[np.random.Generator, int, int], npt.NDArray[np.float32]]
 """Makes an image (height, width, 3) in 0..1."""
 
 SUPERSAMPLING = 2
@@ -76,7 +76,7 @@ def make_scene(
     fastest: float = 6.0,
     span: float = SPAN,
     noise: bool = True,
-    image: Picture = textures.random_image,
+    image: MakeImage = textures.random_image,
 ) -> Scene:
     """A random scene.
 
@@ -114,22 +114,24 @@ def make_scene(
 
 
 def _background(
-    rng: np.random.Generator, height: int, width: int, fastest: float, span: float, picture: Picture
+    rng: np.random.Generator, height: int, width: int, fastest: float, span: float, make_image: MakeImage
 ) -> Layer:
     """An opaque image a little larger than the frame."""
     h, w = (int(SUPERSAMPLING * (size + 4 * fastest)) for size in (height, width))
-    image = picture(rng, h, w)
+    image = make_image(rng, h, w)
     rgba = np.concatenate([image, np.ones((h, w, 1), np.float32)], axis=2)
     motion = random_motion(rng, 0, fastest / 3, span)
     tilt = float(rng.normal(0, 0.15)) if rng.random() < 0.7 else 0.0
     return Layer(rgba, _turned(motion, tilt), mirrored=True)
 
 
-def _object(rng: np.random.Generator, height: int, width: int, fastest: float, span: float, picture: Picture) -> Layer:
+def _object(
+    rng: np.random.Generator, height: int, width: int, fastest: float, span: float, make_image: MakeImage
+) -> Layer:
     """A textured shape that covers a tenth to two thirds of the frame's shorter side."""
     radius = min(height, width) * float(rng.uniform(0.08, 0.35)) * SUPERSAMPLING
     side = int(2 * radius) + 5
-    image = picture(rng, side, side)
+    image = make_image(rng, side, side)
     softness = SUPERSAMPLING * (1.0 if rng.random() < 0.8 else float(rng.uniform(1, 4)))
     center = ((side - 1) / 2, (side - 1) / 2)
     mask = coverage(random_shape(rng), side, side, center, radius, 0.0, softness)

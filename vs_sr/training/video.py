@@ -53,7 +53,7 @@ def size_at(path: Path, height: int, unit: int) -> tuple[int, int]:
     with _opened(path) as container:
         context = container.streams.video[0].codec_context
         if context.height < height:
-            raise VsSrError(f"{path.name} is {context.width}x{context.height}; height={height} would enlarge it")
+            raise VsSrError(f"{path.name} is {context.width}x{context.height}; height={height} would upscale it")
         return height // unit * unit, round(context.width * height / context.height) // unit * unit
 
 
