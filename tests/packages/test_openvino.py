@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,20 @@ def test_the_second_time_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch, tm
     assert digest(filtered("EDSR", clip, backend="openvino").get_frame(0)) == first
     with pytest.raises(vs.Error, match=r"compiled again"):
         filtered("EDSR", moving(1, 36, 22), backend="openvino").get_frame(0)
+
+
+def test_other_weights_are_another_blob(tmp_path: Path) -> None:
+    """Of the same shapes: those that were compiled before are not theirs."""
+    clip, net = moving(1, 34, 22), copy.deepcopy(image_networks.network("SRCNN"))
+    for value in net.parameters():
+        value.mul_(0.5)
+    other = image_networks.save("SRCNN", net, tmp_path / "other.safetensors")
+    filtered("SRCNN", clip, backend="openvino").get_frame(0)
+    found, expected = (
+        core.vs_sr.SRCNN(clip, scale=2, weights=str(other), device_id=-1, backend=backend).get_frame(0)
+        for backend in ("openvino", "eager")
+    )
+    assert float(np.abs(np.stack(pixels(found)) - np.stack(pixels(expected))).max()) <= 1e-4
 
 
 def test_what_it_does_not_run(package: Any) -> None:
