@@ -116,11 +116,11 @@ class Learner:
             raise ArgumentError(f"loss.temporal and loss.pulse compare frames; {model.name} gives one at a time")
         if self.variant.color == "y" and (loss.pulse or loss.perceptual or loss.adversarial):
             raise ArgumentError(f"loss.pulse, perceptual and adversarial take RGB; {model.name} gives luma")
-        if any(stage.single for stage in recipe.stage):
-            if not isinstance(self.network, ZoomingSlowMo):
-                raise ArgumentError(f"stage.single is for ZoomingSlowMo alone; leave it out for {model.name}")
-            if 2 not in data.multi:
-                raise ArgumentError(f"stage.single takes every second frame; data.multi={list(data.multi)} has no 2")
+        for key in ("single", "images"):
+            if any(getattr(stage, key) for stage in recipe.stage) and not isinstance(self.network, ZoomingSlowMo):
+                raise ArgumentError(f"stage.{key} is for ZoomingSlowMo alone; leave it out for {model.name}")
+        if any(stage.single for stage in recipe.stage) and 2 not in data.multi:
+            raise ArgumentError(f"stage.single takes every second frame; data.multi={list(data.multi)} has no 2")
 
     def prepared(self, lr: Tensor, hr: Tensor, scale: int) -> tuple[Tensor, Tensor]:
         """Inputs and target as the network has them: luma, upscaled, or the middle frame alone."""
