@@ -316,7 +316,7 @@ def _found(name: str | None, options: argparse.Namespace) -> Found:
     from vs_sr.evaluation import upscalers
 
     with _hints.named():
-        return upscalers.find(name, options.weights, dict(options.hints))
+        return upscalers.find(name, options.weights, dict(options.hints), options.scale)
 
 
 def _scale(options: argparse.Namespace) -> int:
