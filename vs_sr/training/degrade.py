@@ -1,7 +1,8 @@
 """What happens to films before people have them: blur, noise, subsampled chroma, and a codec at some quality.
 
 The whole LR clip goes through the codec, so that its errors are those of a film: they drift between key frames, and
-still ground is copied. Everything follows from the seed, but for the versions of the codecs' libraries.
+still ground is copied; a clip is not the film's beginning, so some frames before it go in first. Everything follows
+from the seed, but for the versions of the codecs' libraries.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Chain:
     """CRF or quantizer."""
     seed: int
     """Of the noise."""
+    run_in: int = 0
+    """LR frames before the clip that a codec sees first."""
 
     @classmethod
     def draw(cls, facts: Degradation, index: int) -> Chain | None:
@@ -52,7 +55,8 @@ class Chain:
         if codec == "none" and rng.random() < 0.5:
             codec = "chroma"
         low, high = facts.crf if codec == "h264" else facts.quantizer
-        return cls(blur, noise, codec, int(rng.integers(low, high + 1)), int(rng.integers(1 << 32)))
+        quality, seed = int(rng.integers(low, high + 1)), int(rng.integers(1 << 32))
+        return cls(blur, noise, codec, quality, seed, int(rng.integers(facts.run_in + 1)) if codec in _ENCODERS else 0)
 
     def __call__(self, frames: Frames) -> Frames:
         """Frames (T, h, w, 3), RGB in 0..255, as they come out of it; the same shape."""
@@ -108,7 +112,9 @@ def coded(frames: Frames, codec: str, quality: int) -> Frames:
 
 def _through(planes: list[av.VideoFrame], codec: str, quality: int) -> list[av.VideoFrame]:
     """The planes after coding and decoding, in one thread, whose order of work is always the same."""
-    options = {"crf": str(quality)} if codec == "h264" else {"qmin": str(quality), "qmax": str(quality), "bf": "2"}
+    # x264's assembly looks at what lies beside a frame in memory, and codes the same frames now so, now so.
+    h264 = {"crf": str(quality), "x264-params": "no-asm=1"}
+    options = h264 if codec == "h264" else {"qmin": str(quality), "qmax": str(quality), "bf": "2"}
     file = io.BytesIO()
     with av.open(file, "w", format="matroska") as container:
         stream = cast("av.VideoStream", container.add_stream(_ENCODERS[codec], rate=25, options=options))
