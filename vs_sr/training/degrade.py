@@ -11,13 +11,14 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-import av
 import numpy as np
 import numpy.typing as npt
 
 from vs_sr.evaluation.resample import round_half_up
 
 if TYPE_CHECKING:
+    import av
+
     from vs_sr.training.recipe import Degradation, Span
 
 Frames = npt.NDArray[np.uint8]
@@ -95,6 +96,8 @@ def coded(frames: Frames, codec: str, quality: int) -> Frames:
     """
     if codec == "none":
         return frames
+    import av  # where clips are packed, there need be none
+
     height, width = frames.shape[1:3]
     # Macroblocks at the edges would be filled up by repetition, too.
     even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
@@ -115,6 +118,8 @@ def _through(planes: list[av.VideoFrame], codec: str, quality: int) -> list[av.V
     # x264's assembly looks at what lies beside a frame in memory, and codes the same frames now so, now so.
     h264 = {"crf": str(quality), "x264-params": "no-asm=1"}
     options = h264 if codec == "h264" else {"qmin": str(quality), "qmax": str(quality), "bf": "2"}
+    import av
+
     file = io.BytesIO()
     with av.open(file, "w", format="matroska") as container:
         stream = cast("av.VideoStream", container.add_stream(_ENCODERS[codec], rate=25, options=options))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +21,7 @@ import torch
 
 from vs_sr import files, system
 from vs_sr.errors import ArgumentError
-from vs_sr.training import images, video
+from vs_sr.training import images, packed, video
 from vs_sr.training.clips import HELD_OUT_SEED, Clips, make_clip, reduce_frames
 from vs_sr.training.degrade import Chain
 
@@ -71,13 +71,15 @@ def load(data: Data, place: Place, report: Report | None = None) -> Clips:
 
     Args:
         data: what is wanted.
-        place: the user's files, the folder to keep clips in, and how many processes may work.
+        place: the user's files, or packed clips; the folder to keep clips in, and how many processes may work.
         report: told how far it is.
 
     Raises:
         ArgumentError: files that a source needs are not given, held-out seeds are asked for, or sizes do not fit.
         VsSrError: a file of the user's cannot be read.
     """
+    if place.clips:
+        return packed.unpack(place.clips, data, place.workers)
     _check(data, place)
     sources = list(_sources(data, place))
     parts = [_kept(source, data, place, report) for source in sources]
@@ -88,8 +90,24 @@ def load(data: Data, place: Place, report: Report | None = None) -> Clips:
     return Clips(_joined([part.hr for part in parts]), lr, degraded if any(degraded) else ())
 
 
+def given(place: Place) -> dict[str, object]:
+    """What tells the files that clips are made of from others, by their options."""
+    if place.clips:
+        found: dict[str, object] = packed.facts(place.clips)["files"]
+        return found
+    options: dict[str, Iterable[Path]] = {
+        "--video": place.video,
+        "--images": images.listed(place.images),
+        "--photos": images.listed(place.photos),
+        "--h5": [place.h5] if place.h5 else [],
+    }
+    return {option: found for option, paths in options.items() if (found := files.contents(paths))}
+
+
 def described(data: Data, place: Place) -> str:
     """What the weights are trained on, for their metadata."""
+    if place.clips:
+        return str(packed.facts(place.clips)["described"])
     parts = [_SCENES] if any(not each.photos for each in data.scenes) else []
     parts += ["scenes of photographs"] if any(each.photos for each in data.scenes) else []
     parts += [f"clips of {', '.join(path.name for path in place.video)}"] if data.video else []

@@ -17,7 +17,7 @@ import torch
 
 from vs_sr import files
 from vs_sr.errors import ArgumentError, DeviceError
-from vs_sr.training import exporting, images, optimizers, pool
+from vs_sr.training import exporting, optimizers, pool
 from vs_sr.training.adversary import Adversary
 from vs_sr.training.checkpoint import Progress, Run
 from vs_sr.training.clock import Clock
@@ -166,16 +166,8 @@ def _perceptual(recipe: Recipe, place: Place, device: torch.device) -> Perceptua
 
 def _files(run: Run, place: Place) -> dict[str, object]:
     """What tells the user's files from others, as far as they decide the weights, by their options."""
-    begun = run.learner.begun
-    given = {
-        "--video": place.video,
-        "--images": images.listed(place.images),
-        "--photos": images.listed(place.photos),
-        "--h5": filter(None, [place.h5]),
-        "--features": filter(None, [place.features]),
-        "--start": filter(None, [begun]),
-    }
-    return {option: found for option, paths in given.items() if (found := files.contents(paths))}
+    others = {"--features": place.features, "--start": run.learner.begun}
+    return pool.given(place) | {option: files.contents([path]) for option, path in others.items() if path}
 
 
 def _widen(progress: Progress, batches: int) -> None:

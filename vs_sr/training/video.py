@@ -12,7 +12,6 @@ from fractions import Fraction
 from math import lcm
 from typing import TYPE_CHECKING
 
-import av
 import numpy as np
 import numpy.typing as npt
 
@@ -22,6 +21,8 @@ from vs_sr.errors import VsSrError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    import av
 
     from vs_sr.training.recipe import Video
 
@@ -170,6 +171,8 @@ def clips(
 
 
 def _opened(path: Path) -> av.container.InputContainer:
+    import av  # where clips are packed, there need be none
+
     try:
         container = av.open(str(path))
     except (OSError, av.FFmpegError) as error:
@@ -182,6 +185,8 @@ def _opened(path: Path) -> av.container.InputContainer:
 
 def _frames(path: Path, facts: Video) -> Iterator[tuple[int, av.VideoFrame]]:
     """The frames that a recipe looks at, and their numbers, by the film's count of frames or else by its duration."""
+    import av
+
     with _opened(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
