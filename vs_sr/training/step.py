@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from vs_sr.training.clips import Clips
     from vs_sr.training.journal import Journal
     from vs_sr.training.perceptual import Perceptual
-    from vs_sr.training.recipe import Place, Recipe
+    from vs_sr.training.recipe import Place, Recipe, Stage
 
 
 _WARMUP = 50
@@ -102,24 +102,25 @@ class Stepper:
     def __call__(self) -> tuple[object, float]:
         """One step of the network, and of the discriminator: its kind, by what it takes, and the learning rate."""
         recipe, run, facts = self.recipe, self.run, self.recipe.optimizer
-        spot = run.progress.plan.at(run.progress.step)
-        stage, _ = schedule.stage_at(recipe.stage, spot)
-        rate = schedule.rate(recipe.stage, spot) * optimizers.larger(facts, self.place.batches)
+        rng, stage, images = self._begin(run.progress.step)
+        rate = schedule.rate(recipe.stage, run.progress.plan.at(run.progress.step)) * optimizers.larger(
+            facts, self.place.batches
+        )
         if run.progress.moments:
             rate *= min(1.0, (run.progress.step + 1 - run.progress.moments) / _WARMUP)
         optimizers.set_rate(run.optimizer, rate)
         run.optimizer.zero_grad(set_to_none=True)
-        rng = self._rng(run.progress.step)
+        single = stage.single or images
         numbers: list[Tensor] = []
         adversarial = 0.0
         kind: list[object] = []
         for _ in range(facts.accumulate):
-            lr, hr, scale, multi = self._batch(rng, single=stage.single)
-            kind.append((lr.shape, scale, multi))
+            lr, hr, scale, multi = self._batch(rng, single=stage.single, images=images)
+            kind.append((lr.shape, scale, multi, single))
             if self._gradients:
-                numbers.append(self._gradients(lr, hr, (scale, multi, stage.single)))
+                numbers.append(self._gradients(lr, hr, (scale, multi, single)))
                 continue
-            films, row = self._compared(lr, hr, scale, multi, single=stage.single)
+            films, row = self._compared(lr, hr, scale, multi, single=single)
             if not bool(row[0].detach().isfinite()):
                 raise self._not_finite(run.progress.step, lr, hr)
             run.scaler.scale(row[0] / facts.accumulate).backward()
@@ -142,7 +143,7 @@ class Stepper:
             self.read(adversarial if run.adversary else None)
         if (run.progress.step + 1) % self.place.measure_every == 0:
             with torch.no_grad():
-                films, _ = self._compared(lr, hr, scale, multi, single=stage.single)
+                films, _ = self._compared(lr, hr, scale, multi, single=single)
             named = {"bicubic": films.base, "output": films.output, "target": films.target}
             self.journal.sample(run.progress.step + 1, named)
         return tuple(kind), rate
@@ -178,15 +179,14 @@ class Stepper:
         The parts run one kernel at a time; what a graph saves is the difference to the steps of the run.
         """
         run, recipe = self.run, self.recipe
-        spot = run.progress.plan.at(run.progress.step)
-        stage, _ = schedule.stage_at(recipe.stage, spot)
         total = dict.fromkeys(("data", "forward", "backward", "optimizer"), 0.0)
         for step in range(steps + 1):
             marks = [self._now()]
-            lr, hr, scale, multi = self._batch(self._rng(run.progress.step + step), single=stage.single)
+            rng, stage, images = self._begin(run.progress.step + step)
+            lr, hr, scale, multi = self._batch(rng, single=stage.single, images=images)
             marks.append(self._now())
             run.optimizer.zero_grad(set_to_none=True)
-            row = self._numbers(lr, hr, scale, multi, stage.single)
+            row = self._numbers(lr, hr, scale, multi, stage.single or images)
             marks.append(self._now())
             row[0].backward()
             marks.append(self._now())
@@ -204,21 +204,26 @@ class Stepper:
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
-    def _rng(self, step: int) -> np.random.Generator:
-        """Every step draws from its own generator: a resumed run sees what an uninterrupted one would have."""
-        return np.random.default_rng([self.recipe.seed, step])
+    def _begin(self, step: int) -> tuple[np.random.Generator, Stage, bool]:
+        """What a step draws from, its stage, and whether it sees single frames."""
+        stage, _ = schedule.stage_at(self.recipe.stage, self.run.progress.plan.at(step))
+        # Every step draws from its own generator: a resumed run sees what an uninterrupted one would have.
+        rng = np.random.default_rng([self.recipe.seed, step])
+        return rng, stage, stage.images > 0 and float(rng.random()) < stage.images
 
     def _again(self, step: int) -> tuple[Tensor, Tensor]:
         """The first batch of a step that is over."""
-        stage, _ = schedule.stage_at(self.recipe.stage, self.run.progress.plan.at(step))
-        return self._batch(self._rng(step), single=stage.single)[:2]
+        rng, stage, images = self._begin(step)
+        return self._batch(rng, single=stage.single, images=images)[:2]
 
-    def _batch(self, rng: np.random.Generator, *, single: bool) -> tuple[Tensor, Tensor, int, int]:
+    def _batch(self, rng: np.random.Generator, *, single: bool, images: bool) -> tuple[Tensor, Tensor, int, int]:
         """LR and HR of a step, its scale and its frame-rate factor."""
         data = self.recipe.data
         scale, multi = (_drawn(rng, choices) for choices in (data.scale, data.multi))
         fitting = tuple(inputs for inputs in data.inputs if multi * (inputs - 1) < data.frames)
-        if single:
+        if images:
+            inputs = 1
+        elif single:
             multi, inputs = 2, min(fitting)
         else:
             inputs = _drawn(rng, fitting)
