@@ -429,6 +429,19 @@ def test_minutes_end_in_time_at_the_end_of_the_schedule(tmp_path):
     assert len(rows(tmp_path)) == steps  # the time is spent
 
 
+def test_a_run_that_stops_at_a_step_goes_on_from_there(tmp_path):
+    recipe = made(stage=(Stage(steps=8, rate=1e-3, schedule="cosine"),))
+    train.train(recipe, place(tmp_path / "whole"))
+    path = train.train(recipe, place(tmp_path / "part", stop_at=3))
+    assert len(rows(tmp_path / "part")) == 3
+    with safe_open(path, "pt") as file:
+        assert json.loads(file.metadata()["progress"])["step"] == "3"
+    path = train.train(recipe, place(tmp_path / "part"))
+    assert rows(tmp_path / "part") == rows(tmp_path / "whole")
+    with safe_open(path, "pt") as file:
+        assert "progress" not in file.metadata()
+
+
 def test_another_recipe_does_not_go_on_with_a_run(tmp_path):
     train.train(made(text="first"), place(tmp_path))
     with pytest.raises(ArgumentError, match="a run of another recipe"):

@@ -33,6 +33,8 @@ def main() -> int:
     add("--out", type=Path, default=Path(os.environ.get("OUT") or BUILD / "train-card"), help="for what comes back")
     add("--batches", type=int, help="of the recipe in a step, in place of the order's")
     add("--steps", default="auto", help="captured, compiled, eager; see `vs-sr train`")
+    add("--stop-at", type=int, default=0, help="step after which it ends in any case")
+    add("--held-out", type=int, default=4, help="scenes to measure on")
     options = parser.parse_args()
     python = machine.python_with_torch()
     if python is None or (options.device != "cpu" and not machine.has_card(python)):
@@ -65,8 +67,15 @@ def train(python: Path, made: dict[str, Any], options: argparse.Namespace, began
     command = [
         *(python, "-m", "vs_sr", "train", made["recipe"], "--out", run, "--clips", carried / kit.CLIPS),
         *("--fast", "--device", options.device, "--steps", options.steps, "--stop-after", f"{minutes:.3f}"),
-        *("--batches", options.batches or made["batches"], "--held-out", 4, "--measure-every", 1_000_000),
-        *("--log-every", 100, "--save-every", 500),
+        *(
+            "--batches",
+            options.batches or made["batches"],
+            "--held-out",
+            options.held_out,
+            "--measure-every",
+            1_000_000,
+        ),
+        *("--log-every", 100, "--save-every", 500, "--stop-at", options.stop_at),
     ]
     command += ["--start", carried / kit.START] if kit.START in made["files"] else []
     command += ["--go-on", carried / kit.AVERAGES] if kit.AVERAGES in made["files"] else []

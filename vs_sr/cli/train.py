@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--stop-after", metavar="MINUTES", type=float, default=0.0, help="end then, wherever the recipe is; the same "
         "command goes on")  # fmt: skip
+    add("--stop-at", metavar="STEP", type=int, default=0, help="end after that step, likewise")
     add("--fast", action="store_true", help="for a CUDA device: clips in its memory, bf16, channels last, CUDA graphs")
     add("--batches", metavar="N", type=int, default=1, help="a step takes N of the recipe's; its rate follows by "
         "sqrt(N), SGD's by N")  # fmt: skip
@@ -89,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
         go_on=options.go_on,
         minutes=options.minutes,
         stop_after=options.stop_after,
+        stop_at=options.stop_at,
         fast=options.fast,
         batches=options.batches,
         steps=options.steps,

@@ -345,6 +345,8 @@ class Place:
     recipe says."""
     stop_after: float = 0.0
     """Minutes after which the command ends, wherever the recipe is; 0: none."""
+    stop_at: int = 0
+    """Step after which it ends, likewise."""
     batches: int = 1
     """Batches of the recipe that a step takes; its rate, average and length follow (:func:`optimizers.larger`)."""
     fast: bool = False

@@ -92,7 +92,7 @@ def train(recipe: Recipe, place: Place, report: pool.Report | None = None, began
         done = progress.step
         if place.minutes and (clock.pace or clock.left() <= 0):
             progress.plan = progress.plan.again(done, clock.left(), clock.pace or math.inf)
-        stop = place.stop_after > 0 and clock.left() <= clock.pace
+        stop = (place.stop_after > 0 and clock.left() <= clock.pace) or done == place.stop_at
         last = stop or done == progress.plan.end
         progress.whole = before + clock.spent() - clock.earlier + (clock.after if last else 0.0)
         logged, saved = done % place.log_every == 0 or last, done % place.save_every == 0 or last
