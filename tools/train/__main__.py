@@ -79,8 +79,8 @@ def train(python: Path, made: dict[str, Any], options: argparse.Namespace, began
     ]
     command += ["--start", carried / kit.START] if kit.START in made["files"] else []
     command += ["--go-on", carried / kit.AVERAGES] if kit.AVERAGES in made["files"] else []
-    path = os.pathsep.join(filter(None, [str(machine.ROOT), os.environ.get("PYTHONPATH")]))
-    variables = {**os.environ, "PYTHONPATH": path, "VS_SR_CACHE": str(BUILD / "train-card-kernels")}
+    packages = os.pathsep.join(filter(None, [str(machine.ROOT), os.environ.get("PYTHONPATH")]))
+    variables = {**os.environ, "PYTHONPATH": packages, "VS_SR_CACHE": str(BUILD / "train-card-kernels")}
     with (out / "log.txt").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             list(map(str, command)), cwd=machine.ROOT, env=variables, stderr=subprocess.PIPE, text=True

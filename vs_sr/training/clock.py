@@ -35,6 +35,8 @@ class Clock:
     """Seconds of earlier commands of the run."""
     after: float = 0.0
     """Held back for what comes after the last step."""
+    timed: int = 0
+    """Steps that follow the last one, to be timed."""
     _seen: set[Hashable] = field(default_factory=set)
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
@@ -44,7 +46,9 @@ class Clock:
 
     def left(self) -> float:
         """For steps; below 0: what comes after them will not fit either."""
-        return 60 * self.minutes - self.spent() - self.after if self.minutes else math.inf
+        if not self.minutes:
+            return math.inf
+        return 60 * self.minutes - self.spent() - self.after - self.timed * self.pace
 
     def stepped(self, kind: Hashable, seconds: float) -> None:
         """Take note of a step. The first of its kind is no measure: memory is fetched, a graph is captured."""

@@ -93,8 +93,8 @@ def load(data: Data, place: Place, report: Report | None = None) -> Clips:
 def given(place: Place) -> dict[str, object]:
     """What tells the files that clips are made of from others, by their options."""
     if place.clips:
-        found: dict[str, object] = packed.facts(place.clips)["files"]
-        return found
+        carried: dict[str, object] = packed.facts(place.clips)["files"]
+        return carried
     options: dict[str, Iterable[Path]] = {
         "--video": place.video,
         "--images": images.listed(place.images),

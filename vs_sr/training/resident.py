@@ -86,7 +86,10 @@ class _Bytes:
                 down, right = right, down
             first = self._starts[crop.clip] + frame * (crop.start + steps)
             row[:] = np.concatenate([first, crop.channels, down, right, [255 * crop.negative]])
-        moved = torch.from_numpy(place).to(self.bytes.device)
+        host = torch.from_numpy(place)
+        if self.bytes.device.type == "cuda":
+            host = host.pin_memory()  # else the host would wait for the steps before
+        moved = host.to(self.bytes.device, non_blocking=True)
         first, channels, down, right, negative = moved.split([len(times), 3, side, side, 1], 1)
         where = first[:, :, None, None, None] + channels[:, None, :, None, None]
         where = where + down[:, None, None, :, None] + right[:, None, None, None, :]

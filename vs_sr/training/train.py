@@ -72,6 +72,7 @@ def train(recipe: Recipe, place: Place, report: pool.Report | None = None, began
     clips = pool.load(recipe.data, place, clock.watched(report))
     if clock.left() < math.inf:
         clock.after = exporting.cost(run, recipe, place) if clock.left() > 0 else 0.0
+        clock.timed = _TIMED + 1 if place.fast else 0
         if progress.step == 0:
             clock.check()
     if place.minutes and progress.step:  # more time, or less, than was planned for
