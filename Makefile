@@ -2,6 +2,7 @@
 # make test    install everything, run the fast suite
 # make wheels  the wheels of every platform, and the source archive
 # make card    everything that needs an NVIDIA card, in under five minutes; make card-kit: what a bare machine needs for it
+# make train-card    minutes of training on a card; make train-kit: what it needs on a bare machine
 # Needs Python 3.12, a C++ compiler and make; PYTHON=... names another Python. CLIP=... is a video for the demo.
 
 PYTHON ?= $(shell command -v python3.12 || command -v python3)
@@ -12,7 +13,7 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 SOURCES := pyproject.toml requirements.txt vs_sr/__init__.py vs_sr/_names.py vs_sr/arguments.py $(wildcard plugins/vapoursynth/* plugins/vapoursynth/src/*)
 
-.PHONY: install demo test slow lint bench card card-kit wheels clean
+.PHONY: install demo test slow lint bench card card-kit train-kit train-card train-back wheels clean
 
 install: $(STAMP)
 
@@ -44,6 +45,17 @@ card:
 
 card-kit: install
 	$(BIN)/python -m tools.card.kit $(KIT)
+
+# Minutes on a card for the next recipe of benchmarks/training/order.toml. KIT="--video FILE" and what else the recipe
+# needs; DEVICE=cpu rehearses; BACK=folder brings home what train-card left there, into RUN=folder of a run.
+train-kit: install
+	$(BIN)/python -m tools.train.kit $(KIT)
+
+train-card:
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m tools.train --minutes $(or $(MINUTES),9) --device $(or $(DEVICE),cuda) $(TRAIN)
+
+train-back: install
+	$(BIN)/python -m tools.train.pieces $(or $(BACK),build/train-card) --into $(RUN) --keep
 
 # The wheels of every platform and the source archive, in dist/, checked; PLATFORM=win_amd64 builds one.
 wheels: $(VENV)/.wheels

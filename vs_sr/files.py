@@ -19,7 +19,7 @@ from vs_sr import system
 from vs_sr.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from io import BufferedReader
 
 _KINDS = {
@@ -107,6 +107,23 @@ def identify(file: BufferedReader) -> Identity:
         digest.update(file.read(_SAMPLE))
     file.seek(0)
     return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, digest.digest())
+
+
+def contents(paths: Iterable[Path]) -> list[tuple[str, int, str]]:
+    """What tells files from others wherever they lie: names, sizes, and digests of pieces of them.
+
+    Raises:
+        ArgumentError: one cannot be read; the text has its name.
+    """
+    found: list[tuple[str, int, str]] = []
+    for path in paths:
+        try:
+            with open_regular(path) as file:
+                identity = identify(file)
+        except ArgumentError as error:
+            raise ArgumentError(f"{path} {error}") from None
+        found.append((path.name, identity.size, identity.sample.hex()))
+    return found
 
 
 def sha256(file: BufferedReader) -> str:

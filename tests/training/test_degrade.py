@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vs_sr.training.clips import make_clip, reduce_frames
 from vs_sr.evaluation.coding import coded
+from vs_sr.training.clips import make_clip, reduce_frames
 from vs_sr.training.degrade import Chain, blurred
 from vs_sr.training.recipe import Degradation
 
@@ -46,6 +46,13 @@ def test_a_clip_is_coded_as_a_whole(clip):
     assert steps < 1.0 < error(coded(still, "h264", 30), still)
 
 
+def test_coding_is_the_same_each_time():
+    """With x264's assembly, one in two of these was another film: what lies beside a frame in memory took part."""
+    film = np.tile(reduce_frames(make_clip(6, 21, 48), 2)[::2], (1, 2, 2, 1))[:, :40, :40]
+    kept = [coded(film, "h264", 30) for _ in range(12)]
+    assert all(np.array_equal(kept[0], other) for other in kept)
+
+
 def test_blur_is_a_gaussian_that_keeps_the_mean():
     frames = np.zeros((1, 21, 21, 3))
     frames[0, 10, 10] = 1
@@ -64,6 +71,9 @@ def test_the_seed_draws_chains_and_a_share_stays_as_it_is():
     used = [chain for chain in chains if chain]
     assert len(used) == pytest.approx(160, abs=40)
     assert {chain.codec for chain in used} == {"h264", "mpeg2", "chroma", "none"}
+    coders = [chain for chain in used if chain.codec in ("h264", "mpeg2")]
+    assert {chain.run_in for chain in coders} == set(range(9))  # a codec remembers; nothing else does
+    assert {chain.run_in for chain in used if chain not in coders} == {0}
     assert all(0.1 <= chain.blur <= 0.8 and chain.noise <= 0.02 for chain in used)
     assert {chain.quality for chain in used if chain.codec == "h264"} <= set(range(20, 31))
     assert {chain.quality for chain in used if chain.codec == "mpeg2"} <= set(range(3, 7))

@@ -57,11 +57,16 @@ def test_every_scale_and_rate_has_its_lr_and_a_codec_sees_the_frames_that_are_gi
     )
     made = load(tmp_path, data)
     assert made.lr.keys() == {(2, 2), (2, 4), (4, 2), (4, 4)}
-    low = reduce_frames(np.asarray(made.hr[1]), 2)
     chain = Chain.draw(data.degradation, 1)
+    assert 0 < chain.run_in <= 8  # of frames as far apart as those of the clip, which is not the film's beginning
+    lead = 4 * chain.run_in
+    low = reduce_frames(make_clip(SCENES.seed + 1, 5, 48, lead=lead), 2)
+    np.testing.assert_array_equal(made.hr[1], make_clip(SCENES.seed + 1, 5, 48))
     for phase in (0, 1):
-        np.testing.assert_array_equal(made.lr[2, 2][1][phase::2], chain(low[phase::2]))
-    np.testing.assert_array_equal(made.lr[2, 4][1][::4], chain(low[::4]))
+        film = low[lead - 2 * chain.run_in + phase :: 2]
+        np.testing.assert_array_equal(made.lr[2, 2][1][phase::2], chain(film)[chain.run_in :])
+    np.testing.assert_array_equal(made.lr[2, 4][1][::4], chain(low[::4])[chain.run_in :])
+    assert list(made.degraded) == [True, True]
 
 
 def images_of(folder, *sizes):
@@ -168,6 +173,47 @@ def test_examples_are_where_their_lr_is():
         assert hr.shape == (8, 2 * multi + 1, 3, 8 * scale, 8 * scale)
         means = hr[:, ::multi].unflatten(-1, (8, scale)).unflatten(-3, (8, scale)).mean((-1, -3))
         assert float((means - lr)[..., 1:-1, 1:-1].abs().max()) < 1.1 / 255
+
+
+def test_degraded_clips_keep_their_colors():
+    """What 4:2:0 did to chroma has to stay there: their channels do not change places, and no one is a negative."""
+    film = np.zeros((1, 1, 16, 16, 3), np.uint8) + np.array([10, 100, 200], np.uint8)
+    plain = Clips.of(np.concatenate([film, film]), 2, 1)
+    for degraded, seen in (((), 12), ((True, True), 1), ((True, False), 12)):
+        clips = Clips(plain.hr, plain.lr, degraded)
+        lr, hr = clips.batch(np.random.default_rng(0), 200, 1, 8, scale=2, multi=1)
+        for side in (lr, hr):
+            assert len({tuple(row) for row in (255 * side[:, 0, :, 0, 0]).round().int().tolist()}) == seen
+
+
+def test_what_was_degraded_is_known_of_every_source(tmp_path):
+    data = Data(
+        scale=(2,),
+        patch=8,
+        scenes=(replace(SCENES, count=6, frames=1),),
+        degradation=Degradation(share=0.5, codecs=("none",), noise=(0.05, 0.05)),
+    )
+    made = load(tmp_path, data)
+    changed = [
+        not np.array_equal(low, reduce_frames(np.asarray(high), 2))
+        for low, high in zip(made.lr[2, 1], made.hr, strict=True)
+    ]
+    assert changed == list(made.degraded)
+    assert 0 < sum(changed) < 6
+
+
+def test_a_pool_is_known_by_what_is_in_the_files_not_by_their_times(tmp_path):
+    import os
+
+    folder = images_of(tmp_path / "images", (50, 70))
+    data = Data(scale=(2,), patch=8, images=(Images(size=32, stride=16),))
+    load(tmp_path, data, images=(folder,))
+    os.utime(folder / "0.png", (1, 1))  # as a copy on another machine has others
+    pool.load(data, Place(out=tmp_path, images=(folder,)), lambda *said: pytest.fail("made twice"))
+    (folder / "0.png").write_bytes((folder / "0.png").read_bytes() + b"0")
+    told = []
+    pool.load(data, Place(out=tmp_path, images=(folder,)), lambda *said: told.append(said))
+    assert told
 
 
 def test_a_film_without_a_share_of_the_clips_is_left_out(tmp_path):

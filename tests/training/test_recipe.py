@@ -38,6 +38,10 @@ def test_a_recipe_has_defaults_and_numbers_become_what_they_are_for():
     assert isinstance(found.loss.l1, float)
     assert found.text == SMALL
     assert recipe.parse(SMALL.replace("scale = 2", "scale = [2, 3]")).data.scale == (2, 3)
+    film = "[[data.video]]\ncount = 1\nfrom = 0.25\n[loss]"
+    assert recipe.parse(SMALL.replace("[loss]", film)).data.video[0].from_ == 0.25  # "from" is Python's word
+    with pytest.raises(ArgumentError, match=r"from must be at least 0, and below until; got 0\.95"):
+        recipe.parse(SMALL.replace("[loss]", film.replace("0.25", "0.95")))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +113,9 @@ def test_every_key_stands_in_the_documentation():
              "loss": recipe.Loss, "adversary": recipe.Adversary, "optimizer": recipe.Optimizer,
              "stage": recipe.Stage}  # fmt: skip
     for place, kind in kinds.items():
-        lacking = {each.name for each in fields(kind)} - set(re.findall(r"`(\w+)`", table[place])) - {"text"}
+        lacking = (
+            {each.name.rstrip("_") for each in fields(kind)} - set(re.findall(r"`(\w+)`", table[place])) - {"text"}
+        )
         assert not lacking, f"{place}: {lacking}"
 
 

@@ -74,6 +74,42 @@ def test_clips_are_the_films_frames(film):
     assert np.abs(np.diff(found[0][1].astype(float), axis=0)).mean() > 1
 
 
+def test_clips_have_the_frames_before_them_as_far_as_there_are_some(film):
+    size = video.size_at(film, 64, 4)
+    spots = [video.Spot(6, 0, 0), video.Spot(30, 0, 8), video.Spot(30, 0, 8, still=True)]
+    plain = [frames for _, frames in video.clips(film, FACTS, spots, size)]
+    found = [frames for _, frames in video.clips(film, FACTS, spots, size, [9, 9, 3])]
+    assert [len(frames) for frames in found] == [6 + 6, 9 + 6, 3 + 6]  # the film has six frames before the first one
+    for frames, alone in zip(found, plain, strict=True):
+        np.testing.assert_array_equal(frames[-6:], alone)
+    (_, earlier), *_ = video.clips(film, FACTS, [video.Spot(21, 0, 0)], size)
+    np.testing.assert_array_equal(found[1][:6], earlier)
+    np.testing.assert_array_equal(found[2], np.repeat(plain[1][:1], 9, axis=0))
+
+
+def test_the_beginning_may_be_left_out(film):
+    size = video.size_at(film, 64, 4)
+    facts = Video(**{**FACTS.__dict__, "from_": 0.25})
+    starts = {spot.start for _, spot in video.judge(film, facts, size, 4)}
+    assert starts == {start for start in (spot.start for _, spot in video.judge(film, FACTS, size, 4)) if start >= 24}
+    (_, frames), *_ = video.clips(film, facts, [video.Spot(24, 0, 0)], size, [5])
+    assert len(frames) == 6  # what is left out is not before a clip either
+
+
+def test_lettering_on_a_flat_ground_is_no_place():
+    """Credits have detail and motion, and teach nothing; lettering before an image stays."""
+    rng = np.random.default_rng(0)
+    ground = (0.5 + 0.2 * power_noise(rng, 32, 48, 1.2, 0.02)).astype(np.float32)
+    for flat, places in ((True, 0), (False, 2)):
+        frames = []
+        for t in range(6):
+            frame = np.full((32, 48), 16 / 255, np.float32) if flat else ground.copy()
+            for line in range(2, 30, 6):
+                frame[line + t % 3 : line + t % 3 + 2, 4:44:2] = 0.9
+            frames.append(frame)
+        assert len(video._best(frames, 16)) == places
+
+
 def test_what_cannot_be_is_said(film, tmp_path):
     with pytest.raises(VsSrError, match="height=256 would upscale it"):
         video.size_at(film, 256, 4)

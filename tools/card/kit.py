@@ -75,7 +75,7 @@ def manifest(folder: Path, wanted: list[str], digest: str) -> dict[str, Any]:
     Raises:
         KitError: more than may be carried.
     """
-    files = {path.name: _described(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+    files = {path.name: described(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
     size = sum(entry["bytes"] for entry in files.values())
     if size > LIMIT:
         raise KitError(f"the kit has {size:,} bytes; {LIMIT:,} can be carried")
@@ -97,7 +97,7 @@ def check(folder: Path, digest: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise KitError(f"{folder}: no kit, or not a whole one ({error}); make card-kit, where a registry is") from None
     for name, entry in found["files"].items():
-        if not (folder / name).is_file() or _described(folder / name) != entry:
+        if not (folder / name).is_file() or described(folder / name) != entry:
             raise KitError(f"{folder / name}: missing or damaged; carry the kit again")
     if found["plugin"] != digest:
         raise KitError(f"{folder}: the plugin in it is of other sources; make card-kit again")
@@ -160,7 +160,8 @@ def _frames(folder: Path) -> None:
     np.save(folder / FRAMES, blocks.mean(axis=(2, 4)).round().astype(np.uint8))
 
 
-def _described(path: Path) -> dict[str, Any]:
+def described(path: Path) -> dict[str, Any]:
+    """What a manifest says of a file."""
     with path.open("rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 

@@ -7,7 +7,7 @@ have; torch's own generators are kept for networks that draw.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +18,7 @@ from vs_sr.training.schedule import Plan
 from vs_sr.weights import writing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -38,6 +39,49 @@ class Progress:
     """Steps done."""
     seconds: float = 0.0
     """Spent on them, resumed runs together."""
+    whole: float = 0.0
+    """Spent by the commands in all: with their start, clips and exports."""
+    moments: int = 0
+    """Step at which the optimizer began to remember: a run that went on with averages alone warms up there."""
+    batches: list[tuple[int, int]] = field(default_factory=list)
+    """From which step on a step took how many of the recipe's batches."""
+    files: Mapping[str, object] = field(default_factory=dict)
+    """What tells the user's files from others, by the option that they were given with."""
+
+    def facts(self) -> dict[str, str]:
+        """All of it, as metadata."""
+        return {
+            "plan": json.dumps(asdict(self.plan)),
+            "step": str(self.step),
+            "seconds": repr(self.seconds),
+            "whole": repr(self.whole),
+            "moments": str(self.moments),
+            "batches": json.dumps(self.batches),
+            "files": json.dumps(self.files),
+        }
+
+    def take(self, facts: Mapping[str, str]) -> None:
+        """Go on from what :meth:`facts` said; files stay those of now. Older runs did not say everything."""
+        self.plan = Plan(**json.loads(facts["plan"]))
+        self.step = int(facts["step"])
+        self.seconds = float(facts["seconds"])
+        self.whole = float(facts.get("whole", facts["seconds"]))
+        self.moments = int(facts.get("moments", 0))
+        self.batches = [(step, times) for step, times in json.loads(facts.get("batches", "[]"))]
+
+    def check_files(self, folder: Path, then: Mapping[str, object]) -> None:
+        """Whether a run goes on with the files that it began with.
+
+        Raises:
+            ArgumentError: it does not.
+        """
+        now = json.loads(json.dumps(self.files))
+        for option in {**then, **now}:
+            if then.get(option) != now.get(option):
+                raise ArgumentError(
+                    f"{folder} has a run that began with {_named(then.get(option))} as {option}, not with "
+                    f"{_named(now.get(option))}; give that again, another folder, or --other-files to go on"
+                )
 
 
 @dataclass(frozen=True)
@@ -70,18 +114,21 @@ class Run:
             tensors |= _prefixed("adversary.optimizer", _moments(self.adversary.network, self.adversary.optimizer))
         facts = {
             "recipe": recipe,
-            "plan": json.dumps(asdict(self.progress.plan)),
-            "step": str(self.progress.step),
-            "seconds": repr(self.progress.seconds),
+            **self.progress.facts(),
             "scaler": json.dumps(self.scaler.state_dict()),
         }
         writing.save(path, {name: tensor.detach().cpu() for name, tensor in tensors.items()}, facts)
 
-    def load(self, path: Path, recipe: str) -> None:
+    def load(self, path: Path, recipe: str, *, other_files: bool = False) -> None:
         """Restore what :meth:`save` wrote.
 
+        Args:
+            path: of the checkpoint.
+            recipe: its text.
+            other_files: whether the user's files may be other ones than the run began with.
+
         Raises:
-            ArgumentError: the checkpoint is of another recipe.
+            ArgumentError: the checkpoint is of another recipe, or of other files.
         """
         with safe_open(path, "pt") as file:
             facts = file.metadata()
@@ -89,6 +136,8 @@ class Run:
                 raise ArgumentError(
                     f"{path.parent} has a run of another recipe; give another folder, or the recipe as it was"
                 )
+            if not other_files and "files" in facts:
+                self.progress.check_files(path.parent, json.loads(facts["files"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         self.learner.network.load_state_dict(_under("net", tensors))
         for name, tensor in _under("ema", tensors).items():
@@ -102,9 +151,42 @@ class Run:
             torch.cuda.set_rng_state(tensors["random.cuda"])
         if scaler := json.loads(facts["scaler"]):
             self.scaler.load_state_dict(scaler)
-        self.progress.plan = Plan(**json.loads(facts["plan"]))
-        self.progress.step = int(facts["step"])
-        self.progress.seconds = float(facts["seconds"])
+        self.progress.take(facts)
+
+    def go_on(self, path: Path, recipe: str, *, other_files: bool = False) -> None:
+        """Begin where an unfinished run was exported: with its averages; the optimizer remembers nothing.
+
+        Args:
+            path: of the weights.
+            recipe: its text.
+            other_files: whether the user's files may be other ones than the run began with.
+
+        Raises:
+            ArgumentError: they are of another recipe or of other files, or of a run that has ended.
+        """
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            facts = json.loads(metadata.get("progress", "{}"))
+            if not facts:
+                raise ArgumentError(f"{path.name} is of no unfinished run; --start begins a run with any weights")
+            if not metadata.get("recipe", "").endswith(recipe):
+                raise ArgumentError(f"{path.name} is of another recipe; give that one")
+            if not other_files:
+                self.progress.check_files(path, json.loads(facts["files"]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        self.learner.network.load_state_dict(tensors)
+        for name, tensor in tensors.items():
+            self.average.tensors[name].copy_(tensor)
+        self.progress.take(facts)
+        self.progress.moments = self.progress.step
+
+
+def _named(files: object) -> str:
+    """Files for people: the names and sizes of the first ones."""
+    if not isinstance(files, list) or not files:
+        return "none"
+    first = ", ".join(f"{name} ({size:,} bytes)" for name, size, _ in files[:3])
+    return first + (f" and {len(files) - 3} more" if len(files) > 3 else "")
 
 
 def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -131,4 +213,6 @@ def _restore(network: torch.nn.Module, optimizer: torch.optim.Optimizer, moments
     for key, value in moments.items():
         moment, _, name = key.partition(".")
         parameter = parameters[name]
-        optimizer.state[parameter][moment] = value if moment == "step" else value.to(parameter.device)
+        optimizer.state[parameter][moment] = (
+            value if moment == "step" else torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        )

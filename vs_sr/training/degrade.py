@@ -1,7 +1,8 @@
 """What happens to films before people have them: blur, noise, subsampled chroma, and a codec at some quality.
 
 The whole LR clip goes through the codec, so that its errors are those of a film: they drift between key frames, and
-still ground is copied. Everything follows from the seed, but for the versions of the codecs' libraries.
+still ground is copied; a clip is not the film's beginning, so some frames before it go in first. Everything follows
+from the seed, but for the versions of the codecs' libraries.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from vs_sr.evaluation.coding import coded
+from vs_sr.evaluation.coding import ENCODERS, coded
 from vs_sr.evaluation.resample import round_half_up
 
 if TYPE_CHECKING:
     from vs_sr.training.recipe import Degradation, Span
 
 Frames = npt.NDArray[np.uint8]
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -34,6 +36,8 @@ class Chain:
     """CRF or quantizer."""
     seed: int
     """Of the noise."""
+    run_in: int = 0
+    """LR frames before the clip that a codec sees first."""
 
     @classmethod
     def draw(cls, facts: Degradation, index: int) -> Chain | None:
@@ -46,7 +50,8 @@ class Chain:
         if codec == "none" and rng.random() < 0.5:
             codec = "chroma"
         low, high = facts.crf if codec == "h264" else facts.quantizer
-        return cls(blur, noise, codec, int(rng.integers(low, high + 1)), int(rng.integers(1 << 32)))
+        quality, seed = int(rng.integers(low, high + 1)), int(rng.integers(1 << 32))
+        return cls(blur, noise, codec, quality, seed, int(rng.integers(facts.run_in + 1)) if codec in ENCODERS else 0)
 
     def __call__(self, frames: Frames) -> Frames:
         """Frames (T, h, w, 3), RGB in 0..255, as they come out of it; the same shape."""

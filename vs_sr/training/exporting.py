@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from vs_sr.arguments import Arguments
-from vs_sr.evaluation.measure import Clip, Measurement
+from vs_sr.evaluation.measure import Clip, Measurement, images, read
 from vs_sr.evaluation.protocols import preset
 from vs_sr.evaluation.upscalers import Bicubic, Network, find
 from vs_sr.training import pool
@@ -55,6 +57,11 @@ def export(run: Run, recipe: Recipe, place: Place) -> Path:
         ),
         "iterations": str(int(run.learner.earlier.get("iterations", 0)) + run.progress.step),
     }
+    progress = run.progress
+    if any(times > 1 for _, times in progress.batches):
+        metadata["batches"] = ", ".join(f"{times} a step from step {step}" for step, times in progress.batches)
+    if progress.step < progress.plan.end:
+        metadata["progress"] = json.dumps(progress.facts())
     path = place.out / f"{recipe.name}.safetensors"
     writing.save(path, stored, metadata)
     figures = measured(path, recipe, place)
@@ -65,22 +72,10 @@ def export(run: Run, recipe: Recipe, place: Place) -> Path:
 
 def measured(path: Path, recipe: Recipe, place: Place) -> dict[str, dict[str, float]]:
     """Weights as their filter runs them, on held-out scenes and on the folders of ``place.measure``; PSNR-Y in dB."""
-    device = torch.device(place.device)
-    name, scale = recipe.network.model, max(recipe.data.scale)
-    model, variant, source = find(name, str(path), {"scale": str(scale)} if name == "MDSR" else None)
-    multi = min(recipe.data.multi)
-    options = Arguments(device_id=-1 if device.type == "cpu" else device.index or 0, precision="fp32")
-    measurement = Measurement(
-        upscaler=Network(model, variant, source, scale=scale, multi=multi, options=options),
-        baseline=Bicubic(scale, multi),
-        protocol=preset("space-time" if multi > 1 else "vid4" if model.kind != "image" else "matlab-uint8"),
-        video=model.kind != "image",
-    )
-    threads = torch.get_num_threads()
-    scenes = held_out_clips(place.held_out)
-    torch.set_num_threads(threads)  # rendering takes one
+    name, scale, multi = recipe.network.model, max(recipe.data.scale), min(recipe.data.multi)
+    measurement = _measurement(path, recipe, place)
     found = {
-        "held-out scenes": [measurement.clip(f"held-out {i}", _frames(clip, scale)) for i, clip in enumerate(scenes)],
+        "held-out scenes": [measurement.clip(f"held-out {i}", clip) for i, clip in enumerate(_scenes(place, scale))],
         "folders": [measurement.folder(folder) for folder in place.measure],
     }
     figures: dict[str, dict[str, float]] = {}
@@ -96,6 +91,52 @@ def measured(path: Path, recipe: Recipe, place: Place) -> dict[str, dict[str, fl
         if clips:
             say(f"  mean on {kind}: {np.mean([gain(clip, name) for clip in clips]):+.3f} dB")
     return figures
+
+
+def cost(run: Run, recipe: Recipe, place: Place) -> float:
+    """Seconds that :func:`export` will take, about: a scene is measured, and the pixels of the others are counted."""
+    begin = time.monotonic()
+    path = place.out / "unmeasured.safetensors"
+    writing.save(path, run.average.exported(half=recipe.export == "fp16"), run.learner.metadata)
+    scale = max(recipe.data.scale)
+    try:
+        clips = _scenes(replace(place, held_out=min(place.held_out, 1)), scale)
+        rendered = time.monotonic() - begin
+        folders = [[read(each) for each in images(folder)[:1]] * len(images(folder)) for folder in place.measure]
+        sample = clips[0] if clips else folders[0][: min(recipe.data.multi) + 1] if folders else []
+        if not sample:
+            return 2 * (time.monotonic() - begin)
+        measurement = _measurement(path, recipe, place)
+        measurement.clip("once", sample)  # loads what is loaded once
+        loaded = time.monotonic()
+        measurement.clip("again", sample)
+        taken = time.monotonic() - loaded
+    finally:
+        path.unlink(missing_ok=True)
+    pixels = sum(len(frames) * frames[0].size for frames in (*clips * place.held_out, *folders))
+    others = rendered * max(0, place.held_out - 1) + taken * pixels / (len(sample) * sample[0].size)
+    return 1.1 * (loaded - begin + others)
+
+
+def _scenes(place: Place, scale: int) -> list[list[npt.NDArray[np.uint8]]]:
+    threads = torch.get_num_threads()
+    scenes = held_out_clips(place.held_out)
+    torch.set_num_threads(threads)  # rendering takes one
+    return [_frames(clip, scale) for clip in scenes]
+
+
+def _measurement(path: Path, recipe: Recipe, place: Place) -> Measurement:
+    device = torch.device(place.device)
+    name, scale = recipe.network.model, max(recipe.data.scale)
+    model, variant, source = find(name, str(path), {"scale": str(scale)} if name == "MDSR" else None)
+    multi = min(recipe.data.multi)
+    options = Arguments(device_id=-1 if device.type == "cpu" else device.index or 0, precision="fp32")
+    return Measurement(
+        upscaler=Network(model, variant, source, scale=scale, multi=multi, options=options),
+        baseline=Bicubic(scale, multi),
+        protocol=preset("space-time" if multi > 1 else "vid4" if model.kind != "image" else "matlab-uint8"),
+        video=model.kind != "image",
+    )
 
 
 def _frames(clip: npt.NDArray[np.uint8], scale: int) -> list[npt.NDArray[np.uint8]]:

@@ -6,6 +6,7 @@ through the engine's own driver, as in filters. Networks on luma and on upscaled
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from vs_sr.evaluation.protocols import LUMAS
 from vs_sr.evaluation.resample import resize_matrix
 from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo, bicubic
 from vs_sr.spec import Variant
-from vs_sr.training import start
+from vs_sr.training import losses, start
 from vs_sr.weights import checkpoint, recognition, store
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Learner:
         hints = {key: str(value) for key, value in facts.hints.items()}
         file = checkpoint.read(store.locate(begin, self.model).path) if begin else None
         found = recognition.recognize(file, {} if facts.transfer else hints, [self.model]) if file else None
+        self.begun = file.path if file else None
+        """The weights that it begins with."""
         self.earlier: Mapping[str, str] = file.metadata if file else {}
         """Metadata of the weights that it begins with: their recipe, what they were trained on."""
         torch.manual_seed(recipe.seed)
@@ -175,19 +178,22 @@ def _begin(network: nn.Module, file: Checkpoint, found: Recognition, *, partly: 
 def luma(films: Tensor) -> Tensor:
     """(..., 3, H, W) in 0..1 -> (..., 1, H, W): (16 + 219 y) / 255, by MATLAB's constants."""
     rule = LUMAS["matlab"]
-    weights = films.new_tensor(rule.weights)[:, None, None]
+    weights = losses.constant(rule.weights, films.device)[:, None, None]
     planes: Tensor = (films * weights).sum(-3, keepdim=True) + rule.offset / 255
     return planes
 
 
 def upscale(films: Tensor, scale: int) -> Tensor:
     """MATLAB-compatible bicubic of (..., h, w), not clamped."""
-    down, right = (
-        torch.from_numpy(np.array(resize_matrix(length, scale), dtype=np.float32)).to(films.device)
-        for length in films.shape[-2:]
-    )
+    down, right = (_matrix(length, scale, films.device) for length in films.shape[-2:])
     with torch.autocast(films.device.type, enabled=False):
         return down @ films @ right.T
+
+
+@cache
+def _matrix(length: int, scale: int, device: torch.device) -> Tensor:
+    with torch.inference_mode(mode=False):
+        return torch.from_numpy(np.array(resize_matrix(length, scale), dtype=np.float32)).to(device)
 
 
 def blend(films: Tensor, multi: int) -> Tensor:

@@ -6,6 +6,7 @@ Those of :mod:`vs_sr.training.adversary` judge by another network.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +16,13 @@ from vs_sr.evaluation.protocols import LUMAS
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+@cache
+def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """A vector of float32 that is brought to a device once: nothing that is captured may copy from the host."""
+    with torch.inference_mode(mode=False):
+        return torch.tensor(values, dtype=torch.float32, device=device)
 
 
 def l1(output: Tensor, target: Tensor) -> Tensor:
@@ -64,7 +72,7 @@ def pulse(output: Tensor, target: Tensor) -> Tensor:
 
 def contrast(film: Tensor) -> Tensor:
     """Mean step of luma to the right and down in squares of 16 pixels: (B, S, 3, H, W) -> (B, S, H / 16, W / 16)."""
-    luma = film.flatten(0, 1).mul(film.new_tensor(LUMAS["jpeg"].weights)[:, None, None]).sum(1, keepdim=True)
+    luma = film.flatten(0, 1).mul(constant(LUMAS["jpeg"].weights, film.device)[:, None, None]).sum(1, keepdim=True)
     steps = luma[..., :-1, 1:] - luma[..., :-1, :-1], luma[..., 1:, :-1] - luma[..., :-1, :-1]
     step = F.pad((steps[0].abs() + steps[1].abs()) / 2, (0, 1, 0, 1), mode="replicate")
     squares: Tensor = F.avg_pool2d(step, 16)[:, 0].unflatten(0, film.shape[:2])

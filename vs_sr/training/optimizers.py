@@ -38,6 +38,15 @@ def make(facts: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
             return torch.optim.SGD(given, lr=0.0, momentum=facts.momentum, weight_decay=facts.weight_decay)
 
 
+def larger(facts: Optimizer, batches: int) -> float:
+    """What the learning rate is multiplied by where a step takes ``batches`` times as many examples.
+
+    Its square root for Adam, whose steps are as long as the gradient's noise lets them (Malladi et al., "On the SDEs
+    and Scaling Rules for Adaptive Gradient Algorithms", NeurIPS 2022); as it is for SGD (Goyal et al., 2017).
+    """
+    return float(batches) if facts.name == "sgd" else batches**0.5
+
+
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Every group's share of a learning rate."""
     for group in optimizer.param_groups:
@@ -53,17 +62,19 @@ class Average:
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.network = network
         self.decay = decay
-        self.tensors = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+        state = {name: tensor.detach() for name, tensor in network.state_dict().items()}
+        self.tensors = {name: tensor.clone() for name, tensor in state.items()}
+        floats = [name for name, tensor in state.items() if tensor.is_floating_point()]
+        self._floats = [self.tensors[name] for name in floats], [state[name] for name in floats]
+        self._others = [(self.tensors[name], tensor) for name, tensor in state.items() if name not in set(floats)]
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after ``step`` steps; a young average forgets faster."""
         decay = min(self.decay, step / (step + 9)) if self.decay else 0.0
-        for name, tensor in self.network.state_dict().items():
-            if tensor.is_floating_point():
-                self.tensors[name].lerp_(tensor, 1 - decay)
-            else:
-                self.tensors[name].copy_(tensor)
+        torch._foreach_lerp_(*self._floats, 1 - decay)
+        for kept, tensor in self._others:
+            kept.copy_(tensor)
 
     def exported(self, *, half: bool) -> dict[str, Tensor]:
         """The tensors on the CPU; floats as float16 where ``half``, else as float32."""

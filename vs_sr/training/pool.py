@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vs_sr import system
+from vs_sr import files, system
 from vs_sr.errors import ArgumentError
-from vs_sr.training import images, video
+from vs_sr.training import images, packed, video
 from vs_sr.training.clips import HELD_OUT_SEED, Clips, make_clip, reduce_frames
 from vs_sr.training.degrade import Chain
 
@@ -50,6 +50,8 @@ class _Job:
     """Row, column and side of the clip in its film, which is reduced and coded whole; None: the film is the clip."""
     index: int = 0
     """Of the first clip in its source: what is drawn of degradations."""
+    lead: int = 0
+    """Frames of the film before the clip: a codec sees them first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,23 +71,43 @@ def load(data: Data, place: Place, report: Report | None = None) -> Clips:
 
     Args:
         data: what is wanted.
-        place: the user's files, the folder to keep clips in, and how many processes may work.
+        place: the user's files, or packed clips; the folder to keep clips in, and how many processes may work.
         report: told how far it is.
 
     Raises:
         ArgumentError: files that a source needs are not given, held-out seeds are asked for, or sizes do not fit.
         VsSrError: a file of the user's cannot be read.
     """
+    if place.clips:
+        return packed.unpack(place.clips, data, place.workers)
     _check(data, place)
-    parts = [_kept(source, data, place, report) for source in _sources(data, place)]
+    sources = list(_sources(data, place))
+    parts = [_kept(source, data, place, report) for source in sources]
+    degraded = [_chain(data, index) is not None for source in sources for index in range(source.count)]
     parts += [_pairs(place.h5, data) for _ in data.h5 if place.h5]
-    return Clips(
-        _joined([part.hr for part in parts]), {key: _joined([part.lr[key] for part in parts]) for key in _keys(data)}
-    )
+    degraded += [False] * sum(len(part.hr) for part in parts[len(sources) :])
+    lr = {key: _joined([part.lr[key] for part in parts]) for key in _keys(data)}
+    return Clips(_joined([part.hr for part in parts]), lr, degraded if any(degraded) else ())
+
+
+def given(place: Place) -> dict[str, object]:
+    """What tells the files that clips are made of from others, by their options."""
+    if place.clips:
+        carried: dict[str, object] = packed.facts(place.clips)["files"]
+        return carried
+    options: dict[str, Iterable[Path]] = {
+        "--video": place.video,
+        "--images": images.listed(place.images),
+        "--photos": images.listed(place.photos),
+        "--h5": [place.h5] if place.h5 else [],
+    }
+    return {option: found for option, paths in options.items() if (found := files.contents(paths))}
 
 
 def described(data: Data, place: Place) -> str:
     """What the weights are trained on, for their metadata."""
+    if place.clips:
+        return str(packed.facts(place.clips)["described"])
     parts = [_SCENES] if any(not each.photos for each in data.scenes) else []
     parts += ["scenes of photographs"] if any(each.photos for each in data.scenes) else []
     parts += [f"clips of {', '.join(path.name for path in place.video)}"] if data.video else []
@@ -97,6 +119,17 @@ def described(data: Data, place: Place) -> str:
 
 def _keys(data: Data) -> list[Key]:
     return sorted(set(product(data.scale, data.multi)))
+
+
+def _chain(data: Data, index: int) -> Chain | None:
+    """What clip ``index`` of a source goes through."""
+    return Chain.draw(data.degradation, index) if data.degradation else None
+
+
+def _lead(data: Data, index: int) -> int:
+    """Frames that a codec has to see before clip ``index`` of a source."""
+    chain = _chain(data, index)
+    return chain.run_in * max(data.multi) if chain else 0
 
 
 def _check(data: Data, place: Place) -> None:
@@ -130,7 +163,7 @@ def _check(data: Data, place: Place) -> None:
 
 def _sources(data: Data, place: Place) -> Iterator[_Source]:
     for scenes in data.scenes:
-        yield _scenes(scenes, place)
+        yield _scenes(scenes, place, data)
     for facts in data.video:
         for number, path in enumerate(place.video):
             share = facts.count // len(place.video) + (number < facts.count % len(place.video))
@@ -140,17 +173,18 @@ def _sources(data: Data, place: Place) -> Iterator[_Source]:
         yield _images(crops, place)
 
 
-def _scenes(facts: Scenes, place: Place) -> _Source:
+def _scenes(facts: Scenes, place: Place, data: Data) -> _Source:
     photos = images.Photographs(tuple(images.listed(place.photos))) if facts.photos else None
     given = {"image": photos} if photos else {}
 
     def jobs() -> Iterator[_Job]:
         for index in range(facts.count):
-            make = partial(make_clip, facts.seed + index, facts.frames, facts.size, facts.span, **given)
-            yield _Job(make=partial(_alone, make), index=index)
+            lead = _lead(data, index) if facts.frames > 1 else 0
+            make = partial(make_clip, facts.seed + index, facts.frames, facts.size, facts.span, **given, lead=lead)
+            yield _Job(make=partial(_alone, make), index=index, lead=lead)
 
     return _Source(
-        facts=(facts, photos and _identity(photos.paths)),
+        facts=(facts, photos and files.contents(photos.paths)),
         count=facts.count,
         shape=(facts.frames, facts.size),
         jobs=jobs,
@@ -161,12 +195,14 @@ def _video(path: Path, facts: Video, data: Data) -> _Source:
     def jobs() -> Iterator[_Job]:
         spots = video.choose(path, facts, data.scale)
         size = video.size_at(path, facts.height, int(np.lcm.reduce(data.scale)))
-        for index, (spot, film) in enumerate(video.clips(path, facts, spots, size)):
-            yield _Job(make=partial(_alone, partial(np.asarray, film)), box=(spot.y, spot.x, facts.size), index=index)
+        leads = [_lead(data, index) for index in range(len(spots))]
+        for index, (spot, film) in enumerate(video.clips(path, facts, spots, size, leads)):
+            make, box = partial(_alone, partial(np.asarray, film)), (spot.y, spot.x, facts.size)
+            yield _Job(make=make, box=box, index=index, lead=len(film) - facts.frames)
 
     stills = facts.count // facts.stills if facts.stills else 0
     return _Source(
-        facts=(facts, _identity([path])), count=facts.count + stills, shape=(facts.frames, facts.size), jobs=jobs
+        facts=(facts, files.contents([path])), count=facts.count + stills, shape=(facts.frames, facts.size), jobs=jobs
     )
 
 
@@ -183,16 +219,11 @@ def _images(facts: Images, place: Place) -> _Source:
                 yield _Job(make=partial(images.crops, path, facts.size, facts.stride), index=done)
             done += count
 
-    return _Source(facts=(facts, _identity(paths)), count=sum(counts), shape=(1, facts.size), jobs=jobs)
+    return _Source(facts=(facts, files.contents(paths)), count=sum(counts), shape=(1, facts.size), jobs=jobs)
 
 
 def _alone(make: Callable[[], Frames]) -> list[Frames]:
     return [make()]
-
-
-def _identity(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """What tells files from others: their names, sizes and times."""
-    return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
 
 
 def _kept(source: _Source, data: Data, place: Place, report: Report | None) -> Clips:
@@ -229,7 +260,7 @@ def _label(key: Key) -> str:
 
 def _made(jobs: Iterator[_Job], data: Data, workers: int) -> Iterator[dict[str, Frames]]:
     """The clips of jobs, in their order, by worker processes, a few ahead: films are large. One is this process."""
-    work = partial(_work, keys=tuple(_keys(data)), rule=cast("Rule", data.rule), degradation=data.degradation)
+    work = partial(_work, data=data)
     if workers == 1:
         threads = torch.get_num_threads()
         for job in jobs:
@@ -247,23 +278,28 @@ def _made(jobs: Iterator[_Job], data: Data, workers: int) -> Iterator[dict[str, 
             yield from waiting.popleft().result()
 
 
-def _work(job: _Job, *, keys: Sequence[Key], rule: Rule, degradation: object) -> list[dict[str, Frames]]:
+def _work(job: _Job, *, data: Data) -> list[dict[str, Frames]]:
     """The clips of a job: HR and, by name, LR."""
-    from vs_sr.training.recipe import Degradation
-
     found: list[dict[str, Frames]] = []
     for offset, film in enumerate(job.make()):
-        chain = Chain.draw(degradation, job.index + offset) if isinstance(degradation, Degradation) else None
-        clip = {"hr": film if job.box is None else _cut(film, job.box, 1)}
-        reduced = {scale: reduce_frames(film, scale, rule) for scale in {scale for scale, _ in keys}}
-        for scale, multi in keys:
-            low = reduced[scale].copy()
-            for phase in range(min(multi, len(low)) if chain else 0):
-                assert chain
-                low[phase::multi] = chain(low[phase::multi])
+        chain = _chain(data, job.index + offset)
+        own = film[job.lead :]
+        clip = {"hr": own if job.box is None else _cut(own, job.box, 1)}
+        reduced = {scale: reduce_frames(film, scale, cast("Rule", data.rule)) for scale in data.scale}
+        for scale, multi in _keys(data):
+            low = _degraded(reduced[scale], chain, multi, job.lead) if chain else reduced[scale][job.lead :]
             clip[_label((scale, multi))] = low if job.box is None else _cut(low, job.box, scale)
         found.append(clip)
     return found
+
+
+def _degraded(film: Frames, chain: Chain, multi: int, lead: int) -> Frames:
+    """What a chain makes of a film's frames from ``lead`` on: of those ``multi`` apart in a row, the run-in first."""
+    first = lead - min(chain.run_in, lead // multi) * multi
+    out = film[first:].copy()
+    for phase in range(min(multi, len(out))):
+        out[phase::multi] = chain(out[phase::multi])
+    return out[lead - first :]
 
 
 def _cut(film: Frames, box: tuple[int, int, int], scale: int) -> Frames:

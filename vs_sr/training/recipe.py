@@ -83,13 +83,16 @@ class Video:
     """Share of all places, the best ones, of which ``count`` are drawn."""
     stills: int = 7
     """One clip more of every so many: its first frame, repeated. 0: none."""
+    from_: float = 0.0
+    """Share of a film that is left out at its beginning; the key is ``from``."""
     until: float = 0.9
-    """Share of a film that is looked at; the rest is for measuring."""
+    """Share of a film at which looking ends: what follows is for measuring, or is credits."""
     seed: int = 1
 
     def __post_init__(self) -> None:
         _require(self.count >= 1 and self.frames >= 1, "count and frames must be at least 1")
         _require(0 < self.best <= 1 and 0 < self.until <= 1, "best and until must be above 0, and 1 at most")
+        _require(0 <= self.from_ < self.until, f"from must be at least 0, and below until; got {self.from_}")
         _require(self.height % 2 == 0 and self.height >= self.size, "height must be even, and not below size")
 
 
@@ -123,9 +126,12 @@ class Degradation:
     """Of H.264."""
     quantizer: tuple[int, int] = (2, 12)
     """Of MPEG-2."""
+    run_in: int = 8
+    """LR frames, at most, that a codec has seen when the clip begins; how many is drawn. Films have few key frames."""
     seed: int = 1
 
     def __post_init__(self) -> None:
+        _require(self.run_in >= 0, f"run_in must be at least 0; got {self.run_in}")
         _require(0 <= self.share <= 1, f"share must be in 0..1; got {self.share}")
         for name in ("blur", "noise", "crf", "quantizer"):
             low, high = getattr(self, name)
@@ -152,7 +158,8 @@ class Data:
     rule: str = "matlab-uint8"
     """How LR is made, see :data:`vs_sr.evaluation.resample.SUMMARY`."""
     colors: bool = True
-    """Whether examples are varied in color, too: channels change places, one in four is a negative."""
+    """Whether examples are varied in color, too: channels change places, one in four is a negative. Those of degraded
+    clips are not: a codec's damage to chroma would move into luma."""
     scenes: tuple[Scenes, ...] = ()
     video: tuple[Video, ...] = ()
     images: tuple[Images, ...] = ()
@@ -327,8 +334,25 @@ class Place:
     """Scenes of the generator to measure on beside them."""
     attribution: str = ""
     """Whose the user's images and videos are, for the metadata."""
+    other_files: bool = False
+    """Whether a run may go on with other files than it began with."""
+    clips: Path | None = None
+    """Packed clips (:mod:`vs_sr.training.packed`), in place of the user's files and of made scenes."""
+    go_on: Path | None = None
+    """Weights of an unfinished run, with which one goes on that has no checkpoint."""
     minutes: float = 0.0
-    """Time in which the schedule ends, resumed runs counted; 0: as many steps as the recipe says."""
+    """Time in which the whole command ends, and the schedule with it, resumed runs counted; 0: as many steps as the
+    recipe says."""
+    stop_after: float = 0.0
+    """Minutes after which the command ends, wherever the recipe is; 0: none."""
+    stop_at: int = 0
+    """Step after which it ends, likewise."""
+    batches: int = 1
+    """Batches of the recipe that a step takes; its rate, average and length follow (:func:`optimizers.larger`)."""
+    fast: bool = False
+    """Clips in the device's memory, bfloat16 where the recipe has float32, channels last, losses read now and then."""
+    steps: Literal["auto", "captured", "compiled", "eager"] = "auto"
+    """How fast steps are run; captured where there is CUDA."""
     device: str = "cpu"
     threads: int = 0
     """0: as torch has it."""
@@ -341,11 +365,12 @@ class Place:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse to train on what is measured.
+        """Refuse to train on what is measured, and limits that contradict each other.
 
         Raises:
-            ArgumentError: a folder is given for both.
+            ArgumentError: a folder is given for both, or both limits are.
         """
+        _require(not (self.minutes and self.stop_after), "--minutes and --stop-after exclude each other; give one")
         measured = {path.resolve() for path in self.measure}
         for path in (*self.images, *self.photos):
             inside = {path.resolve(), *path.resolve().parents}
@@ -386,7 +411,8 @@ def _dataclass(kind: type, table: Any, place: str, hidden: tuple[str, ...] = ())
     """A dataclass from a table; ``place`` is its name in the file, with a dot."""
     if not isinstance(table, dict):
         raise ArgumentError(f"{place.rstrip('.')} must be a table; got {table!r}")
-    known = {each.name: each for each in fields(kind) if each.name not in hidden}
+    # Python has taken "from": such a field's name ends with an underscore.
+    known = {each.name.rstrip("_"): each for each in fields(kind) if each.name not in hidden}
     for key in table:
         if key not in known:
             close = difflib.get_close_matches(key, known, 1)
@@ -396,7 +422,8 @@ def _dataclass(kind: type, table: Any, place: str, hidden: tuple[str, ...] = ())
         if each.default is MISSING and each.default_factory is MISSING and name not in table:
             raise ArgumentError(f"{place}{name} is missing")
     hints = get_type_hints(kind)
-    values = {key: _value(hints[key], value, f"{place}{key}") for key, value in table.items()}
+    names = {key: known[key].name for key in table}
+    values = {names[key]: _value(hints[names[key]], value, f"{place}{key}") for key, value in table.items()}
     try:
         return kind(**values)
     except ArgumentError as error:

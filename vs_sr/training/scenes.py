@@ -41,24 +41,25 @@ class Layer:
     """Continue the image by mirroring (a background) instead of ending it."""
 
 
-def render(layers: list[Layer], camera: Motion, frames: int, height: int, width: int) -> Scene:
+def render(layers: list[Layer], camera: Motion, frames: int, height: int, width: int, lead: int = 0) -> Scene:
     """Compose layers, first one lowest, over black.
 
     Args:
         layers: what is seen; layers take part in the camera's motion according to their parallax.
         camera: motion of the whole scene.
         frames, height, width: of the result.
+        lead: frames before them.
 
     Returns:
-        (frames, 3, height, width) float32 in 0..1.
+        (lead + frames, 3, height, width) float32 in 0..1.
     """
     size = (SUPERSAMPLING * height, SUPERSAMPLING * width)
     sheets = [_premultiplied(layer) for layer in layers]
     reduce_v = torch.from_numpy(resize_matrix(size[0], 1 / SUPERSAMPLING).astype(np.float32))
     reduce_h = torch.from_numpy(resize_matrix(size[1], 1 / SUPERSAMPLING).astype(np.float32))
-    out = torch.empty(frames, 3, height, width)
-    for t in range(frames):
-        time = t - (frames - 1) / 2
+    out = torch.empty(lead + frames, 3, height, width)
+    for t in range(lead + frames):
+        time = t - lead - (frames - 1) / 2
         canvas = torch.zeros(3, *size)
         for layer, sheet in zip(layers, sheets, strict=True):
             moved = camera.matrix(layer.parallax * time) @ layer.motion.matrix(time)
@@ -77,6 +78,7 @@ def make_scene(
     span: float = SPAN,
     noise: bool = True,
     image: MakeImage = textures.random_image,
+    lead: int = 0,
 ) -> Scene:
     """A random scene.
 
@@ -88,9 +90,10 @@ def make_scene(
         span: natural logarithm of the highest speed over the lowest; 2.3 leaves out the slower of two decades.
         noise: add sensor noise (standard deviation up to 0.012) to one scene in five.
         image: makes what layers show; photographs, for one (:mod:`vs_sr.training.images`).
+        lead: frames of the same scene before the others, which are the same with and without them.
 
     Returns:
-        (frames, 3, height, width) float32 in 0..1, RGB, gamma-coded.
+        (lead + frames, 3, height, width) float32 in 0..1, RGB, gamma-coded.
 
     Raises:
         ValueError: a size below 1.
@@ -104,11 +107,11 @@ def make_scene(
     layers += [_object(rng, height, width, fastest, span, image) for _ in range(rng.integers(1, 6))]
     if rng.random() < 0.35:
         layers.append(_caption(rng, height, width, fastest, span))
-    scene = render(layers, camera, frames, height, width)
+    scene = render(layers, camera, frames, height, width, lead)
     if rng.random() < 0.3:
         scene = _defocus(scene, float(rng.uniform(0.3, 0.8)))
     if noise and rng.random() < 0.2:
-        grain = rng.normal(0, rng.uniform(0.002, 0.012), scene.shape)
+        grain = np.roll(rng.normal(0, rng.uniform(0.002, 0.012), scene.shape), lead, axis=0)  # theirs are drawn last
         scene = np.clip(scene + grain, 0, 1).astype(np.float32)
     return scene
 

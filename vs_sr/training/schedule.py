@@ -59,6 +59,11 @@ class Plan:
             return float(self.total)
         return self.place + (self.total - self.place) * (step - self.step) / (self.end - self.step)
 
+    def widened(self, step: int, batches: int) -> Plan:
+        """The plan from here on where a step stands for ``batches`` of the recipe's."""
+        place = self.at(step)
+        return Plan(self.total, step + math.ceil((self.total - place) / batches), step, place)
+
     def again(self, step: int, remaining: float, pace: float) -> Plan:
         """The plan from here on.
 

@@ -7,6 +7,7 @@ and the weights.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from typing import TYPE_CHECKING
@@ -14,42 +15,43 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from vs_sr.errors import ArgumentError, DeviceError, VsSrError
-from vs_sr.training import losses, optimizers, pool, schedule
+from vs_sr import files
+from vs_sr.errors import ArgumentError, DeviceError
+from vs_sr.training import exporting, optimizers, pool
 from vs_sr.training.adversary import Adversary
 from vs_sr.training.checkpoint import Progress, Run
-from vs_sr.training.exporting import export
+from vs_sr.training.clock import Clock
 from vs_sr.training.journal import Journal, say
 from vs_sr.training.learner import Learner
 from vs_sr.training.perceptual import Perceptual
 from vs_sr.training.schedule import Plan
-from vs_sr.weights import writing
+from vs_sr.training.step import Stepper
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import Tensor
-
-    from vs_sr.training.clips import Clips
     from vs_sr.training.recipe import Place, Recipe
 
-_FIRST_PACE = 5
-"""Steps after which the pace of a run with limited time is known for the first time."""
+_TIMED = 8
+"""Steps whose parts are timed at the end of a quick run."""
 
 
-def train(recipe: Recipe, place: Place, report: pool.Report | None = None) -> Path:
+def train(recipe: Recipe, place: Place, report: pool.Report | None = None, began: float | None = None) -> Path:
     """The whole run, or the rest of it; the path of the exported weights.
 
     Args:
         recipe: all that decides the weights.
         place: where, and by how much of the machine.
         report: told how far the making of clips is.
+        began: ``time.monotonic()`` at which the time that there is began; None: now.
 
     Raises:
-        ArgumentError: recipe and files do not fit together.
+        ArgumentError: recipe and files do not fit together, or are not those that the run began with.
         DeviceError: there is no such device, or it does not do the precision.
-        VsSrError: a loss was no number; the batch is saved beside the checkpoint.
+        VsSrError: a loss was no number, and the batch is saved beside the checkpoint; or clips took all the time.
     """
+    option = "--minutes" if place.minutes else "--stop-after"
+    clock = Clock(place.minutes or place.stop_after, option, time.monotonic() if began is None else began)
     device = _device(recipe, place)
     if place.threads:
         torch.set_num_threads(place.threads)
@@ -58,39 +60,62 @@ def train(recipe: Recipe, place: Place, report: pool.Report | None = None) -> Pa
 
     run = _made(recipe, place, begin, device)
     progress, checkpoint = run.progress, place.out / "checkpoint.safetensors"
+    progress.files = _files(run, place)
     if checkpoint.exists():
-        run.load(checkpoint, recipe.text)
+        run.load(checkpoint, recipe.text, other_files=place.other_files)
+    elif place.go_on:
+        run.go_on(place.go_on, recipe.text, other_files=place.other_files)
+    before = progress.whole
+    clock.earlier = before if place.minutes else 0.0
+    _widen(progress, place.batches)
     perceptual = _perceptual(recipe, place, device)
-    clips = pool.load(recipe.data, place, report)
+    clips = pool.load(recipe.data, place, clock.watched(report))
+    if clock.left() < math.inf:
+        clock.after = exporting.cost(run, recipe, place) if clock.left() > 0 else 0.0
+        clock.timed = _TIMED + 1 if place.fast else 0
+        if progress.step == 0:
+            clock.check()
     if place.minutes and progress.step:  # more time, or less, than was planned for
-        _plan(progress, place.minutes, progress.seconds / progress.step)
+        progress.plan = progress.plan.again(progress.step, clock.left(), progress.seconds / progress.step)
     journal = Journal(place.out, progress.step, tensorboard=place.tensorboard)
+    steps = Stepper(run, recipe, place, clips, perceptual, journal)
     parameters = sum(p.numel() for p in run.learner.network.parameters())
     say(f"{parameters:,} parameters, {len(clips.hr)} clips, from step {progress.step}")
 
-    ratios: list[float] = []
+    first = progress.step
     while progress.step < progress.plan.end:
         started = time.perf_counter()
-        spot = progress.plan.at(progress.step)
-        ratio, rate = _step(run, recipe, place, clips, perceptual, journal, spot)
-        ratios.append(ratio)
+        kind, rate = steps()
         progress.step += 1
-        progress.seconds += time.perf_counter() - started
-        done, pace = progress.step, progress.seconds / progress.step
-        last = done == progress.plan.end
-        if place.minutes and (done == _FIRST_PACE or (done % place.save_every == 0 and not last)):
-            _plan(progress, place.minutes, pace)
-        if done % place.log_every == 0 or last:
+        taken = time.perf_counter() - started
+        progress.seconds += taken
+        clock.stepped(kind, taken)
+        done = progress.step
+        if place.minutes and (clock.pace or clock.left() <= 0):
+            progress.plan = progress.plan.again(done, clock.left(), clock.pace or math.inf)
+        stop = (place.stop_after > 0 and clock.left() <= clock.pace) or done == place.stop_at
+        last = stop or done == progress.plan.end
+        progress.whole = before + clock.spent() - clock.earlier + (clock.after if last else 0.0)
+        logged, saved = done % place.log_every == 0 or last, done % place.save_every == 0 or last
+        if logged or saved:
+            steps.read()
+        if logged:
+            pace = clock.pace or progress.seconds / done
             say(
-                f"step {done}/{progress.plan.end}  loss/bicubic {np.mean(ratios[-place.log_every :]):.4f}  "
+                f"step {done}/{progress.plan.end}  loss/bicubic {np.mean(steps.ratios[-place.log_every :]):.4f}  "
                 f"rate {rate:.1e}  {pace:.2f} s/step  ETA {pace * (progress.plan.end - done) / 60:.0f} min"
             )
-        if done % place.save_every == 0 or last or (place.minutes and done == _FIRST_PACE):
+        if saved:
             run.save(checkpoint, recipe.text)
         if done % place.measure_every == 0 and not last:
-            export(run, recipe, place)
+            exporting.export(run, recipe, place)
+        if stop:
+            break
     journal.close()
-    return export(run, recipe, place)
+    path = exporting.export(run, recipe, place)
+    if place.fast and progress.step > first:
+        _measure(steps, clock, place, progress.step - first)
+    return path
 
 
 def _device(recipe: Recipe, place: Place) -> torch.device:
@@ -118,11 +143,14 @@ def _begin(recipe: Recipe, place: Place) -> str:
 def _made(recipe: Recipe, place: Place, begin: str, device: torch.device) -> Run:
     """Everything that learns, before its first step."""
     learner = Learner(recipe, begin, device)
+    if place.fast:  # before anyone holds its tensors
+        learner.network.to(memory_format=torch.channels_last)
+        torch.backends.cudnn.deterministic = True
     patch = recipe.data.patch * max(recipe.data.scale) - 2 * recipe.loss.border
     return Run(
         learner=learner,
         optimizer=optimizers.make(recipe.optimizer, learner.network),
-        average=optimizers.Average(learner.network, recipe.optimizer.ema),
+        average=optimizers.Average(learner.network, recipe.optimizer.ema**place.batches),
         scaler=torch.amp.GradScaler(device.type, enabled=recipe.optimizer.precision == "fp16"),
         adversary=Adversary(recipe.adversary, patch, device) if recipe.adversary else None,
         progress=Progress(Plan(recipe.steps, recipe.steps)),
@@ -137,135 +165,35 @@ def _perceptual(recipe: Recipe, place: Place, device: torch.device) -> Perceptua
     return Perceptual(place.features, recipe.loss.features, recipe.loss.distance).to(device)
 
 
-def _plan(progress: Progress, minutes: float, pace: float) -> None:
-    """Stretch or shrink what is left of the recipe into what is left of the time."""
-    progress.plan = progress.plan.again(progress.step, 60 * minutes - progress.seconds, pace)
+def _files(run: Run, place: Place) -> dict[str, object]:
+    """What tells the user's files from others, as far as they decide the weights, by their options."""
+    others = {"--features": place.features, "--start": run.learner.begun}
+    return pool.given(place) | {option: files.contents([path]) for option, path in others.items() if path}
 
 
-def _step(
-    run: Run,
-    recipe: Recipe,
-    place: Place,
-    clips: Clips,
-    perceptual: Perceptual | None,
-    journal: Journal,
-    spot: float,
-) -> tuple[float, float]:
-    """One step of the network, and of the discriminator: loss in proportion to bicubic's, and the learning rate."""
-    learner, optimizer, facts = run.learner, run.optimizer, recipe.optimizer
-    device = next(learner.network.parameters()).device
-    stage, _ = schedule.stage_at(recipe.stage, spot)
-    rate = schedule.rate(recipe.stage, spot)
-    optimizers.set_rate(optimizer, rate)
-    optimizer.zero_grad(set_to_none=True)
-    # Every step draws from its own generator: a resumed run sees what an uninterrupted one would have.
-    rng = np.random.default_rng([recipe.seed, run.progress.step])
-    images = stage.images > 0 and float(rng.random()) < stage.images
-    total: dict[str, float] = {}
-    ratio = 0.0
-    for _ in range(facts.accumulate):
-        lr, hr, scale, multi = _batch(rng, recipe, clips, single=stage.single, images=images)
-        inputs, target = learner.prepared(lr.to(device), hr.to(device), scale)
-        with torch.autocast(device.type, _type(facts.precision), enabled=facts.precision != "fp32"):
-            output = learner.run(inputs, scale, multi, single=stage.single or images)
-        base = learner.base(inputs, scale, multi)
-        if (border := recipe.loss.border) > 0:
-            output, target, base = (film[..., border:-border, border:-border] for film in (output, target, base))
-        parts = _parts(recipe, output, target, multi, perceptual, run.adversary)
-        loss = torch.stack(list(parts.values())).sum()
-        if not bool(loss.detach().isfinite()):
-            raise _not_finite(place, run.progress.step, lr, hr)
-        run.scaler.scale(loss / facts.accumulate).backward()
-        for name, part in parts.items():
-            total[name] = total.get(name, 0.0) + float(part.detach()) / facts.accumulate
-        pixels = float(_pixels(recipe, output.detach(), target, multi))
-        ratio += pixels / max(float(_pixels(recipe, base, target, multi)), 1e-12) / facts.accumulate
-        if run.adversary:
-            peak = max(each.rate for each in recipe.stage)
-            total["discriminator"] = run.adversary.learn(output, target, rate / peak)
-    run.scaler.unscale_(optimizer)
-    norm = torch.nn.utils.clip_grad_norm_(learner.network.parameters(), facts.clip_norm or math.inf)
-    if not run.scaler.is_enabled() and not bool(norm.isfinite()):
-        raise _not_finite(place, run.progress.step, lr, hr)
-    run.scaler.step(optimizer)
-    run.scaler.update()
-    run.average.update(run.progress.step + 1)
-    value = sum(part for name, part in total.items() if name != "discriminator")
-    journal.step(run.progress.step + 1, value, ratio, rate, total)
-    if (run.progress.step + 1) % place.measure_every == 0:
-        journal.sample(run.progress.step + 1, {"bicubic": base, "output": output, "target": target})
-    return ratio, rate
+def _widen(progress: Progress, batches: int) -> None:
+    """Let each step from here on stand for so many of the recipe's."""
+    if batches != (progress.batches[-1][1] if progress.batches else 1):
+        progress.batches.append((progress.step, batches))
+        progress.plan = progress.plan.widened(progress.step, batches)
 
 
-def _batch(
-    rng: np.random.Generator, recipe: Recipe, clips: Clips, *, single: bool, images: bool
-) -> tuple[Tensor, Tensor, int, int]:
-    """LR and HR of a step, its scale and its frame-rate factor."""
-    data = recipe.data
-    scale, multi = (_drawn(rng, choices) for choices in (data.scale, data.multi))
-    fitting = tuple(inputs for inputs in data.inputs if multi * (inputs - 1) < data.frames)
-    if images:
-        inputs = 1
-    elif single:
-        multi, inputs = 2, min(fitting)
-    else:
-        inputs = _drawn(rng, fitting)
-    lr, hr = clips.batch(
-        rng, max(1, data.batch // inputs), inputs, data.patch, scale=scale, multi=multi, colors=data.colors
-    )
-    return lr, hr, scale, multi
-
-
-def _drawn(rng: np.random.Generator, choices: tuple[int, ...]) -> int:
-    return choices[int(rng.integers(len(choices)))] if len(choices) > 1 else choices[0]
-
-
-def _type(precision: str) -> torch.dtype:
-    return torch.float16 if precision == "fp16" else torch.bfloat16
-
-
-def _parts(
-    recipe: Recipe,
-    output: Tensor,
-    target: Tensor,
-    multi: int,
-    perceptual: Perceptual | None,
-    adversary: Adversary | None,
-) -> dict[str, Tensor]:
-    """The parts of the loss, weighted; those of weight 0 are left out."""
-    facts = recipe.loss
-    parts = {"pixels": _pixels(recipe, output, target, multi)} if facts.l1 or facts.l2 or facts.charbonnier else {}
-    if facts.temporal:
-        parts["temporal"] = facts.temporal * losses.temporal(output, target)
-    if facts.pulse:
-        parts["pulse"] = facts.pulse * losses.pulse(output, target)
-    if facts.tv:
-        parts["tv"] = facts.tv * losses.total_variation(output)
-    if perceptual:
-        parts["perceptual"] = facts.perceptual * perceptual(output, target)
-    if adversary:
-        parts["adversarial"] = facts.adversarial * adversary.judge(output, target)
-    return parts
-
-
-def _pixels(recipe: Recipe, output: Tensor, target: Tensor, multi: int) -> Tensor:
-    """The weighted sum of L1, L2 and Charbonnier; L1 where a recipe has none of them."""
-    facts = recipe.loss
-    errors: list[Tensor] = []
-    if facts.l2:
-        errors.append(facts.l2 * losses.l2(output, target))
-    if facts.charbonnier:
-        errors.append(facts.charbonnier * losses.charbonnier(output, target, facts.eps))
-    if facts.l1 or not errors:
-        errors.append((facts.l1 or 1.0) * losses.l1(output, target))
-    return losses.weighted(sum(errors[1:], errors[0]), multi, facts.between)
-
-
-def _not_finite(place: Place, step: int, lr: Tensor, hr: Tensor) -> VsSrError:
-    """The error of a loss that is no number; the batch is kept for whoever looks for the reason."""
-    path = place.out / "not_finite.safetensors"
-    writing.save(path, {"lr": lr, "hr": hr}, {"step": str(step)})
-    return VsSrError(
-        f"the loss of step {step + 1} is NaN or infinite; its batch is in {path}. The checkpoint is from before: lower "
-        "the rate, set optimizer.clip_norm, or use precision 'fp32'"
-    )
+def _measure(steps: Stepper, clock: Clock, place: Place, done: int) -> None:
+    """Write what a step takes, and what bounds it, to ``pace.json``; after the export: it changes the weights."""
+    parts = steps.timed(_TIMED)
+    pace = clock.pace or math.nan
+    record = {
+        "device": torch.cuda.get_device_name(steps.device) if steps.device.type == "cuda" else "CPU",
+        "steps": done,
+        "steps_are": steps.way,
+        "precision": steps.precision,
+        "batches": place.batches,
+        "steps_per_second": round(1 / pace, 3),
+        "step_ms": round(1e3 * pace, 3),
+        "one_by_one_ms": {name: round(each, 3) for name, each in parts.items()},
+        "bound_by": max(parts, key=lambda name: parts[name]),
+    }
+    with files.replacing(place.out / "pace.json") as file:
+        file.write(f"{json.dumps(record, indent=1)}\n".encode())
+    shares = ", ".join(f"{name} {each:.1f}" for name, each in parts.items())
+    say(f"{1 / pace:.2f} steps a second, {steps.way}; one by one, in ms: {shares}")

@@ -12,7 +12,6 @@ from fractions import Fraction
 from math import lcm
 from typing import TYPE_CHECKING
 
-import av
 import numpy as np
 import numpy.typing as npt
 
@@ -23,12 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    import av
+
     from vs_sr.training.recipe import Video
 
 Frames = npt.NDArray[np.uint8]
 
 _SMALL = 4
 """Times smaller than the clips that frames are when places are judged."""
+_FLAT = 2.0 / 255
+"""Difference from the ground's value up to which a pixel is ground: a codec's errors where nothing is."""
 
 
 @dataclass(frozen=True, order=True)
@@ -91,13 +94,13 @@ def judge(path: Path, facts: Video, size: tuple[int, int], unit: int) -> Iterato
     windows: list[tuple[int, list[tuple[float, int, int]]]] = []
     recent: deque[npt.NDArray[np.float32]] = deque(maxlen=facts.frames)
     height, width = (length // _SMALL for length in size)
-    for number, frame in enumerate(_frames(path, facts.until)):
+    for number, frame in _frames(path, facts):
         copies[number] = _gray(frame, scenes.HEIGHT, scenes.WIDTH)
         recent.append(_gray(frame, height, width))
-        if (number + 1) % facts.frames == 0:
+        if (number + 1) % facts.frames == 0 and len(recent) == facts.frames:
             windows.append((number + 1 - facts.frames, _best(recent, facts.size // _SMALL)))
     seen = scenes.Copies(copies)
-    cuts = {i for i in range(len(copies) - 1) if seen.cut(i, scenes.THRESHOLD)}
+    cuts = {i for i in list(copies)[:-1] if seen.cut(i, scenes.THRESHOLD)}
     for start, places in windows:
         if not cuts.intersection(range(start, start + facts.frames - 1)):
             for worth, y, x in places:
@@ -105,7 +108,7 @@ def judge(path: Path, facts: Video, size: tuple[int, int], unit: int) -> Iterato
 
 
 def _best(frames: Sequence[npt.NDArray[np.float32]], side: int) -> list[tuple[float, int, int]]:
-    """Worth and corner of the best square of a few frames, and of the best one beside it."""
+    """Worth and corner of the best square of a few frames, and of the best one beside it; none that is credits."""
     first, middle, last = frames[0], frames[len(frames) // 2], frames[-1]
     detail = abs(np.diff(middle, axis=0, append=middle[-1:])) + abs(np.diff(middle, axis=1, append=middle[:, -1:]))
     worth = np.sqrt(_means(detail, side) * _means(abs(last - first), side))
@@ -114,9 +117,15 @@ def _best(frames: Sequence[npt.NDArray[np.float32]], side: int) -> list[tuple[fl
         y, x = np.unravel_index(int(worth.argmax()), worth.shape)
         if worth[y, x] <= 0:
             break
-        found.append((float(worth[y, x]), int(y), int(x)))
+        if not _lettered(middle[y : y + side, x : x + side]):
+            found.append((float(worth[y, x]), int(y), int(x)))
         worth[max(0, y - side + 1) : y + side, max(0, x - side + 1) : x + side] = 0
     return found
+
+
+def _lettered(square: npt.NDArray[np.float32]) -> bool:
+    """Whether most of a square is one value, as the ground of credits is: no gradient of a sky is that flat."""
+    return bool((abs(square - np.median(square)) <= _FLAT).mean() > 0.5)
 
 
 def _means(values: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float64]:
@@ -127,25 +136,43 @@ def _means(values: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float64
     return means
 
 
-def clips(path: Path, facts: Video, spots: Sequence[Spot], size: tuple[int, int]) -> Iterator[tuple[Spot, Frames]]:
-    """Spots in the order of the film, each with its frames (T, *size, 3), whole: a codec has to see all of them."""
-    wanted = {number for spot in spots for number in range(spot.start, spot.start + facts.frames)}
-    by_start: dict[int, list[Spot]] = {}
-    for spot in spots:
-        by_start.setdefault(spot.start, []).append(spot)
+def clips(
+    path: Path, facts: Video, spots: Sequence[Spot], size: tuple[int, int], leads: Sequence[int] = ()
+) -> Iterator[tuple[Spot, Frames]]:
+    """The frames of spots, whole: a codec has to see all of them.
+
+    Args:
+        path: of the film.
+        facts: of the recipe.
+        spots: in the order of the film.
+        size: height and width.
+        leads: how many frames before each are wanted, too, as far as the film has them; those of a still are it again.
+
+    Yields:
+        Each spot with its frames (lead + T, *size, 3).
+    """
+    wanted: dict[int, int] = {}  # to the last frame of the last clip that it is for
+    by_end: dict[int, list[tuple[Spot, int]]] = {}
+    for spot, lead in zip(spots, leads or [0] * len(spots), strict=True):
+        end = spot.start + facts.frames - 1
+        wanted |= dict.fromkeys(range(spot.start if spot.still else spot.start - lead, end + 1), end)
+        by_end.setdefault(end, []).append((spot, lead))
     held: dict[int, Frames] = {}
-    for number, frame in enumerate(_frames(path, facts.until)):
+    for number, frame in _frames(path, facts):
         if number in wanted:
             held[number] = _rgb(frame, facts.height, size)
-        start = number + 1 - facts.frames
-        for spot in by_start.pop(start, ()):
-            yield spot, np.stack([held[start if spot.still else start + t] for t in range(facts.frames)])
-        held.pop(start, None)
-        if not by_start:
+        for spot, lead in by_end.pop(number, ()):
+            numbers = range(spot.start - lead, number + 1)
+            there = [spot.start] * len(numbers) if spot.still else [each for each in numbers if each in held]
+            yield spot, np.stack([held[each] for each in there])
+        held = {each: kept for each, kept in held.items() if wanted[each] > number}
+        if not by_end:
             return
 
 
 def _opened(path: Path) -> av.container.InputContainer:
+    import av  # where clips are packed, there need be none
+
     try:
         container = av.open(str(path))
     except (OSError, av.FFmpegError) as error:
@@ -156,8 +183,10 @@ def _opened(path: Path) -> av.container.InputContainer:
     return container
 
 
-def _frames(path: Path, until: float) -> Iterator[av.VideoFrame]:
-    """The frames of the first ``until`` of a film, by its count of frames or else by its duration."""
+def _frames(path: Path, facts: Video) -> Iterator[tuple[int, av.VideoFrame]]:
+    """The frames that a recipe looks at, and their numbers, by the film's count of frames or else by its duration."""
+    import av
+
     with _opened(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
@@ -166,11 +195,12 @@ def _frames(path: Path, until: float) -> Iterator[av.VideoFrame]:
             count = int(Fraction(container.duration, av.time_base) * stream.average_rate)
         if not count:
             raise VsSrError(f"{path.name} does not say how long it is; remux it: ffmpeg -i FILE -c copy OUT.mkv")
-        last = int(until * count)
+        first, last = int(facts.from_ * count), int(facts.until * count)
         for number, frame in enumerate(container.decode(stream)):
             if number >= last:
                 return
-            yield frame
+            if number >= first:
+                yield number, frame
 
 
 def _matrix(frame: av.VideoFrame) -> str:
