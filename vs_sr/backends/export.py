@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vs_sr import cache
+from vs_sr import cache, settings
 from vs_sr.errors import DeviceError
 from vs_sr.messages import log_once
 
@@ -74,7 +74,10 @@ def network(request: Request, runtime: Runtime, weights: dtype | None = None) ->
     """
     plain = _plain(request.network if weights is None else request.network.to(weights))
     digest = _digest(request, plain)
-    found = {size: runtime.load(_file(request, plain, size, digest, runtime)) for size in request.sizes}
+    folder = cache.shared_folder("inductor") or cache.private_folder("inductor")
+    # torch's exporter makes a folder for its compiler, else among the temporary files, and leaves its name behind
+    with settings.lent("TORCHINDUCTOR_CACHE_DIR", str(folder)):
+        found = {size: runtime.load(_file(request, plain, size, digest, runtime)) for size in request.sizes}
     sizes = ", ".join(f"{width}x{height}" for width, height in found)
 
     def run(image: Tensor) -> Tensor:

@@ -6,19 +6,19 @@ whatever thread.
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vs_sr import cache, settings, threads
+from vs_sr import settings, threads
 from vs_sr.backends import export
 from vs_sr.hookspecs import hookimpl
 from vs_sr.spec import Backend, Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
     from torch.export import ExportedProgram
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vs_sr.spec import Model, Precision, Request, Variant
 
 _NAME = "compile"
-_OPTIONS = {"freezing": True}
+_OPTIONS: Mapping[str, Any] = {"freezing": True}
 """Of Inductor: weights are packed when it compiles, not in each call."""
 
 
@@ -62,38 +62,28 @@ def open(request: Request) -> Runner:
     return Runner(network=network, identity=f"compile, {runtime.identity}, {threads.count()} threads")
 
 
-@contextmanager
-def _settings() -> Iterator[None]:
-    """What Inductor reads of the environment: its files are in our cache, and it starts no processes that wait."""
-    folder = cache.shared_folder(_NAME) or cache.private_folder(_NAME)
-    with (
-        settings.lent("TORCHINDUCTOR_CACHE_DIR", str(folder / "inductor")),
-        settings.lent("TORCHINDUCTOR_COMPILE_THREADS", "1"),
-    ):
-        yield
-
-
 def _compiled(program: ExportedProgram) -> bytes:
-    with _settings(), tempfile.TemporaryDirectory(prefix="vs_sr-compile-") as folder:
-        from torch import _inductor
-
-        path = str(Path(folder) / "network.pt2")
-        return Path(
-            _inductor.aoti_compile_and_package(program, package_path=path, inductor_configs=_OPTIONS)
-        ).read_bytes()
+    inductor = _inductor()
+    with tempfile.TemporaryDirectory(prefix="vs_sr-compile-") as folder:
+        path = Path(folder) / "network.pt2"
+        inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=dict(_OPTIONS))
+        return path.read_bytes()
 
 
 def _load(path: Path) -> Callable[[Tensor], Tensor]:
-    with _settings():
-        from torch import _inductor
-
-        compiled = _inductor.aoti_load_package(str(path))
+    compiled = _inductor().aoti_load_package(str(path))
 
     def run(image: Tensor) -> Tensor:
         made: Tensor = compiled(image.contiguous())
         return made
 
     return run
+
+
+def _inductor() -> Any:
+    """The module; where we are the first to import it, it starts no processes that wait for work."""
+    with settings.lent("TORCHINDUCTOR_COMPILE_THREADS", "1"):
+        return importlib.import_module("torch._inductor")
 
 
 @hookimpl
