@@ -2,9 +2,9 @@
 
 Eight frames of 320x180 YUV420P8, four times as large, with the conversions that each side needs: ours takes YUV, theirs
 are given RGBS and converted back. All run the same network, theirs as ONNX that is exported from ours. Sides take turns
-within a round, after a round that is not counted (in which ours compile and fill the cache). Two times are taken: of
-the command as a whole, and of the frames, as vspipe says it, which leaves out loading the script; ours load torch at
-the first frame, theirs compile before it.
+within a round, after a round that is not counted (in which ours compile and fill the cache). Three times are taken: of
+the command as a whole; of the frames, as vspipe says it, which leaves out loading the script (ours load torch at the
+first frame, theirs compile before it); and of the frames after the first, which is what a film takes.
 
 The peers (``vapoursynth-mlrt-ov``, ``vapoursynth-mlrt-ort``) are installed into an environment of their own, ours into
 a folder beside. ``--smoke`` takes one network, tiny frames and one round.
@@ -25,7 +25,7 @@ import time
 import venv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from helpers.packages import installed, loaded
@@ -76,6 +76,15 @@ made.resize.Bicubic(format=vs.YUV420P8, matrix=1).set_output()
 """
 
 
+class Times(NamedTuple):
+    """In seconds."""
+
+    command: float
+    frames: float
+    later: float
+    """From the end of the first frame to that of the last."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Side:
     """What makes a film."""
@@ -84,21 +93,33 @@ class Side:
     python: Path
     env: Mapping[str, str]
     script: Path
+    frame: int
+    """Bytes of a frame that it makes."""
 
-    def run(self) -> tuple[float, float]:
-        """Seconds of the command, and of its frames.
+    def run(self) -> Times:
+        """Make it.
 
         Raises:
             RuntimeError: it fails; what it says.
         """
-        command = [str(self.python.with_name("vspipe")), "-c", "y4m", str(self.script), os.devnull]
+        command = [str(self.python.with_name("vspipe")), "-c", "y4m", str(self.script), "-"]
         start = time.perf_counter()
-        done = subprocess.run(command, env=dict(self.env), capture_output=True, text=True, check=False)
-        wall = time.perf_counter() - start
-        said = re.search(r"Output \d+ frames in ([\d.]+) seconds", done.stderr)
-        if done.returncode or said is None:
-            raise RuntimeError(f"{self.name}: {done.stderr.strip()[-600:]}")
-        return wall, float(said[1])
+        with tempfile.TemporaryFile() as said:
+            process = subprocess.Popen(command, env=dict(self.env), stdout=subprocess.PIPE, stderr=said, bufsize=0)
+            assert process.stdout is not None
+            got, first, last = 0, None, start
+            while chunk := process.stdout.read(1 << 20):
+                got, last = got + len(chunk), time.perf_counter()
+                if first is None and got >= self.frame:
+                    first = last
+            process.stdout.close()
+            failed, end = process.wait(), time.perf_counter()
+            said.seek(0)
+            text = said.read().decode("utf-8", "replace")
+        frames = re.search(r"Output \d+ frames in ([\d.]+) seconds", text)
+        if failed or frames is None or first is None:
+            raise RuntimeError(f"{self.name}: {text.strip()[-600:]}")
+        return Times(command=end - start, frames=float(frames[1]), later=last - first)
 
 
 def exported(net: nn.Module, size: tuple[int, int, int], path: Path) -> Path:
@@ -131,27 +152,29 @@ def sides(case: models.Case, folder: Path, peers: Path, env: Mapping[str, str], 
     for name, python, where, text in made:
         script = place / f"{name.replace(' ', '_')}.vpy"
         script.write_text(clip + text, encoding="utf-8")
-        found.append(Side(name=name, python=python, env=where, script=script))
+        frame = case.scale**2 * side[0] * side[1] * 3 // 2
+        found.append(Side(name=name, python=python, env=where, script=script, frame=frame))
     return found
 
 
 def compare(title: str, contenders: list[Side], rounds: int) -> dict[str, Any]:
     """Medians of seconds, and of each round's ratio of our best to every peer."""
-    times: dict[str, list[tuple[float, float]]] = {}
+    times: dict[str, list[Times]] = {}
     for number in range(rounds + 1):
         for side in contenders:
             taken = side.run()
             if number:
                 times.setdefault(side.name, []).append(taken)
-    seconds = {name: [statistics.median(each) for each in zip(*own, strict=True)] for name, own in times.items()}
-    best = min((name for name in seconds if name.startswith("vs_sr")), key=lambda name: seconds[name][0])
+    seconds = {name: Times(*map(statistics.median, zip(*own, strict=True))) for name, own in times.items()}
+    best = min((name for name in seconds if name.startswith("vs_sr")), key=lambda name: seconds[name].later)
     row: dict[str, Any] = {"network": title, "best": best, "rounds": rounds, "seconds": {}, "ratios": {}}
-    row["seconds"] = {name: {"command": round(a, 2), "frames": round(b, 2)} for name, (a, b) in seconds.items()}
+    for name, own in seconds.items():
+        row["seconds"][name] = {what: round(value, 2) for what, value in own._asdict().items()}
     for peer in PEERS.values():
         pairs = list(zip(times[best], times[peer], strict=True))
         row["ratios"][peer] = {
-            what: round(statistics.median(ours[which] / theirs[which] for ours, theirs in pairs), 3)
-            for which, what in enumerate(("command", "frames"))
+            what: round(statistics.median(getattr(a, what) / getattr(b, what) for a, b in pairs), 3)
+            for what in Times._fields
         }
     return row
 

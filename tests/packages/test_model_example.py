@@ -65,9 +65,7 @@ def test_tiles_show_no_seam(networks: dict[int, tuple[Any, Path]]) -> None:
 
 def test_what_no_tensor_tells_is_asked_for(networks: dict[int, tuple[Any, Path]]) -> None:
     clip = image_networks.moving(1, 30, 22)
-    with pytest.raises(
-        vs.Error, match=r"FSRCNN: .*networks of all scales have the same tensors.*scale=2 or scale=3 or scale=4"
-    ):
+    with pytest.raises(vs.Error, match=r"networks of all scales have the same tensors.*scale=2 or scale=3 or scale=4"):
         core.vs_sr.FSRCNN(clip, weights=str(networks[2][1]))
     with pytest.raises(vs.Error, match=r"FSRCNN: weights must be given.*fsrcnn_x2.pth of the repository yjn870"):
         core.vs_sr.FSRCNN(clip)
