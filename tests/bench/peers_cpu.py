@@ -173,7 +173,7 @@ def compare(title: str, contenders: list[Side], rounds: int) -> dict[str, Any]:
     for peer in PEERS.values():
         pairs = list(zip(times[best], times[peer], strict=True))
         row["ratios"][peer] = {
-            what: round(statistics.median(getattr(a, what) / getattr(b, what) for a, b in pairs), 3)
+            what: round(statistics.median(getattr(a, what) / max(getattr(b, what), 1e-3) for a, b in pairs), 3)
             for what in Times._fields
         }
     return row
