@@ -20,6 +20,7 @@ from helpers.support import ROOT, vspipe
 
 from vs_sr import registry
 from vs_sr.backends import inductor
+from vs_sr.cli import doctor
 from vs_sr.evaluation import measure
 from vs_sr.evaluation.metrics import psnr
 from vs_sr.spec import Variant
@@ -226,6 +227,18 @@ def test_devices_that_are_not_here_are_named() -> None:
     if not here["openvino_npu"]:
         with pytest.raises(vs.Error, match=r"backend='openvino_npu' cannot be used: OpenVINO finds no NPU"):
             filtered("EDSR", moving(1, 34, 22), "openvino_npu", precision="fp16").get_frame(0)
+
+
+def test_the_doctor_compiles_nothing_that_nobody_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    compile = registry.backend("compile")
+    assert compile.priority < 0  # "auto" does not take it
+    monkeypatch.setattr(inductor, "_compiled", None)
+    if inductor.obstacle("cpu") is None:
+        well, said = doctor._trial(compile, "cpu")
+        assert well
+        assert "is not tried" in said
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert doctor._trial(compile, "cpu")[1].startswith("no, it needs a C++ compiler")
 
 
 def test_without_a_compiler_it_is_said_which(monkeypatch: pytest.MonkeyPatch) -> None:
