@@ -71,7 +71,7 @@ lint: install
 	$(BIN)/mypy --platform linux
 	$(BIN)/mypy --platform win32
 	$(BIN)/mypy --platform darwin
-	$(BIN)/mypy plugins/vs_sr_spandrel plugins/vs_sr_openvino
+	$(BIN)/mypy plugins/vs_sr_spandrel plugins/vs_sr_openvino plugins/vs_sr_onnxruntime
 
 clean:
 	rm -rf $(VENV) build demo dist

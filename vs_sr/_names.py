@@ -43,7 +43,11 @@ BUILTIN = {
 }
 """The built-in filters. The plugin's own table is generated from this one when it is built."""
 
-BUILTIN_BACKENDS = {"eager": "vs_sr.backends.eager", "kernels": "vs_sr.backends.kernels"}
+BUILTIN_BACKENDS = {
+    "compile": "vs_sr.backends.inductor",
+    "eager": "vs_sr.backends.eager",
+    "kernels": "vs_sr.backends.kernels",
+}
 """The built-in backends: name to the module that provides it through the hook ``vs_sr_backends``."""
 
 HELPERS = frozenset(

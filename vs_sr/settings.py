@@ -48,6 +48,11 @@ def waiting() -> str | None:
         return next(said, None)
 
 
+def compiler() -> str:
+    """The C++ compiler that torch's Inductor calls: what ``CXX`` names, else the system's usual one."""
+    return os.environ.get("CXX") or system.COMPILER
+
+
 @contextmanager
 def lent(name: str, value: str) -> Iterator[None]:
     """A variable for libraries that read it when they are loaded; what the user has set stays. Gone afterwards."""

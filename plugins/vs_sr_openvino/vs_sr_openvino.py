@@ -1,165 +1,165 @@
-"""``backend="openvino"``: image models on the CPU, each size of image compiled by OpenVINO.
+"""``backend="openvino"``: image models, each size of image compiled by OpenVINO for the CPU.
 
-What is compiled is the very network that "eager" runs, exported by torch. Blobs are kept in the cache.
+``backend="openvino_gpu"`` and ``"openvino_npu"`` do so for the devices of these names. What is compiled is the very
+network that "eager" runs, exported by torch. Blobs are kept in the cache.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
+import functools
+import importlib
 import importlib.util
 import io
-import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vs_sr import Backend, Runner, cache, hookimpl, threads
+from vs_sr import Backend, Runner, hookimpl, settings, threads
+from vs_sr.backends import export
 from vs_sr.errors import DeviceError
-from vs_sr.messages import log_once
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from torch import Tensor
+    from torch.export import ExportedProgram
 
     from vs_sr.spec import Model, Precision, Request, Variant
 
 __version__ = "0.1.0"
 
-_lock = threading.Lock()
-"""torch exports one network at a time; others that are compiled alike then find it in the cache."""
 
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """A device of OpenVINO's as a backend. To vs_sr all of them are on the host: images come and go in its memory."""
+
+    name: str
+    """As OpenVINO has it."""
+    backend: str
+    """What ``backend=`` takes."""
+    hints: Mapping[Precision, str]
+    """What it may be asked to compute in."""
+    priority: int = 0
+
+    def obstacle(self, device: str) -> str | None:
+        """Why it cannot be used with a device of vs_sr's; None: it can."""
+        if device != "cpu":
+            return f"images come to it in the host's memory, and {device} is asked for; use device_id=-1"
+        if importlib.util.find_spec("openvino") is None:
+            return "openvino cannot be imported; pip install openvino"
+        if self.name == "CPU" or any(found.partition(".")[0] == self.name for found in _found()):
+            return None
+        return f"OpenVINO finds no {self.name} and its driver here, only {', '.join(_found())}"
+
+    def supports(self, model: Model, variant: Variant, precision: Precision) -> bool:
+        """Image models: the others deform and warp by operators that OpenVINO does not have."""
+        return export.supports(model, precision, *self.hints)
+
+    def open(self, request: Request) -> Runner:
+        """The network compiled for each size that will come.
+
+        Raises:
+            DeviceError: the processor has no such precision.
+        """
+        openvino = _openvino()
+        core = openvino.Core()
+        able = core.get_property(self.name, "OPTIMIZATION_CAPABILITIES")
+        if request.precision == "bf16" and "BF16" not in able:
+            raise DeviceError(
+                f'{self.backend}: this processor has no bf16, and would compute in float; use precision="fp32"'
+            )
+        options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": self.hints[request.precision]}
+        if self.name == "CPU":
+            options |= {
+                "INFERENCE_NUM_THREADS": threads.count(),
+                "NUM_STREAMS": 1,
+                "ENABLE_CPU_PINNING": False,  # the cores are shared with whatever is at the pipe's other end
+            }
+        else:
+            options |= {"PERFORMANCE_HINT": "LATENCY"}
+        known = {
+            name: core.get_property(self.name, name) for name in core.get_property(self.name, "CACHING_PROPERTIES")
+        }
+
+        def compile(program: ExportedProgram) -> bytes:
+            blob = io.BytesIO()
+            with _without_telemetry():
+                model = openvino.convert_model(program)
+            core.compile_model(model, self.name, options).export_model(blob)
+            return blob.getvalue()
+
+        def load(path: Path) -> Callable[[Tensor], Tensor]:
+            blob = io.BytesIO(path.read_bytes())
+            return _network(core.import_model(blob, self.name, options), request.variant.scale)
+
+        runtime = export.Runtime(
+            name=self.backend,
+            suffix=".blob",
+            facts=(sorted(options.items()), sorted(known.items()), sorted(able)),
+            versions={"vs_sr_openvino": __version__, **export.versions("openvino")},
+            compile=compile,
+            load=load,
+        )
+        return Runner(
+            network=export.network(request, runtime), identity=f"{runtime.identity}, {threads.count()} threads"
+        )
 
 
-def obstacle(device: str) -> str | None:
-    """Why it does not run on a device; None: it does."""
-    if device != "cpu":
-        return f"it computes on the CPU, and {device} is asked for"
-    return None if importlib.util.find_spec("openvino") else "openvino cannot be imported; pip install openvino"
+def _network(compiled: Any, scale: int) -> Callable[[Tensor], Tensor]:
+    import torch
 
-
-def supports(model: Model, variant: Variant, precision: Precision) -> bool:
-    """Image models: the others deform and warp by operators that OpenVINO does not have."""
-    return model.kind == "image" and precision in _HINTS
-
-
-def open(request: Request) -> Runner:
-    """The network compiled for each size that will come.
-
-    Raises:
-        DeviceError: the processor has no such precision.
-    """
-    import openvino
-
-    core = openvino.Core()
-    if request.precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise DeviceError('openvino: this processor has no bf16, and would compute in float; use precision="fp32"')
-    settings = {
-        "INFERENCE_PRECISION_HINT": _HINTS[request.precision],
-        "INFERENCE_NUM_THREADS": threads.count(),
-        "NUM_STREAMS": 1,
-        "ENABLE_CPU_PINNING": False,  # the cores are shared with whatever is at the pipe's other end
-    }
-    weights = _digest(request)
-    requests = {
-        size: core.import_model(io.BytesIO(_blob(core, request, size, weights, settings)), "CPU", settings)
-        .create_infer_request()
-        for size in request.sizes
-    }  # fmt: skip
-    scale = request.variant.scale
-    sizes = ", ".join(f"{width}x{height}" for width, height in requests)
+    openvino = _openvino()
+    infer = compiled.create_infer_request()
 
     def run(image: Tensor) -> Tensor:
-        import torch
-
-        height, width = image.shape[-2:]
-        if (width, height) not in requests:
-            raise DeviceError(
-                f"openvino: the network is compiled for images of {sizes}, and one of {width}x{height} came, since "
-                'memory ran out; give tilesize=, or backend="eager"'
-            )
-        infer = requests[width, height]
-        made = torch.empty(*image.shape[:2], scale * height, scale * width, device="cpu", dtype=torch.float32)
+        batch, channels, height, width = image.shape
+        made = torch.empty(batch, channels, scale * height, scale * width, device="cpu", dtype=torch.float32)
         infer.set_output_tensor(openvino.Tensor(made.numpy(), shared_memory=True))
         infer.infer([image.contiguous().numpy()], share_inputs=True)
         return made
 
-    return Runner(
-        network=run,
-        identity=", ".join(f"{name} {version}" for name, version in _versions().items())
-        + f", {threads.count()} threads",
-    )
+    return run
 
 
-def _versions() -> dict[str, str]:
-    others = {name: importlib.metadata.version(name) for name in ("openvino", "torch")}
-    return {"vs_sr_openvino": __version__, **others}
+@functools.cache
+def _found() -> Sequence[str]:
+    """The devices that OpenVINO has a driver for."""
+    return tuple(_openvino().Core().available_devices)
 
 
-def _digest(request: Request) -> str:
-    digest = hashlib.sha256(repr((request.model.name, request.variant)).encode())
-    for name, tensor in request.network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+def _openvino() -> Any:
+    """The module."""
+    with _without_telemetry():
+        return importlib.import_module("openvino")
 
 
-def _blob(core: Any, request: Request, size: tuple[int, int], weights: str, settings: dict[str, Any]) -> bytes:
-    """The network compiled for a size, from the cache or made now."""
-    width, height = size
-    machine = (
-        core.get_property("CPU", "FULL_DEVICE_NAME"),
-        sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
-    )
-    facts = weights, size, request.batch, sorted(settings.items()), machine, sorted(_versions().items())
-    key = hashlib.sha256(repr(facts).encode())
-    name = f"{request.model.name}-{width}x{height}-{key.hexdigest()[:24]}"
-
-    def make() -> bytes:
-        import openvino
-        import torch
-
-        log_once(
-            f"OpenVINO compiles {request.model.name} for {width}x{height}: some seconds, the first time on this machine"
-        )
-        channels = 1 if request.variant.color == "y" else 3
-        example = torch.zeros(request.batch, channels, height, width)
-        with torch.inference_mode(False), torch.no_grad():  # export wants neither
-            model = openvino.convert_model(torch.export.export(_plain(request.network), (example,)))
-        blob = io.BytesIO()
-        core.compile_model(model, "CPU", settings).export_model(blob)
-        return blob.getvalue()
-
-    with _lock:
-        return cache.kept("openvino", name, ".blob", make).read_bytes()
+def _without_telemetry() -> AbstractContextManager[None]:
+    """What OpenVINO tells its makers of each import and conversion, by a fork of the host's process, is left out."""
+    return settings.lent("CI", "true")
 
 
-def _plain(network: Any) -> Any:
-    """The network with ordinary tensors: those of inference mode cannot be exported."""
-    import torch
-
-    for module in network.modules():
-        for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
-            if tensor.is_inference():
-                plain = tensor.clone()
-                setattr(
-                    module, name, torch.nn.Parameter(plain, False) if isinstance(tensor, torch.nn.Parameter) else plain
-                )
-    return network
+DEVICES = (
+    Device(name="CPU", backend="openvino", hints={"fp32": "f32", "bf16": "bf16"}),
+    Device(name="GPU", backend="openvino_gpu", hints={"fp32": "f32", "fp16": "f16"}, priority=-1),
+    Device(name="NPU", backend="openvino_npu", hints={"fp16": "f16"}, priority=-1),
+)
+"""What is not measured has to be asked for."""
 
 
 @hookimpl
 def vs_sr_backends() -> Sequence[Backend]:
-    """The backend "openvino"."""
+    """The backends "openvino", "openvino_gpu" and "openvino_npu"."""
     return [
         Backend(
-            name="openvino",
-            summary="image models on the CPU, compiled by OpenVINO",
+            name=device.backend,
+            summary=f"image models, compiled by OpenVINO for its device {device.name}",
             contract=1,
-            open=open,
-            priority=5,
-            obstacle=obstacle,
-            supports=supports,
+            open=device.open,
+            priority=device.priority,
+            obstacle=device.obstacle,
+            supports=device.supports,
             per_size=True,
         )
+        for device in DEVICES
     ]

@@ -16,13 +16,18 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from vs_sr import registry, settings
 from vs_sr.engine import recurrence
 from vs_sr.spec import Request, Variant
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from vs_sr.spec import Backend, Model, Precision
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "benchmarks" / "models.json"
@@ -79,21 +84,53 @@ CASES = (
 )
 
 
+def found(case: Case) -> tuple[Model, Variant]:
+    """The model of a case, and its variant."""
+    variant = Variant(scale=case.scale, color=case.color, upscaled=case.scale == 1, config=case.config)
+    return registry.model(case.model), variant
+
+
+def size(case: Case, side: tuple[int, int]) -> tuple[int, int, int]:
+    """Channels, height and width of a case's input."""
+    factor = 4 if case.scale == 1 else 1
+    return 3 if case.color == "rgb" else 1, side[1] * factor, side[0] * factor
+
+
+def opened(
+    backend: Backend,
+    model: Model,
+    variant: Variant,
+    network: nn.Module,
+    precision: Precision = "fp32",
+    *sizes: tuple[int, int],
+) -> Any:
+    """A runner's network on the CPU.
+
+    Args:
+        backend: that opens it.
+        model: of the network.
+        variant: likewise.
+        network: with weights; used up.
+        precision: of the weights.
+        sizes: width and height of the images that will come.
+    """
+    asked: dict[str, Any] = {"device": "cpu", "batch": 1, "cache": settings.cache_folder()}
+    request = Request(model=model, variant=variant, network=network, precision=precision, sizes=sizes, **asked)
+    return backend.open(request).network
+
+
 def measure(case: Case) -> dict[str, Any]:
     """The row of a case: median seconds per megapixel of output, and the network's size."""
-    model = registry.model(case.model)
-    variant = Variant(scale=case.scale, color=case.color, upscaled=case.scale == 1, config=case.config)
+    model, variant = found(case)
     network = model.build(variant).eval().requires_grad_(False)
-    asked = {"device": "cpu", "precision": "fp32", "batch": 1, "sizes": (), "cache": settings.cache_folder()}
-    opened = registry.backend("eager").open(Request(model=model, variant=variant, network=network, **asked)).network
+    eager = opened(registry.backend("eager"), model, variant, network)
     run = {
-        "image": opened,
-        "window": partial(recurrence.multi_frame, opened),
-        "sequence": partial(recurrence.sequence, opened),
+        "image": eager,
+        "multi-frame": partial(recurrence.multi_frame, eager),
+        "sequence": partial(recurrence.sequence, eager),
     }[model.kind]
-    factor = 4 if case.scale == 1 else 1
-    size = (3 if case.color == "rgb" else 1, SIDE[1] * factor, SIDE[0] * factor)
-    frames = torch.rand(1, *size) if model.kind == "image" else torch.rand(1, case.frames, *size)
+    shape = size(case, SIDE)
+    frames = torch.rand(1, *shape) if model.kind == "image" else torch.rand(1, case.frames, *shape)
     arguments = (model.multi[0],) if model.kind == "sequence" else ()
     times: list[float] = []
     with torch.inference_mode():
@@ -109,7 +146,7 @@ def measure(case: Case) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "seconds_per_megapixel": round(statistics.median(times) / megapixels, 4),
         "runs": len(times),
-        "input": f"{size[2]}x{size[1]}",
+        "input": f"{shape[2]}x{shape[1]}",
     }
 
 

@@ -120,6 +120,16 @@ def test_the_contract_of_a_backend_is_documented() -> None:
         assert f"\n{(ROOT / 'examples' / 'backend' / file).read_text(encoding='utf-8')}```\n" in page, file
 
 
+def test_how_to_write_a_model_is_documented() -> None:
+    """Each field, and the example as it is."""
+    page = (ROOT / "docs" / "writing_models.md").read_text(encoding="utf-8")
+    for part in (spec.Model, spec.Variant):
+        table = page.split(f"\n| `{part.__name__}(...)", 1)[1].split("\n\n")[0]
+        assert re.findall(r"^\| `(\w+)` \|", table, re.M) == [field.name for field in dataclasses.fields(part)]
+    for file in ("pyproject.toml", "vs_sr_fsrcnn.py"):
+        assert f"\n{(ROOT / 'examples' / 'model' / file).read_text(encoding='utf-8')}```\n" in page, file
+
+
 def test_nothing_tells_of_a_machine() -> None:
     for page in PAGES:
         assert not re.search(r"(/root/|/home/|/work/|/tmp/)", page.read_text(encoding="utf-8")), page

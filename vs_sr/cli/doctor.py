@@ -171,6 +171,8 @@ def _trial(backend: Backend, device: str) -> tuple[bool, str]:
     for tried in (layer, known):
         reason = choice.obstacle(backend, tried.model, tried.variant, device, tried.precision)
         if reason is None:
+            if backend.per_size and backend.priority < 0:
+                return True, "can, and is not tried: it would compile, and is only run when it is asked for"
             try:
                 session.acquire(tried).call(lambda network: None)
             except Exception as error:

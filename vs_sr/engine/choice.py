@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from vs_sr import registry
+from vs_sr.backends import measured
 from vs_sr.errors import DeviceError, described
 from vs_sr.messages import log_once
 
@@ -37,7 +38,13 @@ def candidates(
         log_once(problem, logging.WARNING)
     found: list[Backend] = []
     refused: dict[str, str] = {}
-    for backend in sorted(registry.backends(), key=lambda backend: (-backend.priority, backend.name)):
+
+    def rank(backend: Backend) -> tuple[int, float, str]:
+        """Of equal priority, the quickest comes first; what is not measured counts as eager, on devices other too."""
+        share = measured.SHARES.get((model.name, precision, backend.name), 1.0) if device == "cpu" else 1.0
+        return -backend.priority, share, backend.name
+
+    for backend in sorted(registry.backends(), key=rank):
         if reason := obstacle(backend, model, variant, device, precision):
             refused[backend.name] = reason
         else:

@@ -9,6 +9,7 @@ import sys
 if sys.platform == "win32":
     from vs_sr.system.windows import (
         CACHE,
+        COMPILER,
         NVIDIA,
         end,
         is_private,
@@ -23,6 +24,7 @@ if sys.platform == "win32":
 else:
     from vs_sr.system.posix import (
         CACHE,
+        COMPILER,
         NVIDIA,
         end,
         is_private,
@@ -37,6 +39,7 @@ else:
 
 __all__ = [
     "CACHE",
+    "COMPILER",
     "NVIDIA",
     "end",
     "is_private",

@@ -17,6 +17,8 @@ assert sys.platform != "win32"
 
 CACHE = ("XDG_CACHE_HOME", "~/.cache")
 """Where programs keep what they can make again: an environment variable, and the folder without it."""
+COMPILER = "clang++" if sys.platform == "darwin" else "g++"
+"""What torch compiles C++ with."""
 NVIDIA = "libnvidia-ml.so.1"
 """The library of NVIDIA's driver that tells of cards and versions."""
 

@@ -19,6 +19,8 @@ assert sys.platform == "win32"
 
 CACHE = ("LOCALAPPDATA", "~/AppData/Local")
 """Where programs keep what they can make again: an environment variable, and the folder without it."""
+COMPILER = "cl"
+"""What torch compiles C++ with."""
 NVIDIA = "nvml.dll"
 """The library of NVIDIA's driver that tells of cards and versions."""
 
