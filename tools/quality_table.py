@@ -1,4 +1,4 @@
-"""The tables of docs/quality.md, made of ``benchmarks/quality.json``, which ``python -m tests.bench.quality`` writes."""
+"""The tables of docs/quality.md, of ``benchmarks/quality.json``, which ``python -m tests.bench.quality`` writes."""
 
 from __future__ import annotations
 

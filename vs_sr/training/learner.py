@@ -72,7 +72,7 @@ class Learner:
         self._check(recipe)
         self.network.to(device).train()
         if self.model.kind == "image":  # half the time of a step on CPUs; recurrent networks gain nothing
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.network.to(memory_format=torch.channels_last)
 
     def _built(self, config: Mapping[str, Any], scale: int) -> nn.Module:
         try:
