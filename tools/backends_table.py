@@ -87,9 +87,12 @@ def _best(record: dict[str, Any]) -> Iterator[tuple[tuple[str, str, str], str]]:
 
 
 def _cell(row: dict[str, Any], name: str) -> str:
+    """Empty where it does not run such a network, or was not there."""
     if name in row["ratios"]:
         return f"{row['ratios'][name][0]:.2f}"
-    return "not right" if name in row["psnr"] else "no"
+    if name in row["left_out"]:
+        return "not right" if name in row["psnr"] else "fails"
+    return ""
 
 
 def pages() -> dict[Path, str]:

@@ -262,7 +262,9 @@ def test_installed_by_pip_and_gone_afterwards(backend: str, tmp_path: Path) -> N
         vs.core.vs_sr.EDSR(clip, weights=weights, device_id=-1, backend={backend!r}).set_output()
         """
     )
-    done = vspipe(script, "-c", "y4m", env=with_it)
+    done = vspipe(
+        script, "-c", "y4m", env=with_it, timeout=600
+    )  # it exports and compiles, on a machine that may be busy
     assert done.returncode == 0, done.stderr.decode()
     assert b" W48 H40 " in done.stdout[:80]
     assert len(done.stdout) == done.stdout.index(b"\n") + 1 + 2 * (6 + 48 * 40 * 3 // 2)
