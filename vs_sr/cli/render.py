@@ -177,14 +177,12 @@ def _run(options: argparse.Namespace, say: _Speaker) -> int:
     store = _store(options.target)
     kept = None if options.dry_run else _kept(options, store, work.facts)
     if kept is None:
-        with work.clip.get_frame(0) as frame:
-            look = encoding.look_of(frame)
-        look = encoding.reshaped(look, work.shape)
+        look = encoding.reshaped(rendering.look(work.clip), work.shape)
     else:
         look = rendering.from_plan(kept["look"])
     made = work.encoding(look)
     made.open()
-    drop: frozenset[Kind] = frozenset([*options.drop, *(["audio"] if options.slow_motion else [])])
+    drop: frozenset[Kind] = frozenset(options.drop + ["audio"] * options.slow_motion)
     join = joining.Join(film=work.film, container=container, encoding=made, cut=work.cut, drop=drop)
     copied = join.check()
     _say_plan(say, options, work, join, copied)
@@ -443,15 +441,16 @@ def _say_plan(say: _Speaker, options: argparse.Namespace, work: _Work, join: Joi
 def _probe(say: _Speaker, work: _Work) -> None:
     """Time some frames, and say how long all of them take."""
     from vs_sr import machine
+    from vs_sr.render import rendering
 
-    frames = work.clip.frames(prefetch=1, close=True)
-    next(frames)  # loads the network
-    begin, done = time.monotonic(), 0
-    for _ in frames:
+    begin, done = time.monotonic(), -1
+    for frame in rendering.frames_of(work.clip, 1):
+        frame.close()
         done += 1
-        if done == _PROBE or time.monotonic() - begin > _PATIENCE:
+        if not done:  # the network is loaded
+            begin = time.monotonic()
+        elif done == _PROBE or time.monotonic() - begin > _PATIENCE:
             break
-    frames.close()
     per = (time.monotonic() - begin) / done if done else 0.0
     seconds = per * work.clip.num_frames
     text = f"time      about {_clock(seconds)}, {1 / per:.3g} fps" if per else "time      too short to be measured"

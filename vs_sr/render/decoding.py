@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Literal
@@ -91,7 +92,7 @@ def vs_format(name: str) -> vs.VideoFormat:
     """
     found = av.VideoFormat(name, 64, 64)
     bits = max((part.bits for part in found.components), default=0)
-    colored = any(part.is_chroma for part in found.components)
+    colored = sum(not part.is_alpha for part in found.components) > 1
     family = vs.RGB if found.is_rgb or found.has_palette else vs.YUV if colored else vs.GRAY
     halves = (0, 0)
     if family == vs.YUV:
@@ -125,13 +126,18 @@ class _Decoder:
         self._kept: OrderedDict[int, av.VideoFrame] = OrderedDict()
         self._frames = self._decode()
         self._next = 0
+        self._lock = threading.Lock()
 
     def frame(self, number: int) -> av.VideoFrame:
-        """A frame.
+        """A frame. May be called from several threads.
 
         Raises:
             FrameError: it cannot be decoded.
         """
+        with self._lock:
+            return self._find(number)
+
+    def _find(self, number: int) -> av.VideoFrame:
         if number in self._kept:
             return self._kept[number]
         if not 0 <= number - self._next <= _AHEAD:
@@ -144,6 +150,8 @@ class _Decoder:
             if found is not None and at >= self._next:
                 self._keep(at, found)
             self._next = max(self._next, at + 1)
+            if found is None and number not in self._kept:
+                raise FrameError(f"frame {number} cannot be decoded, and none before it")
         return self._kept[number]
 
     def _number(self, frame: av.VideoFrame) -> int:

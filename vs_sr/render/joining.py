@@ -33,10 +33,11 @@ _TEXT = {"matroska": "subrip", "mp4": "mov_text", "mov": "mov_text", "webm": "we
 _PLURAL: dict[str, Kind] = {"audio": "audio", "subtitle": "subtitles", "attachment": "attachments"}
 _OF_FILES = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "creation_time")
 """Metadata that is the file's own affair."""
-_HEADER = (
-    b"[Script Info]\r\nScriptType: v4.00+\r\nPlayResX: 384\r\nPlayResY: 288\r\n\r\n[V4+ Styles]\r\nFormat: Name, "
-    b"Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, StrikeOut, "
-    b"ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding\r\n"
+STYLES = (
+    b"[Script Info]\r\nScriptType: v4.00+\r\nPlayResX: 384\r\nPlayResY: 288\r\n\r\n[V4+ Styles]\r\n"
+    b"Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, "
+    b"Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, "
+    b"MarginV, Encoding\r\n"
     b"Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,0\r\n\r\n[Events]\r\n"
     b"Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\r\n"
 )
@@ -178,7 +179,7 @@ class Join:
             kind = _PLURAL.get(stream.type)
             if stream.index == self.film.stream or kind in self.drop:
                 continue
-            if stream.type == "attachment":
+            if isinstance(stream, av.stream.AttachmentStream):
                 self._refuse_unless(_holds(self.container, stream), stream, "attachments")
                 name = stream.metadata.get("filename", f"attachment {stream.index}")
                 target.add_attachment(name, stream.metadata.get("mimetype", "application/octet-stream"), stream.data)
@@ -228,7 +229,7 @@ class Join:
         from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
         made: Any = target.add_stream(_TEXT[self.container])
-        made.codec_context.subtitle_header = bytes(stream.codec_context.subtitle_header or b"") or _HEADER
+        made.codec_context.subtitle_header = bytes(stream.codec_context.subtitle_header or b"") or STYLES
         made.time_base = Fraction(1, 1000)
         _describe(stream, made)
         self.notes.append(f"subtitle stream {stream.index} becomes {_TEXT[self.container]}")
@@ -308,7 +309,7 @@ def _holds(container: str, stream: Any) -> bool:
 
 def _name(stream: Any) -> str:
     context = stream.codec_context
-    return context.codec.canonical_name if context is not None else stream.metadata.get("filename", "unknown")
+    return str(context.codec.canonical_name if context is not None else stream.metadata.get("filename", "unknown"))
 
 
 def _describe(source: Any, target: Any) -> None:

@@ -134,7 +134,9 @@ def _film(
     shown = sorted((pts, duration) for pts, duration in packets if pts is not None and pts >= (first.pts or pts))
     pts, tick = [pts for pts, _ in shown], fraction(stream.time_base)
     rate, even = _rate(stream, pts, tick)
-    step = pts[-1] - pts[-2] if len(pts) > 1 else 0
+    last = shown[-1][1]
+    if len(shown) > 1 and shown[-2][1] != (step := pts[-1] - pts[-2]):
+        last = step  # durations are made up, by a rate that frames do not keep
     turn = _turn(first)
     sar = fraction(stream.sample_aspect_ratio) or Fraction(1)
     return Film(
@@ -142,7 +144,7 @@ def _film(
         stream=stream.index,
         pts=pts,
         tick=tick,
-        last=(shown[-1][1] or step) * tick or 1 / rate,
+        last=last * tick or 1 / rate,
         rate=rate,
         even=even,
         color={tag: int(getattr(stream.codec_context, tag) or getattr(first, tag) or 0) for tag in TAGS},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import time
 from collections import deque
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,7 @@ import vapoursynth as vs
 
 from vs_sr import __version__, files
 from vs_sr.errors import VsSrError
+from vs_sr.render import encoding
 from vs_sr.render.encoding import Encoding, Look
 from vs_sr.render.segments import Store, Writer
 
@@ -124,17 +126,35 @@ class Rendering:
         return end
 
     def _frames(self, first: int) -> Iterator[vs.VideoFrame]:
-        ahead = max(vs.core.num_threads, _AT_ONCE)
-        clip = self.clip[first:] if first else self.clip
-        try:
-            yield from clip.frames(prefetch=ahead)
-        except vs.Error as error:
-            raise VsSrError(str(error)) from None
+        yield from frames_of(self.clip[first:] if first else self.clip, max(vs.core.num_threads, _AT_ONCE))
 
     def _fps(self) -> float:
         if len(self._recent) < 2:
             return 0.0
         return (len(self._recent) - 1) / max(self._recent[-1] - self._recent[0], 1e-9)
+
+
+def frames_of(clip: vs.VideoNode, ahead: int) -> Iterator[vs.VideoFrame]:
+    """The frames of a clip, so many of them asked for at a time.
+
+    Raises:
+        VsSrError: one cannot be made.
+    """
+    try:
+        yield from clip.frames(prefetch=ahead)
+    except vs.Error as error:  # of a filter in Python, with all that its interpreter has to say
+        text = str(error).strip().splitlines()[-1]
+        raise VsSrError(re.sub(r"^vs_sr\.errors\.\w+: ", "", text)) from None
+
+
+def look(clip: vs.VideoNode) -> Look:
+    """What the frames of a clip say, by the first one.
+
+    Raises:
+        VsSrError: it cannot be made.
+    """
+    with next(frames_of(clip[:1], 1)) as frame:
+        return encoding.look_of(frame)
 
 
 def _ends(length: int, following: vs.VideoFrame) -> bool:
