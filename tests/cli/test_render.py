@@ -214,6 +214,19 @@ def test_slow_motion_keeps_the_rate(double: str, tmp_path: Path) -> None:
     assert after.chapters[1][0] == pytest.approx(0.8)
 
 
+@pytest.mark.parametrize("name", ["out.mkv", "out.webm"])
+def test_slow_sound(name: str, double: str, tmp_path: Path) -> None:
+    source = everything(tmp_path / "in.mkv")
+    target = tmp_path / name
+    codec = ("--codec", "libvpx-vp9", "--crf", "30") if name.endswith("webm") else ()
+    render(source, target, "--script", double, "--slow-motion", "--stretch-sound", *codec)
+    before, after = look(source), look(target)
+    assert before.beep is not None
+    assert after.beep == pytest.approx(2 * before.beep, abs=0.06)  # a window of the filter
+    assert after.kinds[1] == ("audio opus" if codec else "audio aac")
+    assert after.languages == ["deu"]
+
+
 def test_a_preview_has_the_film_on_its_left(double: str, tmp_path: Path) -> None:
     render(film(tmp_path / "in.mkv", 20), tmp_path / "out.mkv", "--script", double, "--preview", "7")
     found = look(tmp_path / "out.mkv")

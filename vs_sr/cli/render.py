@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vs_sr import files
+from vs_sr import files, system
 from vs_sr.errors import ArgumentError, VsSrError
 
 if TYPE_CHECKING:
@@ -58,6 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--start", type=_seconds, metavar="TIME", help="begin here: seconds, or h:mm:ss.s")
     what.add_argument("--end", type=_seconds, metavar="TIME", help="end here")
     what.add_argument("--slow-motion", action="store_true", help="keep the rate and stretch time; without sound")
+    what.add_argument(
+        "--stretch-sound", action="store_true", help="with --slow-motion: keep the sound, stretched as well"
+    )
     what.add_argument("--preview", type=_count, metavar="N", help="N frames of the result beside the film, upscaled")
     what.add_argument("--dry-run", action="store_true", help="say what would be done and how long it takes, and stop")
     encoder = parser.add_argument_group("encoder")
@@ -182,7 +185,8 @@ def _run(options: argparse.Namespace, say: _Speaker) -> int:
         look = rendering.from_plan(kept["look"])
     made = work.encoding(look)
     made.open()
-    drop: frozenset[Kind] = frozenset(options.drop + ["audio"] * options.slow_motion)
+    silent = options.slow_motion and not options.stretch_sound
+    drop: frozenset[Kind] = frozenset(options.drop + ["audio"] * silent)
     join = joining.Join(film=work.film, container=container, encoding=made, cut=work.cut, drop=drop)
     copied = join.check()
     _say_plan(say, options, work, join, copied)
@@ -226,6 +230,8 @@ def _check_target(options: argparse.Namespace) -> None:
         raise ArgumentError(f"{target} {error}") from None
     if target.exists() and not options.force and not options.dry_run:
         raise ArgumentError(f"{target} exists; --force replaces it once the new one is whole")
+    if options.stretch_sound and not options.slow_motion:
+        raise ArgumentError("--stretch-sound is for --slow-motion")
     if options.script and options.model:
         raise ArgumentError("--script and --model are two graphs; give one")
 
@@ -363,6 +369,7 @@ def _render(say: _Speaker, options: argparse.Namespace, work: _Work, encoding: E
 
             def report(state: State) -> None:
                 more = f", {state.fps:.3g} fps, {_clock(state.left)} left" if state.fps else ""
+                more += f", {system.peak_memory() >> 20} MiB"
                 progress("Frame", state.done, state.frames, more)
 
         return Rendering(
@@ -397,7 +404,7 @@ class _Reporter:
                 "fps": round(state.fps, 3),
                 "left": round(state.left),
             }
-            self._say("progress", **facts)
+            self._say("progress", **facts, memory=system.peak_memory())
 
 
 def _say_plan(say: _Speaker, options: argparse.Namespace, work: _Work, join: Join, copied: list[str]) -> None:
@@ -405,8 +412,8 @@ def _say_plan(say: _Speaker, options: argparse.Namespace, work: _Work, join: Joi
     film, made = work.film, join.encoding
     varying = "" if film.even else " (varying)"
     notes = list(join.notes)
-    if options.slow_motion and "audio" not in options.drop:
-        notes.append("sound is left out: time is stretched")
+    if options.slow_motion and not options.stretch_sound and "audio" not in options.drop:
+        notes.append("sound is left out: time is stretched; --stretch-sound keeps it")
     from vs_sr.render import encoding
 
     if (film.light.mastering or film.light.content) and not encoding.carries(work.wish.codec):

@@ -30,6 +30,10 @@ CONTAINERS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", "
 """What a file's ending means."""
 _TEXT = {"matroska": "subrip", "mp4": "mov_text", "mov": "mov_text", "webm": "webvtt"}
 """What subtitles become that are text and that the container has in another form alone."""
+_SOUND = {"webm": "libopus"}
+"""What stretched sound is encoded with, where that is not AAC."""
+_SLOWEST = Fraction(1, 2)
+"""Tempo of one atempo."""
 _PLURAL: dict[str, Kind] = {"audio": "audio", "subtitle": "subtitles", "attachment": "attachments"}
 _OF_FILES = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "creation_time")
 """Metadata that is the file's own affair."""
@@ -79,7 +83,7 @@ class Copied:
     source: Any
     target: Any
     write: Callable[[Any], Iterator[av.Packet[Any]]]
-    """The packets of the result for one of the film's."""
+    """The packets of the result for one of the film's; for None, those that are left at the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +189,8 @@ class Join:
                 target.add_attachment(name, stream.metadata.get("mimetype", "application/octet-stream"), stream.data)
             elif kind is None:
                 self.notes.append(f"{stream.type} stream {stream.index} is left out")
+            elif stream.type == "audio" and self.cut.stretch != 1:
+                found.append(self._stretched(stream, target))
             elif _holds(self.container, stream):
                 found.append(self._as_it_is(stream, target))
             else:
@@ -204,7 +210,9 @@ class Join:
         made = target.add_stream_from_template(stream, opaque=True)
         _describe(stream, made)
 
-        def write(packet: av.Packet[Any]) -> Iterator[av.Packet[Any]]:
+        def write(packet: av.Packet[Any] | None) -> Iterator[av.Packet[Any]]:
+            if packet is None:
+                return
             tick = fraction(packet.time_base)
             at = packet.pts if packet.pts is not None else packet.dts
             assert at is not None
@@ -224,6 +232,55 @@ class Join:
 
         return Copied(stream, made, write)
 
+    def _stretched(self, stream: Any, target: OutputContainer) -> Copied:
+        """Sound as long as the frames, at its own pitch."""
+        codec = _SOUND.get(self.container, "aac")
+        made: Any = target.add_stream(codec, rate=48_000 if codec == "libopus" else stream.rate, layout=stream.layout)
+        _describe(stream, made)
+        self.notes.append(f"audio stream {stream.index} is stretched, as {codec}")
+        graph, tick = av.filter.Graph(), Fraction(1, made.rate)
+        nodes = [graph.add_abuffer(template=stream), *(graph.add("atempo", f"{tempo:.9f}") for tempo in self._tempos())]
+        form = f"sample_rates={made.rate}:sample_fmts={made.format.name}:channel_layouts={made.layout.name}"
+        graph.link_nodes(*nodes, graph.add("aformat", form), graph.add("abuffersink")).configure()
+        shown: int | None = None  # samples
+
+        def stretched() -> Iterator[av.Packet[Any]]:
+            nonlocal shown
+            while True:
+                try:
+                    frame = graph.pull()
+                except (av.BlockingIOError, av.EOFError):
+                    return
+                assert isinstance(frame, av.AudioFrame)
+                frame.pts, frame.time_base = shown, tick
+                shown = (shown or 0) + frame.samples
+                yield from made.encode(frame)
+
+        def write(packet: av.Packet[Any] | None) -> Iterator[av.Packet[Any]]:
+            nonlocal shown
+            for frame in stream.decode(packet):
+                start = frame.pts * fraction(frame.time_base)
+                if self.cut.trimmed and start < self.cut.begin:
+                    continue
+                if shown is None:
+                    shown = round(self.cut.time(start) / tick)
+                graph.push(frame)
+                yield from stretched()
+            if packet is None and shown is not None:
+                graph.push(None)
+                yield from stretched()
+                yield from made.encode(None)
+
+        return Copied(stream, made, write)
+
+    def _tempos(self) -> Iterator[Fraction]:
+        """Factors of a tempo, each of which the filter can do."""
+        tempo = 1 / self.cut.stretch
+        while tempo < _SLOWEST:
+            yield _SLOWEST
+            tempo /= _SLOWEST
+        yield tempo
+
     def _as_text(self, stream: Any, target: OutputContainer) -> Copied:
         """Subtitles in the form that the container has."""
         from av.subtitles.subtitle import AssSubtitle, SubtitleSet
@@ -234,9 +291,9 @@ class Join:
         _describe(stream, made)
         self.notes.append(f"subtitle stream {stream.index} becomes {_TEXT[self.container]}")
 
-        def write(packet: av.Packet[Any]) -> Iterator[av.Packet[Any]]:
-            decoded = stream.decode2(packet)
-            if decoded is None:
+        def write(packet: av.Packet[Any] | None) -> Iterator[av.Packet[Any]]:
+            decoded = stream.decode2(packet) if packet is not None else None
+            if packet is None or decoded is None:
                 return
             tick = fraction(packet.time_base)
             start = (packet.pts or 0) * tick
@@ -264,6 +321,8 @@ class Join:
             tick = fraction(packet.time_base)
             if self.cut.keeps(at * tick, (at + (packet.duration or 0)) * tick):
                 yield from copied[packet.stream.index].write(packet)
+        for item in copied.values():
+            yield from item.write(None)
 
     def _metadata(self, source: InputContainer) -> dict[str, str]:
         if "metadata" in self.drop:
