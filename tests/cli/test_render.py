@@ -11,7 +11,7 @@ import pytest
 import vapoursynth as vs
 from helpers import networks
 from helpers.films import bright, film
-from helpers.media import CHAPTERS, LINES, everything, look, pixels, same
+from helpers.media import CHAPTERS, LINES, bitmaps, copied, everything, look, pixels, same, with_cover
 from helpers.support import environment
 
 from vs_sr import cli
@@ -80,6 +80,20 @@ def test_subtitles_become_what_the_container_has(
     assert after.beep is not None
     assert after.beep - after.times[0] == pytest.approx(before.beep - before.times[0], abs=2e-3)
     assert len(after.chapters) == 3
+
+
+def test_subtitles_that_are_images(double: str, tmp_path: Path) -> None:
+    source = bitmaps(tmp_path / "in.mkv", film(tmp_path / "film.mp4", 25))
+    render(source, tmp_path / "out.mkv", "--script", double)
+    assert copied(tmp_path / "out.mkv", "subtitle") == copied(source, "subtitle") != []
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+def test_covers(name: str, double: str, tmp_path: Path) -> None:
+    source = with_cover(tmp_path / "in.mp4", film(tmp_path / "film.mp4", 5))
+    render(source, tmp_path / name, "--script", double)
+    assert copied(tmp_path / name, "cover") == copied(source, "cover") != []
+    assert len(pixels(tmp_path / name)) == 10
 
 
 @pytest.mark.parametrize("reader", ["bestsource", "av"])

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from helpers import networks
 from helpers.films import film
-from helpers.media import everything, look, pixels, same
+from helpers.media import bitmaps, everything, look, pixels, same
 from helpers.support import BIN, environment
 
 from vs_sr import cli, files
@@ -114,6 +114,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str, tuple[str, ...], str]] = {
     ),
     "a font that the container lacks": (
         lambda folder: everything(folder / "in.mkv", font=True), "out.mp4", (), "leave such streams out with --drop att"
+    ),
+    "images for subtitles in MP4": (
+        lambda folder: bitmaps(folder / "in.mkv", moving(folder / "film.mp4", 5)), "out.mp4", (),
+        "subtitle stream 1 (hdmv_pgs_subtitle); use .mkv, or leave such streams out with --drop subtitles",
     ),
     "more bits than the codec has": (
         lambda folder: moving(folder / "in.mkv", 3, pix_fmt="yuv420p10le"), "out.mkv", ("--codec", "mpeg4"),

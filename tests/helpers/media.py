@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ import numpy.typing as npt
 from helpers.films import film
 from vs_sr.render.decoding import planes_of
 from vs_sr.render.joining import STYLES
+from vs_sr.render.reading import is_cover
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,6 +88,54 @@ def tone(stream: Any) -> list[av.Packet[Any]]:
         frame.sample_rate, frame.pts, frame.time_base = RATE, at, Fraction(1, RATE)
         packets += stream.encode(frame)
     return packets + stream.encode(None)
+
+
+def bitmaps(path: Path, film: Path) -> Path:
+    """A film with subtitles that are images (PGS); they are empty ones."""
+
+    def segment(at: int, kind: int, data: bytes) -> bytes:
+        return b"PG" + struct.pack(">IIBH", 90 * at, 0, kind, len(data)) + data
+
+    shown = b""
+    for number, at in enumerate((100, 400, 700)):
+        shown += segment(at, 0x16, struct.pack(">HHBHBBBB", 64, 48, 0x10, number, 0x80, 0, 0, 0))
+        shown += segment(at, 0x17, b"\0") + segment(at, 0x80, b"")
+    with (
+        av.open(str(film)) as source,
+        av.open(io.BytesIO(shown), format="sup") as images,
+        av.open(str(path), "w") as target,
+    ):
+        streams = [target.add_stream_from_template(item.streams[0], opaque=True) for item in (source, images)]
+        for item, stream in zip((source, images), streams, strict=True):
+            for packet in item.demux():
+                if packet.size:
+                    packet.stream = stream
+                    target.mux(packet)
+    return path
+
+
+def with_cover(path: Path, film: Path) -> Path:
+    """A film with a cover, an image of one color."""
+    with av.open(str(film)) as source, av.open(str(path), "w") as target:
+        video = target.add_stream_from_template(source.streams.video[0], opaque=True)
+        cover: Any = target.add_stream("png")
+        cover.width, cover.height, cover.pix_fmt = 8, 8, "rgb24"
+        cover.disposition = av.stream.Disposition.attached_pic
+        (image,) = cover.encode(av.VideoFrame.from_ndarray(np.full((8, 8, 3), 200, np.uint8), format="rgb24"))
+        target.start_encoding()
+        target.mux(image)
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = video
+                target.mux(packet)
+    return path
+
+
+def copied(path: Path, kind: str) -> list[bytes]:
+    """The packets of all streams of a kind, or of covers."""
+    with av.open(str(path)) as container:
+        chosen = [s for s in container.streams if s.type == kind or (kind == "cover" and is_cover(s))]
+        return [bytes(packet) for packet in container.demux(chosen) if packet.size] if chosen else []
 
 
 @dataclass(frozen=True)

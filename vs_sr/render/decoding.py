@@ -121,7 +121,7 @@ class _Decoder:
     def __init__(self, film: Film, name: str, damaged: Damaged, repeated: list[int]) -> None:
         self._film, self._name, self._damaged, self._repeated = film, name, damaged, repeated
         self._container = av.open(str(film.path))
-        self._stream = self._container.streams.video[0]
+        (self._stream,) = (item for item in self._container.streams.video if item.index == film.stream)
         self._stream.thread_type = "AUTO"
         self._kept: OrderedDict[int, av.VideoFrame] = OrderedDict()
         self._frames = self._decode()
@@ -212,7 +212,7 @@ class _Decoder:
 
 def _by_av(film: Film, damaged: Damaged, repeated: list[int]) -> vs.VideoNode:
     with av.open(str(film.path)) as container:
-        first = next(container.decode(video=0))
+        first = next(container.decode(*(item for item in container.streams.video if item.index == film.stream)))
     format = vs_format(first.format.name)
     name = av_name(format)
     assert name is not None

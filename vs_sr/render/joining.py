@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 import av
 
 from vs_sr.errors import ArgumentError, VsSrError
-from vs_sr.render.reading import fraction
+from vs_sr.render.reading import fraction, is_cover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +30,9 @@ CONTAINERS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", "
 """What a file's ending means."""
 _TEXT = {"matroska": "subrip", "mp4": "mov_text", "mov": "mov_text", "webm": "webvtt"}
 """What subtitles become that are text and that the container has in another form alone."""
+_COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
+_CHAPTERS = "text"
+"""The tag of the stream that MP4 names its chapters in."""
 _SOUND = {"webm": "libopus"}
 """What stretched sound is encoded with, where that is not AAC."""
 _SLOWEST = Fraction(1, 2)
@@ -180,8 +183,14 @@ class Join:
         """Give the result a stream for each of the film's that it keeps."""
         found: list[Copied] = []
         for stream in source.streams:
-            kind = _PLURAL.get(stream.type)
+            cover = is_cover(stream)
+            kind = "attachments" if cover else _PLURAL.get(stream.type)
             if stream.index == self.film.stream or kind in self.drop:
+                continue
+            if cover and self.container == "matroska":
+                self._attach_cover(stream, target)
+                continue
+            if stream.type == "data" and stream.codec_tag == _CHAPTERS:
                 continue
             if isinstance(stream, av.stream.AttachmentStream):
                 self._refuse_unless(_holds(self.container, stream), stream, "attachments")
@@ -198,6 +207,13 @@ class Join:
                 self._refuse_unless(text, stream, kind)
                 found.append(self._as_text(stream, target))
         return found
+
+    def _attach_cover(self, stream: Any, target: OutputContainer) -> None:
+        """Matroska has covers as attachments."""
+        ending, form = _COVERS.get(_name(stream), (_name(stream), "application/octet-stream"))
+        with av.open(str(self.film.path)) as again:
+            image = next(packet for packet in again.demux(again.streams[stream.index]) if packet.size)
+            target.add_attachment(f"cover.{ending}", form, bytes(image))
 
     def _refuse_unless(self, possible: bool, stream: Any, kind: Kind) -> None:
         if not possible:
@@ -217,7 +233,9 @@ class Join:
             at = packet.pts if packet.pts is not None else packet.dts
             assert at is not None
             start, stop = at * tick, (at + (packet.duration or 0)) * tick
-            if stream.type == "audio":
+            if is_cover(stream):
+                pass  # at no time of the film
+            elif stream.type == "audio":
                 if self.cut.trimmed and start < self.cut.begin:
                     return
                 later = round(self.cut.begin / tick)
@@ -316,7 +334,10 @@ class Join:
             return
         for packet in source.demux([item.source for item in copied.values()]):
             at = packet.pts if packet.pts is not None else packet.dts
-            if at is None or not packet.size:
+            if packet.size and is_cover(packet.stream):
+                packet.pts = packet.dts = 0
+                yield from copied[packet.stream.index].write(packet)
+            if at is None or not packet.size or is_cover(packet.stream):
                 continue
             tick = fraction(packet.time_base)
             if self.cut.keeps(at * tick, (at + (packet.duration or 0)) * tick):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 TAGS = ("color_primaries", "color_trc", "colorspace", "color_range")
 """Colors as FFmpeg calls them: code points of H.273, and the range (1 limited, 2 full)."""
+_COVER = 0x400
+"""FFmpeg's disposition of attached images."""
 _RATE = Fraction(24)
 """Of a film that has neither a rate nor durations."""
 
@@ -86,6 +88,11 @@ class Film:
         return bisect_left(range(len(self.pts)), self.began + seconds, key=self.time)
 
 
+def is_cover(stream: av.stream.Stream) -> bool:
+    """Whether a stream is a still image of the whole film, as players show it in a list."""
+    return bool(int(stream.disposition) & _COVER)
+
+
 def fraction(ratio: AVRational | Fraction | None) -> Fraction:
     """A ratio of PyAV's; 0 where there is none."""
     return Fraction(ratio.numerator, ratio.denominator) if ratio else Fraction(0)
@@ -104,16 +111,17 @@ def open_film(path: Path) -> Film:
     path = path.resolve()
     try:
         with av.open(str(path)) as container:
-            if not container.streams.video:
+            films = [stream for stream in container.streams.video if not is_cover(stream)]
+            if not films:
                 raise VsSrError(f"{path} holds no video")
-            stream = container.streams.video[0]
+            stream, number = films[0], films[0].index
             first = next(container.decode(stream), None)
             if first is None:
                 raise VsSrError(f"{path} cannot be read as a video: no frame can be decoded")
             if first.interlaced_frame:
                 raise VsSrError(f"{path} is interlaced; deinterlace it first: ffmpeg -i FILE -vf bwdif OUT.mkv")
         with av.open(str(path)) as container:  # again: to seek to the beginning is not possible in every format
-            stream = container.streams.video[0]
+            (stream,) = (stream for stream in container.streams.video if stream.index == number)
             packets = [(p.pts, p.duration or 0) for p in container.demux(stream) if p.size and not p.is_discard]
             return _film(path, stream, first, packets, Fraction(container.start_time or 0, av.time_base))
     except (OSError, av.FFmpegError) as error:
