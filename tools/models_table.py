@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tools.pages import ROOT, markers, replaced
 from vs_sr import _names, arguments, registry
+from vs_sr.weights import store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,8 @@ def _machine(record: dict[str, Any]) -> str:
 
 def _weights(model: Model) -> str:
     if model.weights:
-        return f"`{model.weights}`, shipped"
+        names = [f"`{entry.name}`" for entry in store.index().values() if entry.model == model.name]
+        return f"{', '.join(names)}, shipped"
     return f"`{model.published.file}` of {model.published.repository}" if model.published else "see its page"
 
 

@@ -332,7 +332,7 @@ def _weights(model: Model, options: Arguments) -> tuple[Source | None, Variant]:
         if not model.fixed.upscaled and options.scale not in (None, model.fixed.scale):
             raise ArgumentError(f"scale={options.scale} is not possible; this model is x{model.fixed.scale}")
         return None, model.fixed
-    name = options.weights or model.weights
+    name = options.weights or store.default(model, options.scale)
     if name is None:
         raise ArgumentError(_where_to_get(model))
     source = store.locate(name, model)

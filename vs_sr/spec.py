@@ -132,7 +132,8 @@ class Model:
     hints: Mapping[str, str] = field(default_factory=dict)
     """What ``detect`` may need because the tensors are ambiguous: the metadata's key, and a sentence."""
     weights: str | None = None
-    """Name of the default weights in the index; None: the user has to give some."""
+    """Name of the default weights in the index; None: the user has to give some. Where ``scale`` is asked for and it is
+    not theirs, the first shipped ones of the model that have it are the default."""
     published: Published | None = None
     """Where to get weights of a model that comes without."""
     fixed: Variant | None = None

@@ -390,6 +390,37 @@ def test_flicker_is_seen(clip: Path) -> None:
     assert found.sharpness_interpolated is None
 
 
+def test_a_still_clip_shows_nothing_but_flicker(clip: Path) -> None:
+    made = [scene(1)[0].astype(float) + 2 * (-1) ** t for t in range(7)]
+    measurement = Measurement(
+        upscaler=perfect(made), baseline=Bicubic(4), protocol=protocols.preset("matlab-double"), video=True, still=True
+    )
+    found = measurement.folder(clip).temporal
+    assert found["oracle"].change_error == pytest.approx(4 * 219 / 255, rel=1e-3)
+    assert found["bicubic"].change_error == 0  # the ground truth moves, the clip does not
+
+
+def test_a_coded_clip_is_the_same_for_everyone(clip: Path) -> None:
+    seen: list[list[object]] = []
+
+    class Listening(Bicubic):
+        label = "listening"
+
+        def __call__(self, frames: Any, protocol: Any) -> Any:
+            seen.append(list(frames))
+            return super().__call__(frames, protocol)
+
+    gain = {}
+    for crf in (None, 10, 30):
+        protocol = replace(protocols.preset("vid4"), crf=crf)
+        measurement = Measurement(upscaler=Listening(4), baseline=Bicubic(4), protocol=protocol, video=True)
+        found = measurement.folder(clip)
+        assert found.mean("listening", "psnr_y") == found.mean("bicubic", "psnr_y")
+        gain[crf] = found.mean("bicubic", "psnr_y")
+    assert gain[None] > gain[10] > gain[30]
+    assert [frame.shape for frame in seen[0]] == [frame.shape for frame in seen[1]]  # type: ignore[attr-defined]
+
+
 def test_pictures_of_any_size_are_no_clip(clip: Path) -> None:
     write(clip / "odd.png", scene(1, 41, 53)[0])
     found = Measurement(upscaler=Bicubic(4), protocol=protocols.preset("matlab-uint8")).folder(clip)
@@ -575,6 +606,9 @@ def test_the_list_of_protocols(capsys: pytest.CaptureFixture[str]) -> None:
         ("CLIP --y 709", "there is no Y '709'; choices: matlab, edsr, "),
         ("CLIP --model ZoomingSlowMo --chop", "chop is for image models"),
         ("CLIP CLIP --bicubic --scale 2 --lr CLIP", "--lr is given 1 times for 2 folders"),
+        ("CLIP --bicubic --scale 2 --lr CLIP --crf 20", "--crf codes the LR that is made of ground truth"),
+        ("CLIP --bicubic --scale 2 --crf 60", "crf=60 is out of range; 0 to 51"),
+        ("CLIP --bicubic --scale 2 --no-video --still", "--still is about clips"),
     ],
 )
 def test_errors(arguments: str, message: str, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from vs_sr.training.clips import make_clip, reduce_frames
-from vs_sr.training.degrade import Chain, blurred, coded
+from vs_sr.evaluation.coding import coded
+from vs_sr.training.degrade import Chain, blurred
 from vs_sr.training.recipe import Degradation
 
 

@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--ssim-padding", choices=("valid", "zero"), help="zero: as pytorch_ssim")
     how.add_argument("--y", metavar="NAME", help="the constants of Y; see --list-protocols")
     how.add_argument("--round-y", action=argparse.BooleanOptionalAction, help="round Y to integers before PSNR")
+    how.add_argument("--crf", type=int, metavar="N", help="the LR clip goes through 4:2:0 and H.264 of this CRF")
     how.add_argument("--output", choices=("round", "truncate", "none"), help="how RGB becomes code values")
     how.add_argument(
         "--chop", type=int, nargs="?", const=10, metavar="N", help="four quarters, N (10) pixels of overlap"
@@ -85,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folders are clips, or are not; default: yes for models of several frames that are named; where none is, "
         "what is in the folders says so: images of one size, numbered without a gap",
     )
+    clip.add_argument("--still", action="store_true", help="a clip's first frame is repeated; what changes is flicker")
     clip.add_argument("--multi", type=int, help="frame-rate factor: of 2, every second frame is given; all are scored")
     clip.add_argument("--window", type=int, help="input frames per run; 0 the whole clip; default: the model's")
     clip.add_argument("--shared", type=int, default=1, help="input frames that windows share; default 1")
@@ -137,6 +139,8 @@ def run(options: argparse.Namespace) -> int:
         raise ArgumentError(f"--lr is given {len(options.lr)} times for {len(folders)} folders")
     found = None if options.bicubic else _found(options.model, options)
     video = _video(options, folders, found)
+    if options.still and not video:
+        raise ArgumentError("--still is about clips; say --video where the folders are some")
     upscaler, baseline = _upscalers(options, found, video)
     protocol = _protocol(options, video)
     measurement = Measurement(
@@ -144,6 +148,7 @@ def run(options: argparse.Namespace) -> int:
         protocol=protocol,
         baseline=baseline,
         video=video,
+        still=options.still,
         only=options.frames,
         crop=_crop(options.crop),
     )
@@ -170,6 +175,8 @@ def _check(options: argparse.Namespace) -> None:
 
     if options.scale is not None and not 1 <= options.scale <= 16:
         raise ArgumentError(f"--scale {options.scale} is out of range; 1 to 16")
+    if options.crf is not None and options.lr:
+        raise ArgumentError("--crf codes the LR that is made of ground truth; leave it out where --lr gives LR")
     for name in ("window", "shared", "chop"):
         value = getattr(options, name)
         if value is not None and value < 0:
@@ -316,7 +323,7 @@ def _found(name: str | None, options: argparse.Namespace) -> Found:
     from vs_sr.evaluation import upscalers
 
     with _hints.named():
-        return upscalers.find(name, options.weights, dict(options.hints))
+        return upscalers.find(name, options.weights, dict(options.hints), options.scale)
 
 
 def _scale(options: argparse.Namespace) -> int:
@@ -329,7 +336,7 @@ def _protocol(options: argparse.Namespace, video: bool) -> Protocol:
     """The named protocol, with what the other flags say."""
     from vs_sr.evaluation import protocols
 
-    names = ("resize", "ground_truth", "cumulative_modcrop", "ssim_padding", "y", "round_y", "output")
+    names = ("resize", "ground_truth", "cumulative_modcrop", "ssim_padding", "y", "round_y", "output", "crf")
     changes: dict[str, Any] = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     for name in ("border", "ssim_border"):
         if getattr(options, name) is not None:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
+    from vs_sr.spec import Model
+    from vs_sr.weights.store import Shipped
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Nothing to set."""
@@ -22,14 +25,23 @@ def run(options: argparse.Namespace) -> int:
         print(f"{model.name}: {model.summary}")
         if model.paper:
             print(f"    {model.paper}")
-        shipped = [entry.name for entry in store.index().values() if entry.model == model.name]
+        shipped = [entry for entry in store.index().values() if entry.model == model.name]
         theirs = (
             f"none shipped: get {model.published}" if model.published else "none shipped: give a file with weights="
         )
-        weights = ["none needed"] if model.fixed else shipped or [theirs]
-        marked = [f"{name} (default)" if name == model.weights else name for name in weights]
-        print(f"    weights: {', '.join(marked)}")
+        weights = ["none needed"] if model.fixed else [_marked(entry, model) for entry in shipped] or [theirs]
+        print(f"    weights: {', '.join(weights)}")
     problems = registry.problems("model")
     for problem in problems:
         print(f"vs-sr models: {problem}", file=sys.stderr)
     return 1 if problems else 0
+
+
+def _marked(entry: Shipped, model: Model) -> str:
+    """A name, and when it is the default."""
+    from vs_sr.weights import store
+
+    if entry.name == model.weights:
+        return f"{entry.name} (default)"
+    default = entry.name == store.default(model, entry.scale)
+    return f"{entry.name} (default for scale={entry.scale})" if default else entry.name

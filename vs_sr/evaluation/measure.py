@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from vs_sr.errors import ArgumentError
-from vs_sr.evaluation import metrics, protocols
+from vs_sr.evaluation import coding, metrics, protocols
+from vs_sr.evaluation.resample import round_half_up
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -219,6 +220,8 @@ class Measurement:
     """Measured beside it on the same images."""
     video: bool = False
     """The folder is a clip, in the order of the names; else its images have nothing to do with each other."""
+    still: bool = False
+    """A clip's first frame stands for all of them: whatever changes then is the upscaler's doing."""
     only: Literal["all", "center"] = "all"
     """Which output frames of a clip are scored."""
     crop: tuple[int, int, int, int] | None = None
@@ -288,9 +291,12 @@ class Measurement:
             raise ArgumentError(
                 f"{name} has {len(frames)} frames; with interpolated ones it takes at least {multi + 1}"
             )
-        truth = ground_truth(frames[:count], scale, protocol, name)
+        shown = frames[:1] * count if self.still else frames[:count]
+        truth = ground_truth(shown, scale, protocol, name)
         if lows is None:
             lows = [protocols.reduce(image, scale, protocol) for image in truth[::multi]]
+            if protocol.crf is not None:
+                lows = list(coding.coded(round_half_up(np.stack(lows)), "h264", protocol.crf))
         else:
             lows = lows[:count:multi] if len(lows) >= count else lows[: self._inputs(count)]
             (height, width), wanted = lows[0].shape[:2], tuple(side // scale for side in truth[0].shape[:2])

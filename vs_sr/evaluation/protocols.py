@@ -112,6 +112,8 @@ class Protocol:
     """How RGB output becomes code values; the Y of networks that give Y stays as it is."""
     round_y: bool = False
     """Round both Ys to integers, as MATLAB's rgb2ycbcr does on uint8: -0.03 to -0.08 dB."""
+    crf: int | None = None
+    """The LR clip goes through 4:2:0 and H.264 of this CRF, as people have films; None: it does not."""
 
     def __post_init__(self) -> None:
         """Refuse names that nothing has.
@@ -122,6 +124,8 @@ class Protocol:
         for what, name, choices in (("resampling rule", self.resize, RULES), ("Y", self.y, LUMAS)):
             if name not in choices:
                 raise ArgumentError(f"there is no {what} {name!r}; choices: {', '.join(choices)}")
+        if self.crf is not None and not 0 <= self.crf <= 51:
+            raise ArgumentError(f"crf={self.crf} is out of range; 0 to 51")
 
     @property
     def luma(self) -> Luma:

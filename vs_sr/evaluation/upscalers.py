@@ -285,7 +285,7 @@ Upscaler = Bicubic | Network
 
 
 def find(
-    name: str | None, weights: str | None, hints: Mapping[str, str] | None = None
+    name: str | None, weights: str | None, hints: Mapping[str, str] | None = None, scale: int | None = None
 ) -> tuple[Model, Variant, store.Source | None]:
     """The model and its weights, of which either may be left out, or both: then the model that has weights with it.
 
@@ -293,6 +293,7 @@ def find(
         name: of the model; None: as the weights are recognized.
         weights: a name from the index or a path; None: the model's default.
         hints: what the tensors leave open (``scale``, ``range``, ...).
+        scale: of the default weights to take.
 
     Raises:
         ArgumentError: no such model, or one without weights.
@@ -302,10 +303,11 @@ def find(
         model = registry.model(name or DEFAULT)
         if model.fixed is not None:
             return model, model.fixed, None
-        if model.weights is None:
+        default = store.default(model, scale)
+        if default is None:
             known_file = f": get {model.published}, and" if model.published else ";"
             raise ArgumentError(f"{name} comes without weights{known_file} give the path of the file")
-        source = store.shipped(model.weights)
+        source = store.shipped(default)
     elif name is not None:
         model = registry.model(name)
         source = store.locate(weights, model)

@@ -262,9 +262,13 @@ class Stage:
     """Halving: steps of the stage at which the rate is halved."""
     single: bool = False
     """Zooming Slow-Mo without alignment and recurrence: a tenth of the work."""
+    images: float = 0.0
+    """Share of the steps that see single frames, likewise: detail is learned at a tenth of the price."""
 
     def __post_init__(self) -> None:
         _require(self.steps >= 1 and self.rate > 0, "steps must be >= 1, rate above 0")
+        _require(0 <= self.images <= 1, f"images must be in 0..1; got {self.images}")
+        _require(not (self.single and self.images), "single and images exclude each other")
         _require((self.every > 0) == (self.schedule == "step"), "every belongs to schedule 'step', which needs it")
         _require(
             bool(self.halve) == (self.schedule == "halving"), "halve belongs to schedule 'halving', which needs it"

@@ -160,13 +160,14 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     # Every step draws from its own generator: a resumed run sees what an uninterrupted one would have.
     rng = np.random.default_rng([recipe.seed, run.progress.step])
+    images = stage.images > 0 and float(rng.random()) < stage.images
     total: dict[str, float] = {}
     ratio = 0.0
     for _ in range(facts.accumulate):
-        lr, hr, scale, multi = _batch(rng, recipe, clips, single=stage.single)
+        lr, hr, scale, multi = _batch(rng, recipe, clips, single=stage.single, images=images)
         inputs, target = learner.prepared(lr.to(device), hr.to(device), scale)
         with torch.autocast(device.type, _type(facts.precision), enabled=facts.precision != "fp32"):
-            output = learner.run(inputs, scale, multi, single=stage.single)
+            output = learner.run(inputs, scale, multi, single=stage.single or images)
         base = learner.base(inputs, scale, multi)
         if (border := recipe.loss.border) > 0:
             output, target, base = (film[..., border:-border, border:-border] for film in (output, target, base))
@@ -196,12 +197,16 @@ def _step(
     return ratio, rate
 
 
-def _batch(rng: np.random.Generator, recipe: Recipe, clips: Clips, *, single: bool) -> tuple[Tensor, Tensor, int, int]:
+def _batch(
+    rng: np.random.Generator, recipe: Recipe, clips: Clips, *, single: bool, images: bool
+) -> tuple[Tensor, Tensor, int, int]:
     """LR and HR of a step, its scale and its frame-rate factor."""
     data = recipe.data
     scale, multi = (_drawn(rng, choices) for choices in (data.scale, data.multi))
     fitting = tuple(inputs for inputs in data.inputs if multi * (inputs - 1) < data.frames)
-    if single:
+    if images:
+        inputs = 1
+    elif single:
         multi, inputs = 2, min(fitting)
     else:
         inputs = _drawn(rng, fitting)

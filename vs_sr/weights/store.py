@@ -40,6 +40,8 @@ class Shipped:
     """Of the file, in hexadecimal."""
     model: str
     """The filter it is for."""
+    scale: int | None = None
+    """Output over LR; None: the clip is upscaled beforehand, by any factor."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,19 @@ def index() -> dict[str, Shipped]:
     """The shipped weights, by name."""
     entries = json.loads((_FOLDER / "index.json").read_text(encoding="utf-8"))
     return {name: Shipped(name=name, **entry) for name, entry in entries.items()}
+
+
+def default(model: Model, scale: int | None = None) -> str | None:
+    """The name of a model's default weights, for ``scale`` where one is asked for; None: it has none.
+
+    Where none are of this scale it is the model's default all the same: what is wrong with it is said where a file's
+    scale is compared.
+    """
+    if model.weights is None or scale is None:
+        return model.weights
+    entries = [index()[model.weights], *index().values()]
+    fitting = (entry.name for entry in entries if entry.model == model.name and entry.scale in (scale, None))
+    return next(fitting, model.weights)
 
 
 def shipped(name: str) -> Source:
