@@ -184,6 +184,7 @@ def test_standard_definition_keeps_its_matrix(tmp_path: Path) -> None:
     assert (found.size, len(found.times)) == ((256, 192), 4)
 
 
+@pytest.mark.slow
 def test_models_in_a_chain(tmp_path: Path) -> None:
     source = film(tmp_path / "in.mkv", 3, size=(16, 16))
     weights = networks.tiny_weights()

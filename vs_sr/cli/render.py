@@ -184,7 +184,6 @@ def _run(options: argparse.Namespace, say: _Speaker) -> int:
     else:
         look = rendering.from_plan(kept["look"])
     made = work.encoding(look)
-    made.open()
     silent = options.slow_motion and not options.stretch_sound
     drop: frozenset[Kind] = frozenset(options.drop + ["audio"] * silent)
     join = joining.Join(film=work.film, container=container, encoding=made, cut=work.cut, drop=drop)
@@ -312,7 +311,7 @@ def _weights(step: Step) -> str:
     from vs_sr.weights import store
 
     model = registry.model(step.name)
-    name = step.arguments.get("weights") or model.weights
+    name = step.arguments.get("weights") or store.default(model, step.arguments.get("scale"))
     return f" {store.digest(store.locate(name, model))}" if name else ""
 
 

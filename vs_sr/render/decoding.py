@@ -57,7 +57,7 @@ def open_clip(film: Film, reader: Reader, damaged: Damaged) -> tuple[vs.VideoNod
 def _best_source(film: Film) -> tuple[vs.VideoNode | None, str]:
     """Its clip; or None, and why. It leaves frames out that it cannot decode, and says nothing of it."""
     try:
-        clip = vs.core.bs.VideoSource(str(film.path))
+        clip = vs.core.bs.VideoSource(str(film.path), showprogress=False)
     except vs.Error as error:
         return None, str(error)
     if clip.num_frames != len(film.pts):

@@ -78,24 +78,19 @@ class Encoding:
         context.options = dict(self.options)
         context.flags |= av.codec.context.Flags.global_header  # as all of the containers want it
 
-    def open(self) -> av.VideoCodecContext:
-        """An encoder of its own.
-
-        Raises:
-            ArgumentError: it refuses its options or the frames.
-        """
+    def encoder(self) -> av.VideoCodecContext:
+        """An encoder of its own, which opens with its first frame."""
         context = av.CodecContext.create(self.codec, "w")
         assert isinstance(context, av.VideoCodecContext)
         self.set_up(context)
-        try:
-            context.open()
-        except (av.FFmpegError, ValueError) as error:
-            given = ", ".join(f"{key}={value}" for key, value in self.options.items())
-            raise ArgumentError(
-                f"{self.codec} refuses {self.size[0]}x{self.size[1]} in {self.pix_fmt} with {given or 'no options'}: "
-                f"{getattr(error, 'strerror', None) or error}"
-            ) from None
         return context
+
+    def refused(self, error: Exception) -> ArgumentError:
+        """What to say where the encoder does not open."""
+        given = ", ".join(described(self.options)) or "no options"
+        size = "x".join(map(str, self.size))
+        reason = getattr(error, "strerror", None) or error
+        return ArgumentError(f"{self.codec} refuses {size} in {self.pix_fmt} with {given}: {reason}")
 
     def frame(self, source: vs.VideoFrame, pts: int) -> av.VideoFrame:
         """A frame as the encoder takes it."""

@@ -31,8 +31,6 @@ CONTAINERS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", "
 _TEXT = {"matroska": "subrip", "mp4": "mov_text", "mov": "mov_text", "webm": "webvtt"}
 """What subtitles become that are text and that the container has in another form alone."""
 _COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
-_CHAPTERS = "text"
-"""The tag of the stream that MP4 names its chapters in."""
 _SOUND = {"webm": "libopus"}
 """What stretched sound is encoded with, where that is not AAC."""
 _SLOWEST = Fraction(1, 2)
@@ -113,6 +111,12 @@ class Join:
             ArgumentError: the container cannot hold the video or one of the film's streams.
         """
         self.notes.clear()
+        with av.open(io.BytesIO(), "w", format=self.container) as target:
+            self._video(target)
+            try:
+                target.start_encoding()
+            except (av.FFmpegError, ValueError) as error:
+                raise self.encoding.refused(error) from None
         with av.open(str(self.film.path)) as source, av.open(io.BytesIO(), "w", format=self.container) as target:
             self._video(target)
             copied = self._copied(source, target)
@@ -190,8 +194,8 @@ class Join:
             if cover and self.container == "matroska":
                 self._attach_cover(stream, target)
                 continue
-            if stream.type == "data" and stream.codec_tag == _CHAPTERS:
-                continue
+            if stream.type == "data" and source.chapters():
+                continue  # MP4 has their names in one, which the result gets by itself
             if isinstance(stream, av.stream.AttachmentStream):
                 self._refuse_unless(_holds(self.container, stream), stream, "attachments")
                 name = stream.metadata.get("filename", f"attachment {stream.index}")

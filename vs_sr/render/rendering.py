@@ -96,7 +96,7 @@ class Rendering:
         self, part: int, number: int, at: Fraction, frame: vs.VideoFrame, frames: Iterator[vs.VideoFrame]
     ) -> tuple[int, Fraction, vs.VideoFrame | None]:
         """Write one; the number, the time and the frame that follow it."""
-        start, encoder = number, self.encoding.open()
+        start, encoder = number, self.encoding.encoder()
         following: vs.VideoFrame | None = frame
         with self.store.writing(part) as writer:
             while following is not None and not _ends(number - start, following):

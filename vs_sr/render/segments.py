@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -132,11 +132,13 @@ class Store:
             file.write(json.dumps(plan, indent=1).encode())
 
     def clear(self) -> None:
-        """Delete everything."""
+        """Delete what is ours."""
         if self.folder.is_dir():
-            for path in self.folder.iterdir():
-                path.unlink()
-            self.folder.rmdir()
+            for pattern in ("*.segment", _PLAN, ".*"):
+                for path in self.folder.glob(pattern):
+                    path.unlink()
+            with suppress(OSError):  # somebody else has put something there
+                self.folder.rmdir()
 
     def segments(self) -> list[Segment]:
         """Those that are whole, from the beginning on without a gap."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Frames = npt.NDArray[np.uint8]
 
+
 @dataclass(frozen=True)
 class Chain:
     """What a clip goes through, in this order."""
