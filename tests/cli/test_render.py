@@ -185,6 +185,24 @@ def test_standard_definition_keeps_its_matrix(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_network_on_a_film_with_everything(tmp_path: Path) -> None:
+    """Turned, of high pixels and of a rate that varies, with sound and subtitles: in sync, and as long as it was."""
+    times = [0, 40, 160, 200, 300, 340, 460, 500, 620, 700, 760, 800, 900, 960]
+    video = film(tmp_path / "video.mp4", len(times), sar=Fraction(8, 9), matrix="90", times=times)
+    source, target = everything(tmp_path / "in.mp4", video, subtitles="mov_text"), tmp_path / "out.mkv"
+    weights = networks.tiny_weights()
+    render(source, target, "--model", f"ZoomingSlowMo:weights={weights},device_id=-1")
+    before, after = look(source), look(target)
+    assert after.times[::2] == pytest.approx(before.times, abs=2e-3)
+    halves = [(a + b) / 2 for a, b in zip(before.times, [*before.times[1:], before.end], strict=True)]
+    assert after.times[1::2] == pytest.approx(halves, abs=2e-3)
+    assert after.end == pytest.approx(before.end, abs=2e-3)
+    assert after.beep == pytest.approx(before.beep, abs=2e-3)
+    assert [words for _, _, words in after.lines] == [words for _, _, words in LINES]
+    assert (after.size, after.sar) == ((192, 256), Fraction(9, 8))
+
+
+@pytest.mark.slow
 def test_models_in_a_chain(tmp_path: Path) -> None:
     source = film(tmp_path / "in.mkv", 3, size=(16, 16))
     weights = networks.tiny_weights()

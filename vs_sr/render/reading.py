@@ -142,9 +142,6 @@ def _film(
     shown = sorted((pts, duration) for pts, duration in packets if pts is not None and pts >= (first.pts or pts))
     pts, tick = [pts for pts, _ in shown], fraction(stream.time_base)
     rate, even = _rate(stream, pts, tick)
-    last = shown[-1][1]
-    if len(shown) > 1 and shown[-2][1] != (step := pts[-1] - pts[-2]):
-        last = step  # durations are made up, by a rate that frames do not keep
     turn = _turn(first)
     sar = fraction(stream.sample_aspect_ratio) or Fraction(1)
     return Film(
@@ -152,7 +149,7 @@ def _film(
         stream=stream.index,
         pts=pts,
         tick=tick,
-        last=last * tick or 1 / rate,
+        last=_last(stream, shown) * tick or 1 / rate,
         rate=rate,
         even=even,
         color={tag: int(getattr(stream.codec_context, tag) or getattr(first, tag) or 0) for tag in TAGS},
@@ -162,6 +159,16 @@ def _film(
         light=_light(first),
         began=max(began, Fraction(0)),
     )
+
+
+def _last(stream: av.VideoStream, shown: Sequence[tuple[int, int]]) -> int:
+    """Ticks that the last frame is shown, of packets by their pts and durations; 0: not known."""
+    (last, duration), before = shown[-1], shown[-2:-1]
+    if "mp4" in stream.container.format.name and stream.duration:
+        return max(0, shown[0][0] + stream.duration - last)  # durations there are in the order of decoding
+    if before and before[0][1] != last - before[0][0]:
+        return last - before[0][0]  # durations are made up, by a rate that frames do not keep
+    return duration
 
 
 def _rate(stream: av.VideoStream, pts: Sequence[int], tick: Fraction) -> tuple[Fraction, bool]:
