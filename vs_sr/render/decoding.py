@@ -64,22 +64,11 @@ def _best_source(film: Film) -> tuple[vs.VideoNode | None, str]:
         return None, f"BestSource finds {clip.num_frames} frames of {len(film.pts)}"
     if film.even:
         clip = clip.std.AssumeFPS(fpsnum=film.rate.numerator, fpsden=film.rate.denominator)
-    else:
-        clip = _timed(clip, film)
+    else:  # how long the last frame is shown, it does not tell
+        last = clip[-1].std.SetFrameProps(_DurationNum=film.last.numerator, _DurationDen=film.last.denominator)
+        clip = clip[:-1] + last if clip.num_frames > 1 else last
     # it turns frames, but not the shape of their pixels
     return clip.std.SetFrameProps(_SARNum=film.sar.numerator, _SARDen=film.sar.denominator), ""
-
-
-def _timed(clip: vs.VideoNode, film: Film) -> vs.VideoNode:
-    """A clip of a rate that varies, with durations by the times of its frames: those that BestSource gives are in the
-    order of decoding for films with B-frames in MP4, and the last frame has none."""
-
-    def write(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
-        made, duration = f.copy(), film.duration(n)
-        made.props.update(_DurationNum=duration.numerator, _DurationDen=duration.denominator)
-        return made
-
-    return clip.std.ModifyFrame(clip, write)
 
 
 def av_name(format: vs.VideoFormat) -> str | None:
