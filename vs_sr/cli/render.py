@@ -104,7 +104,8 @@ def run(options: argparse.Namespace) -> int:
         where = error.filename or options.target
         say("error", message=f"{where}: {files.reason(error)}")
         _hint(options)
-        raise VsSrError(f"{where} cannot be written: {files.reason(error)}; --resume goes on") from None
+        way = "; --resume goes on" if _store(options.target).folder.is_dir() else ""
+        raise VsSrError(f"{where} cannot be written: {files.reason(error)}{way}") from None
 
 
 class _Speaker:
@@ -268,15 +269,15 @@ def _prepare(options: argparse.Namespace) -> _Work:
     if options.resize:
         clip = graph.resized(clip, options.resize)
         shape = Fraction(before.width * clip.height, before.height * clip.width)
-    stretch = Fraction(clip.num_frames, before.num_frames) if options.slow_motion else Fraction(1)
+    faster = clip.fps / before.fps if clip.fps and before.fps else Fraction(clip.num_frames, before.num_frames)
+    stretch = Fraction(faster) if options.slow_motion else Fraction(1)
     if options.preview:
         clip = graph.beside(before, clip, options.preview)
     clip = encoding.suitable(clip, wish)
     trimmed = options.start is not None
     end = film.time(stop) if options.end is not None else None
     if options.preview:
-        seconds = Fraction(options.preview, 1) / (clip.fps or film.rate)
-        end = film.time(first) + seconds / stretch
+        end = film.time(first) + options.preview / (film.rate * Fraction(faster))
     cut = joining.Cut(begin=film.time(first) if trimmed else film.began, end=end, trimmed=trimmed, stretch=stretch)
     facts: dict[str, Any] = {
         "film": rendering.identity(film.path),
