@@ -54,6 +54,28 @@ def test_memory() -> None:
         assert found == pytest.approx(kib * 1024, rel=0.01)
 
 
+def test_memory_that_was_taken() -> None:
+    before = system.peak_memory()
+    block = bytearray(200 << 20)
+    block[:: 1 << 12] = bytes(len(block) >> 12 or 1)
+    assert 16 << 20 < before < 1 << 45
+    assert system.peak_memory() >= max(before, 200 << 20)
+
+
+def test_memory_that_was_taken_on_windows(windows: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(process: Any, reference: Any, length: int) -> int:
+        assert process.value == ctypes.c_void_p(-1).value
+        assert (
+            reference._obj.length == length == ctypes.sizeof(reference._obj) == 8 + 8 * ctypes.sizeof(ctypes.c_size_t)
+        )
+        reference._obj.peak = 3 << 30
+        return 1
+
+    kernel = SimpleNamespace(K32GetProcessMemoryInfo=fill)
+    monkeypatch.setattr(ctypes, "WinDLL", lambda name, **_: {"kernel32": kernel}[name], raising=False)
+    assert windows.peak_memory() == 3 << 30
+
+
 def test_memory_on_windows(windows: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     def fill(reference: Any) -> int:
         status = reference._obj

@@ -14,7 +14,7 @@ from helpers.support import ROOT
 from tools import cuts_table, drift_table, generate, models_table, repeats_table
 from tools.pages import COMMAND
 from vs_sr import cli, registry, scenes, spec
-from vs_sr.cli import evaluate
+from vs_sr.cli import evaluate, render
 from vs_sr.weights import store
 
 if TYPE_CHECKING:
@@ -83,6 +83,15 @@ def test_protocols_and_flags_are_documented() -> None:
         for flag in action.option_strings:
             if flag.startswith("--") and not flag.startswith("--no-") and flag not in undocumented:
                 assert flag in text, flag
+
+
+def test_the_flags_of_render_are_documented() -> None:
+    text = (ROOT / "docs" / "render.md").read_text(encoding="utf-8")
+    parser = argparse.ArgumentParser()
+    render.add_arguments(parser)
+    for action in parser._actions:
+        for flag in {*action.option_strings} - {"-h", "--help"}:
+            assert f"{flag} " in text or f"{flag}`" in text, flag
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

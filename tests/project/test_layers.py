@@ -26,7 +26,7 @@ LAYERS = (
     ("renderer",),
     ("filters",),
     ("functions", "_entry"),
-    ("training", "evaluation"),
+    ("training", "evaluation", "render"),
     ("cli", "__main__"),
 )
 """Bottom to top: a module imports from its own layer and from those before it."""
@@ -35,7 +35,7 @@ POLICY = tuple(name for layer in LAYERS[:3] for name in layer)
 """Neither torch nor VapourSynth."""
 ARRAYS = {"scenes": {"numpy"}}
 """Policy on small arrays; numpy is imported where it is used, so that importing the package stays light."""
-EDGE = ("_log", "_bridge", "frames", "cuts", "renderer", "filters", "functions", "_entry", "cli")
+EDGE = ("_log", "_bridge", "frames", "cuts", "renderer", "filters", "functions", "_entry", "render", "cli")
 
 TORCH_AT_WILL = ("ops", "models", "backends", "training")
 """These are imported where torch is there already (``vs_sr.ops`` sees to it), or are programs of their own; everybody

@@ -14,7 +14,7 @@ _TERMINAL, _FILE = 0.2, 10.0
 
 
 class Progress(AbstractContextManager["Progress"]):
-    """Called with a label, the pieces done and the pieces in all.
+    """Called with a label, the pieces done and the pieces in all, and more where there is more to be said.
 
     What was said last is shown when the patience is over, even where the first piece takes longer than that.
     """
@@ -29,9 +29,9 @@ class Progress(AbstractContextManager["Progress"]):
         self._first.daemon = True
         self._first.start()
 
-    def __call__(self, label: str, done: int, total: int) -> None:
+    def __call__(self, label: str, done: int, total: int, more: str = "") -> None:
         """Say it, if it is time to."""
-        self._latest = f"{label}: {done} of {total}"
+        self._latest = f"{label}: {done} of {total}{more}"
         if time.monotonic() >= self._next:
             self._show()
 

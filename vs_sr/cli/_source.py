@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vs_sr.cli import _video
 from vs_sr.errors import VsSrError
 
 if TYPE_CHECKING:
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import vapoursynth as vs
 
-_RATE = Fraction(24)
-"""Of a file that has neither a rate nor durations."""
+    from vs_sr.render.reading import Film
+
 _LIMIT = 240
 """Frames of a part at most, whatever their rate is."""
 _ENCODED = ("YUV420P8", "YUV422P8", "YUV444P8", "YUV420P10", "YUV422P10", "YUV444P10")
@@ -38,7 +37,7 @@ class Source:
     sar: Fraction
     """Width of a pixel divided by its height."""
     color: Mapping[str, int]
-    """As in :class:`vs_sr.cli._video.Info`."""
+    """As in :class:`vs_sr.render.reading.Film`."""
 
     @property
     def even(self) -> bool:
@@ -79,38 +78,23 @@ def open_file(path: Path, seconds: int = 1) -> Source:
     """
     import vapoursynth as vs
 
-    if not path.is_file():
-        raise VsSrError(f"{path} is no file; give a video" if path.exists() else f"there is no file {path}")
-    path = path.resolve()
-    info = _video.probe(path)
+    from vs_sr.render import reading
+
+    film = reading.open_film(path)
     try:
-        clip = vs.core.bs.VideoSource(str(path))
-        props = dict(clip.get_frame(0).props)
-        if props.get("_FieldBased"):
-            raise VsSrError(f"{path} is interlaced; deinterlace it first: ffmpeg -i FILE -vf bwdif OUT.mkv")
-        durations = _durations(clip, seconds)
+        clip = vs.core.bs.VideoSource(str(film.path))
     except vs.Error as error:
         raise VsSrError(f"{path} cannot be read as a video: {error}") from None
-    color = dict(info.color)
+    color = dict(film.color)
     if clip.format.color_family == vs.RGB:  # converted for the encoder
         color |= {"colorspace": vs.MATRIX_BT709, "color_range": 1}
-    sar = _ratio(props, "_SAR") or Fraction(1)
-    if info.turned:  # the source filter turns frames, but not the shape of their pixels
-        sar = 1 / sar
-    return Source(path=path, clip=clip, durations=durations, sar=sar, color=color)
+    durations = _durations(film, clip.num_frames, seconds)
+    return Source(path=film.path, clip=clip, durations=durations, sar=film.sar, color=color)
 
 
-def _durations(clip: vs.VideoNode, seconds: int) -> tuple[Fraction, ...]:
-    """Those of the first frames; where a file has none, as for its last frame, that of the frame before."""
-    usual = 1 / clip.fps if clip.fps else 1 / _RATE
+def _durations(film: Film, frames: int, seconds: int) -> tuple[Fraction, ...]:
+    """Those of the first frames."""
     found: list[Fraction] = []
-    while len(found) < min(clip.num_frames, _LIMIT) and sum(found) < seconds:
-        props = clip.get_frame(len(found)).props
-        found.append(_ratio(props, "_Duration") or (found[-1] if found else usual))
+    while len(found) < min(frames, _LIMIT) and sum(found) < seconds:
+        found.append(film.duration(len(found)))
     return tuple(found)
-
-
-def _ratio(props: Mapping[str, Any], name: str) -> Fraction | None:
-    """A frame's property in two parts; None where it is absent, or not above zero."""
-    number, by = (int(props.get(f"{name}{part}", 0)) for part in ("Num", "Den"))
-    return Fraction(number, by) if number > 0 and by > 0 else None

@@ -1,4 +1,4 @@
-"""Video files for the commands: what a file is, writing one from frames, and a script rendered into one."""
+"""Video files for the demo: writing one from frames, and a script rendered into one."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ from vs_sr.errors import VsSrError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import av
     import numpy as np
     import numpy.typing as npt
-    from av.rational import AVRational
 
 _QUALITY = {"crf": "14", "preset": "fast"}
 _CLOCK = Fraction(90_000)
@@ -32,61 +30,29 @@ _LARGEST = 30_000
 """Of the numbers of an aspect ratio, which H.264 keeps in 16 bits."""
 
 
-@dataclass(frozen=True)
-class Info:
-    """What has to be known of a video stream."""
-
-    color: Mapping[str, int]
-    """Code points of H.273: color_primaries, color_trc, colorspace; and color_range (1 limited, 2 full)."""
-    turned: bool = False
-    """Whether the display matrix turns frames onto their side."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Look:
     """What a stream of frames does not say itself, and the file is to say: y4m has none of it."""
 
     color: Mapping[str, int] = field(default_factory=dict)
-    """As in :class:`Info`."""
+    """As in :class:`vs_sr.render.reading.Film`."""
     sar: Fraction = Fraction(1)
     """Width of a pixel divided by its height."""
     times: Sequence[Fraction] | None = None
     """Seconds at which each frame begins; None: at the rate that the stream names."""
 
 
-def probe(path: Path) -> Info:
-    """Color tags and rotation of a file's first video stream.
-
-    Raises:
-        VsSrError: the file cannot be read, or holds no video.
-    """
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise VsSrError(f"{path} holds no video")
-            stream = container.streams.video[0]
-            context = stream.codec_context
-            tags = ("color_primaries", "color_trc", "colorspace", "color_range")
-            color = {tag: int(getattr(context, tag) or 0) for tag in tags}
-            frame = next(container.decode(stream), None)
-            turned = frame is not None and frame.rotation % 180 != 0
-            return Info(color, turned)
-    except (OSError, av.FFmpegError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise VsSrError(f"{path} cannot be read as a video: {reason}") from None
-
-
 def write(path: Path, frames: Sequence[npt.NDArray[np.uint8]], rate: Fraction) -> None:
     """Encode frames (H, W, 3) RGB to H.264 in 4:2:0, tagged BT.709, limited range. Sizes must be even."""
     import av
+
+    from vs_sr.render.encoding import tag
 
     with files.replacing(path) as file, av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=rate, options=_QUALITY)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"
-        _tag(stream.codec_context, {"color_primaries": 1, "color_trc": 1, "colorspace": 1, "color_range": 1})
+        tag(stream.codec_context, {"color_primaries": 1, "color_trc": 1, "colorspace": 1, "color_range": 1})
         for image in frames:
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709")))
@@ -156,6 +122,9 @@ def _vspipe() -> Path:
 def _encode(stream: IO[bytes], file: BinaryIO, look: Look) -> None:
     import av
 
+    from vs_sr.render.encoding import tag
+    from vs_sr.render.reading import fraction
+
     with ExitStack() as stack:
         try:
             source = stack.enter_context(av.open(stream, "r", format="yuv4mpegpipe"))
@@ -163,25 +132,15 @@ def _encode(stream: IO[bytes], file: BinaryIO, look: Look) -> None:
             raise EOFError(str(error)) from None
         video = source.streams.video[0]
         target = stack.enter_context(av.open(file, "w", format="mp4"))
-        encoder = target.add_stream("libx264", rate=_fraction(video.base_rate) or 25, options=_QUALITY)
+        encoder = target.add_stream("libx264", rate=fraction(video.base_rate) or 25, options=_QUALITY)
         encoder.width, encoder.height = video.codec_context.width, video.codec_context.height
         encoder.pix_fmt = video.codec_context.pix_fmt
         encoder.codec_context.sample_aspect_ratio = look.sar.limit_denominator(_LARGEST)
         if look.times is not None:
             encoder.time_base = encoder.codec_context.time_base = 1 / _CLOCK
-        _tag(encoder.codec_context, look.color)
+        tag(encoder.codec_context, look.color)
         for number, frame in enumerate(source.decode(video)):
             if look.times is not None:
                 frame.time_base, frame.pts = 1 / _CLOCK, round(look.times[number] * _CLOCK)
             target.mux(encoder.encode(frame))
         target.mux(encoder.encode())
-
-
-def _fraction(rate: AVRational | None) -> Fraction:
-    return Fraction(rate.numerator, rate.denominator) if rate else Fraction(0)
-
-
-def _tag(context: av.VideoCodecContext, color: Mapping[str, int]) -> None:
-    for tag, value in color.items():
-        if value:
-            setattr(context, tag, value)

@@ -47,6 +47,27 @@ class _MemoryStatus(ctypes.Structure):
     )
 
 
+class _MemoryCounters(ctypes.Structure):
+    """PROCESS_MEMORY_COUNTERS."""
+
+    _fields_ = (
+        ("length", ctypes.c_uint32),
+        ("faults", ctypes.c_uint32),
+        ("peak", ctypes.c_size_t),
+        ("others", ctypes.c_size_t * 7),
+    )
+
+
+def peak_memory() -> int:
+    """Bytes of memory that this process has taken so far, at its most."""
+    counters = _MemoryCounters(length=ctypes.sizeof(_MemoryCounters))
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+    process = ctypes.c_void_p(-1)  # this one
+    if not kernel.K32GetProcessMemoryInfo(process, ctypes.byref(counters), counters.length):
+        raise ctypes.WinError(ctypes.get_last_error())
+    return int(counters.peak)
+
+
 def physical_memory() -> int:
     """Bytes of memory that the machine has, used or not."""
     status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))

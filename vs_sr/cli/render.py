@@ -1,0 +1,515 @@
+"""Make a film of a film: larger, smoother, with its sound, subtitles and chapters; an interrupted run goes on."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vs_sr import files, system
+from vs_sr.errors import ArgumentError, VsSrError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import vapoursynth as vs
+
+    from vs_sr.render.encoding import Encoding, Look, Wish
+    from vs_sr.render.graph import Step
+    from vs_sr.render.joining import Cut, Join, Kind
+    from vs_sr.render.reading import Film
+    from vs_sr.render.rendering import State
+    from vs_sr.render.segments import Segment, Store
+
+_DROPPED = ("audio", "subtitles", "attachments", "chapters", "metadata")
+_PYAV = 19
+"""Its first version that does all that is needed."""
+_PROBE = 48
+"""Frames that are timed by --dry-run, after one that is not."""
+_PATIENCE = 20.0
+"""Seconds after which it stops."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The film, what is made of it, and how that is encoded."""
+    parser.add_argument("source", metavar="IN", type=Path, help="a video file")
+    parser.add_argument("target", metavar="OUT", type=Path, help="the file to write: .mkv, .mp4, .mov or .webm")
+    what = parser.add_argument_group("what is made of it")
+    what.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME[:ARGUMENT=VALUE,...]",
+        help="a filter of `vs-sr models`, with its arguments: ZoomingSlowMo:carry=1,window=5; several are a chain; "
+        "default: ZoomingSlowMo",
+    )
+    what.add_argument(
+        "--script", type=Path, metavar="FILE", help="output 0 of a .vpy, which has `clip`, in place of models"
+    )
+    what.add_argument("--resize", type=_size, metavar="WxH", help="bring the result to this size")
+    what.add_argument("--start", type=_seconds, metavar="TIME", help="begin here: seconds, or h:mm:ss.s")
+    what.add_argument("--end", type=_seconds, metavar="TIME", help="end here")
+    what.add_argument("--slow-motion", action="store_true", help="keep the rate and stretch time; without sound")
+    what.add_argument(
+        "--stretch-sound", action="store_true", help="with --slow-motion: keep the sound, stretched as well"
+    )
+    what.add_argument("--preview", type=_count, metavar="N", help="N frames of the result beside the film, upscaled")
+    what.add_argument("--dry-run", action="store_true", help="say what would be done and how long it takes, and stop")
+    encoder = parser.add_argument_group("encoder")
+    encoder.add_argument("--codec", default="libx264", metavar="NAME", help="of FFmpeg's encoders; default: libx264")
+    quality = encoder.add_mutually_exclusive_group()
+    quality.add_argument("--crf", type=float, help="quality; default: 16 for libx264, 18 for libx265, else the codec's")
+    quality.add_argument("--bitrate", type=_bits, metavar="RATE", help="bits per second: 8M, 800k")
+    encoder.add_argument("--preset", help="as the encoder names them")
+    encoder.add_argument("--pixel-format", metavar="NAME", help="as FFmpeg names it; default: the film's")
+    encoder.add_argument(
+        "--encoder-option", action="append", default=[], type=_pair, metavar="KEY=VALUE", help="any other option"
+    )
+    rest = parser.add_argument_group("the rest of the file")
+    rest.add_argument("--drop", action="append", default=[], choices=_DROPPED, help="leave this out")
+    rest.add_argument("--reader", choices=("auto", "bestsource", "av"), default="auto", help="what decodes the film")
+    rest.add_argument(
+        "--damaged", choices=("fail", "repeat"), default="fail", help="frames that cannot be decoded; default: fail"
+    )
+    how = parser.add_argument_group("run")
+    begin = how.add_mutually_exclusive_group()
+    begin.add_argument("--resume", action="store_true", help="go on with what an interrupted run has left")
+    begin.add_argument("--restart", action="store_true", help="delete what an interrupted run has left")
+    how.add_argument("--force", action="store_true", help="replace OUT where it exists, once the new file is whole")
+    how.add_argument("--quiet", action="store_true", help="nothing but errors")
+    how.add_argument("--json", action="store_true", help="objects of JSON on stdout: plan, progress, done, error")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Render, and say in a line what came of it."""
+    say = _Speaker(quiet=options.quiet, lines=options.json)
+    try:
+        return _run(options, say)
+    except VsSrError as error:
+        say("error", message=str(error))
+        raise
+    except KeyboardInterrupt:
+        say("error", message="interrupted")
+        _hint(options)
+        raise
+    except OSError as error:
+        where = error.filename or options.target
+        say("error", message=f"{where}: {files.reason(error)}")
+        _hint(options)
+        way = "; --resume goes on" if _store(options.target).folder.is_dir() else ""
+        raise VsSrError(f"{where} cannot be written: {files.reason(error)}{way}") from None
+
+
+class _Speaker:
+    """What is said to people, or to a script."""
+
+    def __init__(self, *, quiet: bool, lines: bool) -> None:
+        self._quiet, self._lines = quiet, lines
+
+    def __call__(self, event: str, text: str = "", **facts: Any) -> None:
+        """Say something: a text for people on stderr, facts for scripts on stdout."""
+        if self._lines:
+            print(json.dumps({"event": event, **facts}), flush=True)
+        elif text and not self._quiet:
+            print(text, file=sys.stderr)
+
+
+def _hint(options: argparse.Namespace) -> None:
+    if _store(options.target).folder.is_dir() and not options.quiet:
+        print(f"what is done is kept in {_store(options.target).folder}; --resume goes on with it", file=sys.stderr)
+
+
+def _store(target: Path) -> Store:
+    from vs_sr.render.segments import Store
+
+    return Store(target.with_name(f"{target.name}.segments"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What the command line comes to."""
+
+    film: Film
+    before: vs.VideoNode
+    """The part of the film that is taken."""
+    clip: vs.VideoNode
+    """What is made of it, as the encoder takes it."""
+    repeated: list[int]
+    cut: Cut
+    start: Fraction
+    """Seconds at which the result's first frame is shown."""
+    wish: Wish
+    shape: Fraction
+    """What the shape of pixels is multiplied by."""
+    facts: dict[str, Any]
+    """Everything that decides the result."""
+
+    def encoding(self, look: Look) -> Encoding:
+        """The encoder for frames that look so."""
+        from vs_sr.render import encoding
+
+        rate = Fraction(self.clip.fps or self.film.rate * Fraction(self.clip.num_frames, self.before.num_frames))
+        rate /= self.cut.stretch
+        return encoding.Encoding(
+            codec=self.wish.codec,
+            options=encoding.options_of(self.wish, self.film.light),
+            pix_fmt=encoding.name_of(self.clip),
+            size=(self.clip.width, self.clip.height),
+            rate=rate,
+            tick=encoding.tick(rate),
+            look=look,
+        )
+
+
+def _run(options: argparse.Namespace, say: _Speaker) -> int:
+    if int(version("av").partition(".")[0]) < _PYAV:
+        raise VsSrError(f"needs PyAV {_PYAV} or later, not {version('av')}: pip install 'vs-sr[render]'")
+    from vs_sr.render import encoding, joining, rendering
+
+    began = time.monotonic()
+    _check_target(options)
+    container = joining.container_of(options.target)
+    work = _prepare(options)
+    store = _store(options.target)
+    kept = None if options.dry_run else _kept(options, store, work.facts)
+    if kept is None:
+        look = encoding.reshaped(rendering.look(work.clip), work.shape)
+    else:
+        look = rendering.from_plan(kept["look"])
+    made = work.encoding(look)
+    silent = options.slow_motion and not options.stretch_sound
+    drop: frozenset[Kind] = frozenset(options.drop + ["audio"] * silent)
+    join = joining.Join(film=work.film, container=container, encoding=made, cut=work.cut, drop=drop)
+    copied = join.check()
+    _say_plan(say, options, work, join, copied)
+    if options.dry_run:
+        _probe(say, work)
+        return 0
+    if kept is None:
+        store.begin({**work.facts, "look": rendering.as_plan(look)})
+    segments = _render(say, options, work, made, store)
+    rendering.finish(options.target, join, segments, store)
+    for number in work.repeated:
+        say("repeated", f"frame {number} could not be decoded; the one before it is shown again", frame=number)
+    frames = work.clip.num_frames
+    seconds = time.monotonic() - began
+    length = float(segments[-1].time - work.start)
+    text = (
+        f"{frames} frames, {made.size[0]}x{made.size[1]}, {float(made.rate):.5g} fps, {length:.3f} s "
+        f"in {_clock(seconds)}: {options.target}"
+    )
+    facts = {"frames": frames, "duration": length, "seconds": round(seconds, 3), "path": str(options.target)}
+    if options.json:
+        say("done", **facts, repeated=sorted(work.repeated))
+    elif not options.quiet:
+        print(text)
+    return 0
+
+
+def _check_target(options: argparse.Namespace) -> None:
+    """Refuse at once what would fail at the end.
+
+    Raises:
+        ArgumentError: the result cannot be written, or would replace something.
+    """
+    target: Path = options.target
+    if target.exists() and options.source.exists() and target.samefile(options.source):
+        raise ArgumentError(f"{target} is the film itself; give another OUT")
+    try:
+        files.check_target(target)
+        files.check_target(_store(target).folder / "render.json") if _store(target).folder.exists() else None
+    except ArgumentError as error:
+        raise ArgumentError(f"{target} {error}") from None
+    if target.exists() and not options.force and not options.dry_run:
+        raise ArgumentError(f"{target} exists; --force replaces it once the new one is whole")
+    if options.stretch_sound and not options.slow_motion:
+        raise ArgumentError("--stretch-sound is for --slow-motion")
+    if options.script and options.model:
+        raise ArgumentError("--script and --model are two graphs; give one")
+
+
+def _prepare(options: argparse.Namespace) -> _Work:
+    """The film and the graph, without a frame of it.
+
+    Raises:
+        VsSrError: something cannot be had, or not together.
+    """
+    from vs_sr.render import decoding, encoding, graph, joining, reading, rendering
+
+    wish = encoding.Wish(
+        codec=options.codec,
+        crf=options.crf,
+        bitrate=options.bitrate,
+        preset=options.preset,
+        pixel_format=options.pixel_format,
+        options=dict(options.encoder_option),
+    )
+    encoding.check(wish)
+    steps = [graph.parse(text) for text in options.model or ([] if options.script else ["ZoomingSlowMo"])]
+    film = reading.open_film(options.source)
+    whole, repeated = decoding.open_clip(film, options.reader, options.damaged)
+    first = film.at(options.start) if options.start is not None else 0
+    stop = film.at(options.end) if options.end is not None else len(film.pts)
+    if first >= stop:
+        raise ArgumentError(
+            f"no frame of {options.source} lies from --start {options.start or 0} to --end {options.end or 'the end'}; "
+            f"it lasts {float(film.time(len(film.pts)) - film.began):.3f} s"
+        )
+    before = whole[first:stop]
+    clip = graph.run_script(options.script, before, film.path) if options.script else graph.chain(before, steps)
+    shape = Fraction(before.width * clip.height, before.height * clip.width)
+    if options.resize:
+        clip = graph.resized(clip, options.resize)
+        shape = Fraction(before.width * clip.height, before.height * clip.width)
+    faster = clip.fps / before.fps if clip.fps and before.fps else Fraction(clip.num_frames, before.num_frames)
+    stretch = Fraction(faster) if options.slow_motion else Fraction(1)
+    if options.preview:
+        clip = graph.beside(before, clip, options.preview)
+    clip = encoding.suitable(clip, wish)
+    trimmed = options.start is not None
+    end = film.time(stop) if options.end is not None else None
+    if options.preview:
+        end = film.time(first) + options.preview / (film.rate * Fraction(faster))
+    cut = joining.Cut(begin=film.time(first) if trimmed else film.began, end=end, trimmed=trimmed, stretch=stretch)
+    facts: dict[str, Any] = {
+        "film": rendering.identity(film.path),
+        "graph": _digest(options.script) if options.script else [f"{step}{_weights(step)}" for step in steps],
+        "device": _device(steps),
+        "frames": [first, stop, clip.num_frames],
+        "size": [clip.width, clip.height],
+        "format": clip.format.name,
+        "encoder": [wish.codec, *(f"{k}={v}" for k, v in encoding.options_of(wish, film.light).items())],
+        "slow motion": options.slow_motion,
+        "preview": options.preview,
+        "reader": options.reader,
+        "damaged": options.damaged,
+        "versions": rendering.versions(),
+    }
+    return _Work(
+        film=film,
+        before=before,
+        clip=clip,
+        repeated=repeated,
+        cut=cut,
+        start=cut.time(film.time(first)),
+        wish=wish,
+        shape=shape,
+        facts=facts,
+    )
+
+
+def _weights(step: Step) -> str:
+    """What tells a step's weights from others."""
+    from vs_sr import registry
+    from vs_sr.weights import store
+
+    model = registry.model(step.name)
+    name = step.arguments.get("weights") or store.default(model, step.arguments.get("scale"))
+    return f" {store.digest(store.locate(name, model))}" if name else ""
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _device(steps: list[Step]) -> list[str]:
+    """What the networks run on."""
+    if not steps:
+        return []
+    from vs_sr.engine import device
+    from vs_sr.runtime import torch
+
+    names = [device.choose(step.arguments.get("device_id")) for step in steps]
+    return [name if name == "cpu" else torch.cuda.get_device_name(name) for name in names]
+
+
+def _kept(options: argparse.Namespace, store: Store, facts: dict[str, Any]) -> dict[str, Any] | None:
+    """The plan of the run that is gone on with; None: this one begins.
+
+    Raises:
+        ArgumentError: an earlier run has left something, and it is not said what is to become of it, or it does not
+            fit.
+    """
+    from vs_sr.render import rendering
+
+    if options.restart:
+        store.clear()
+    plan = store.plan()
+    if plan is None:
+        return None
+    if not options.resume:
+        raise ArgumentError(
+            f"{store.folder} has what an interrupted run has left; --resume goes on with it, --restart deletes it"
+        )
+    if difference := rendering.different(plan, json.loads(json.dumps(facts))):
+        raise ArgumentError(f"{store.folder} is of another run: {difference}; --restart begins again")
+    return plan
+
+
+def _render(say: _Speaker, options: argparse.Namespace, work: _Work, encoding: Encoding, store: Store) -> list[Segment]:
+    from vs_sr.cli._progress import Progress
+    from vs_sr.render.rendering import Rendering
+
+    with ExitStack() as stack:
+        report: Callable[[State], None]
+        if options.json:
+            report = _Reporter(say)
+        elif options.quiet:
+            report = _silent
+        else:
+            progress = stack.enter_context(Progress())
+
+            def report(state: State) -> None:
+                more = f", {state.fps:.3g} fps, {_clock(state.left)} left" if state.fps else ""
+                more += f", {system.peak_memory() >> 20} MiB"
+                progress("Frame", state.done, state.frames, more)
+
+        return Rendering(
+            clip=work.clip,
+            start=work.start,
+            stretch=work.cut.stretch,
+            usual=1 / encoding.rate,
+            encoding=encoding,
+            store=store,
+            report=report,
+        ).run()
+
+
+def _silent(state: State) -> None:
+    pass
+
+
+class _Reporter:
+    """Progress for scripts, a line a second."""
+
+    def __init__(self, say: _Speaker) -> None:
+        self._say, self._next = say, 0.0
+
+    def __call__(self, state: State) -> None:
+        """Say it, if it is time to; the last frame always."""
+        now = time.monotonic()
+        if now >= self._next or state.done == state.frames:
+            self._next = now + 1
+            facts: dict[str, Any] = {
+                "frame": state.done,
+                "frames": state.frames,
+                "fps": round(state.fps, 3),
+                "left": round(state.left),
+            }
+            self._say("progress", **facts, memory=system.peak_memory())
+
+
+def _say_plan(say: _Speaker, options: argparse.Namespace, work: _Work, join: Join, copied: list[str]) -> None:
+    """What is going to be done."""
+    film, made = work.film, join.encoding
+    varying = "" if film.even else " (varying)"
+    notes = list(join.notes)
+    if options.slow_motion and not options.stretch_sound and "audio" not in options.drop:
+        notes.append("sound is left out: time is stretched; --stretch-sound keeps it")
+    from vs_sr.render import encoding
+
+    if (film.light.mastering or film.light.content) and not encoding.carries(work.wish.codec):
+        notes.append(f"HDR side data is left out: {work.wish.codec} cannot be told of it; libx264 and libx265 can")
+    lines = [
+        f"film      {work.before.num_frames} frames, {work.before.width}x{work.before.height}, "
+        f"{float(film.rate):.5g} fps{varying}, {work.before.format.name}",
+        f"graph     {options.script or ', '.join(options.model) or 'ZoomingSlowMo'}",
+        f"result    {work.clip.num_frames} frames, {made.size[0]}x{made.size[1]}, {float(made.rate):.5g} fps{varying}, "
+        f"{made.pix_fmt}",
+        f"encoder   {', '.join([work.wish.codec, *encoding.described(made.options)])}",
+        f"besides   {', '.join(copied) or 'nothing'}",
+        *(f"note      {note}" for note in notes),
+    ]
+    say(
+        "plan",
+        "\n".join(lines if options.dry_run else lines[5:]),
+        film={"frames": work.before.num_frames, "width": work.before.width, "height": work.before.height},
+        result={
+            "frames": work.clip.num_frames,
+            "width": made.size[0],
+            "height": made.size[1],
+            "rate": str(made.rate),
+            "format": made.pix_fmt,
+        },
+        encoder={"codec": work.wish.codec, **made.options},
+        copied=copied,
+        notes=notes,
+    )
+
+
+def _probe(say: _Speaker, work: _Work) -> None:
+    """Time some frames, and say how long all of them take."""
+    from vs_sr import machine
+    from vs_sr.render import rendering
+
+    begin, done = time.monotonic(), -1
+    for frame in rendering.frames_of(work.clip, 1):
+        frame.close()
+        done += 1
+        if not done:  # the network is loaded
+            begin = time.monotonic()
+        elif done == _PROBE or time.monotonic() - begin > _PATIENCE:
+            break
+    per = (time.monotonic() - begin) / done if done else 0.0
+    seconds = per * work.clip.num_frames
+    text = f"time      about {_clock(seconds)}, {1 / per:.3g} fps" if per else "time      too short to be measured"
+    memory = f"memory    {machine.memory() >> 20} MiB in all"
+    say("probe", f"{text}\n{memory}", seconds=round(seconds, 1), memory=machine.memory())
+
+
+def _clock(seconds: float) -> str:
+    """2:03:04, or 3:04."""
+    whole = round(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def _seconds(text: str) -> Fraction:
+    try:
+        parts = [Fraction(part) for part in text.split(":")]
+    except (ValueError, ZeroDivisionError):
+        parts = []
+    if not 1 <= len(parts) <= 3 or any(part < 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; seconds, or h:mm:ss.s")
+    return sum((part * 60**place for place, part in enumerate(reversed(parts))), Fraction(0))
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; WIDTHxHEIGHT, such as 1920x1080")
+    return int(width), int(height)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of frames; 1 or more")
+    return int(text)
+
+
+def _bits(text: str) -> int:
+    number, factor = text, 1
+    if text[-1:] in ("k", "M"):
+        number, factor = text[:-1], 1000 if text[-1] == "k" else 1_000_000
+    try:
+        found = int(float(number) * factor)
+    except ValueError:
+        found = 0
+    if found <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no bit rate; such as 8M or 800k")
+    return found
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE, such as tune=grain")
+    return key, value

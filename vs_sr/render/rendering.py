@@ -1,0 +1,216 @@
+"""From one film to another: frames out of the graph, into segments, into the file."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import av
+import vapoursynth as vs
+
+from vs_sr import __version__, files
+from vs_sr.errors import VsSrError
+from vs_sr.render import encoding
+from vs_sr.render.encoding import Encoding, Look
+from vs_sr.render.segments import Store, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from vs_sr.render.joining import Join
+    from vs_sr.render.segments import Segment
+
+LEAST, MOST = 24, 120
+"""Frames of a segment: it ends at a scene cut after the first number of them, and in any case after the second."""
+_AT_ONCE = 16
+"""Frames that are asked for at a time, at least: more than a step of the network has."""
+_MEASURED = 30
+"""Frames whose time says how fast it goes on."""
+_PACKAGES = ("vapoursynth", "vapoursynth-bestsource", "torch", "av")
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """How far it is."""
+
+    done: int
+    frames: int
+    fps: float
+    """Of the last frames; 0: not known yet."""
+
+    @property
+    def left(self) -> float:
+        """Seconds that the rest is expected to take; 0: not known."""
+        return (self.frames - self.done) / self.fps if self.fps else 0.0
+
+
+@dataclass(kw_only=True)
+class Rendering:
+    """A clip on its way into segments."""
+
+    clip: vs.VideoNode
+    start: Fraction
+    """Seconds at which its first frame is shown."""
+    stretch: Fraction
+    """Of its durations."""
+    usual: Fraction
+    """Seconds that a frame is shown which does not say so, and has none before it."""
+    encoding: Encoding
+    store: Store
+    report: Callable[[State], None]
+    _recent: deque[float] = field(default_factory=lambda: deque(maxlen=_MEASURED))
+
+    def run(self) -> list[Segment]:
+        """Render what is not rendered yet.
+
+        Returns:
+            All segments.
+
+        Raises:
+            VsSrError: a frame cannot be made, or not be encoded.
+            OSError: a segment cannot be written.
+        """
+        segments = self.store.segments()
+        number, total = (segments[-1].stop if segments else 0), self.clip.num_frames
+        at = segments[-1].time if segments else self.start
+        self._recent.clear()
+        if number < total:
+            frames = self._frames(number)
+            frame = next(frames, None)
+            part = len(segments)
+            while frame is not None:
+                number, at, frame = self._segment(part, number, at, frame, frames)
+                part += 1
+            segments = self.store.segments()
+            if number != total or not segments or segments[-1].stop != total:
+                raise VsSrError(f"{number} frames of {total} were made; go on with --resume")
+        return segments
+
+    def _segment(
+        self, part: int, number: int, at: Fraction, frame: vs.VideoFrame, frames: Iterator[vs.VideoFrame]
+    ) -> tuple[int, Fraction, vs.VideoFrame | None]:
+        """Write one; the number, the time and the frame that follow it."""
+        start, encoder = number, self.encoding.encoder()
+        following: vs.VideoFrame | None = frame
+        with self.store.writing(part) as writer:
+            while following is not None and not _ends(number - start, following):
+                at = self._add(encoder, writer, following, at)
+                number += 1
+                self._recent.append(time.monotonic())
+                self.report(State(done=number, frames=self.clip.num_frames, fps=self._fps()))
+                following = next(frames, None)
+            writer.add(encoder.encode(None))
+            writer.close(start, number, at, encoder.extradata)
+        return number, at, following
+
+    def _add(self, encoder: av.VideoCodecContext, writer: Writer, frame: vs.VideoFrame, at: Fraction) -> Fraction:
+        """Encode a frame; the time at which it ends."""
+        tick = self.encoding.tick
+        duration = _duration(frame)
+        self.usual = duration * self.stretch if duration else self.usual
+        end = at + self.usual
+        pts = round(at / tick)
+        writer.durations[pts] = round(end / tick) - pts
+        try:
+            writer.add(encoder.encode(self.encoding.frame(frame, pts)))
+        except av.FFmpegError as error:
+            raise VsSrError(f"{self.encoding.codec} fails: {error.strerror or error}") from None
+        finally:
+            frame.close()
+        return end
+
+    def _frames(self, first: int) -> Iterator[vs.VideoFrame]:
+        yield from frames_of(self.clip[first:] if first else self.clip, max(vs.core.num_threads, _AT_ONCE))
+
+    def _fps(self) -> float:
+        if len(self._recent) < 2:
+            return 0.0
+        return (len(self._recent) - 1) / max(self._recent[-1] - self._recent[0], 1e-9)
+
+
+def frames_of(clip: vs.VideoNode, ahead: int) -> Iterator[vs.VideoFrame]:
+    """The frames of a clip, so many of them asked for at a time.
+
+    Raises:
+        VsSrError: one cannot be made.
+    """
+    try:
+        yield from clip.frames(prefetch=ahead)
+    except vs.Error as error:  # of a filter in Python, with all that its interpreter has to say
+        text = str(error).strip().splitlines()[-1]
+        raise VsSrError(re.sub(r"^vs_sr\.errors\.\w+: ", "", text)) from None
+
+
+def look(clip: vs.VideoNode) -> Look:
+    """What the frames of a clip say, by the first one.
+
+    Raises:
+        VsSrError: it cannot be made.
+    """
+    with next(frames_of(clip[:1], 1)) as frame:
+        return encoding.look_of(frame)
+
+
+def _ends(length: int, following: vs.VideoFrame) -> bool:
+    """Whether a segment ends before a frame: by the frames alone, so that a run that goes on cuts alike."""
+    return length >= MOST or (length >= LEAST and bool(following.props.get("_SceneChangePrev")))
+
+
+def _duration(frame: vs.VideoFrame) -> Fraction | None:
+    number, by = int(frame.props.get("_DurationNum", 0)), int(frame.props.get("_DurationDen", 0))
+    return Fraction(number, by) if number > 0 and by > 0 else None
+
+
+def versions() -> dict[str, str]:
+    """Of everything that decides the bits of a result."""
+    found = {"vs-sr": __version__}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def identity(path: Path) -> str:
+    """What tells a file's contents from those of another."""
+    with files.open_regular(path) as file:
+        found = files.identify(file)
+    return f"{found.size} bytes, {found.sample.hex()}"
+
+
+def different(kept: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """How two plans differ, in words; empty: they are the same."""
+    keys = [key for key in now if key != "look" and kept.get(key) != now[key]]
+    return "; ".join(f"{key} was {kept.get(key)}, is {now[key]}" for key in keys)
+
+
+def as_plan(look: Look) -> dict[str, Any]:
+    """What frames say, for the plan's file."""
+    return {**asdict(look), "sar": str(look.sar)}
+
+
+def from_plan(kept: Mapping[str, Any]) -> Look:
+    """And back."""
+    return Look(color=dict(kept["color"]), chroma=int(kept["chroma"]), sar=Fraction(kept["sar"]))
+
+
+def finish(target: Path, join: Join, segments: list[Segment], store: Store) -> None:
+    """Write the whole file under its name, and forget the segments.
+
+    Raises:
+        VsSrError: a segment is damaged.
+        OSError: the file cannot be written.
+    """
+    try:
+        with files.replacing(target) as file:
+            join.write(file, segments)
+    except av.FFmpegError as error:
+        raise VsSrError(f"{target} cannot be written: {error.strerror or error}") from None
+    store.clear()
