@@ -1,8 +1,8 @@
 """The first losses of recipes, again: ``python -m tests.bench.losses --video bbb.mp4 --photos photos [RECIPE ...]``.
 
-Runs 100 steps of each on the CPU and compares them with ``benchmarks/training/losses``, which ``--write`` makes. The same
-kind of device has to give the same losses within 2 %; exit status 1 where it does not. Recipes that begin with the weights
-of another find them beside it: ``--start FOLDER`` has them by name, shipped ones by default.
+Runs 100 steps of each on the CPU and compares them with ``benchmarks/training/losses``, which ``--write`` makes. The
+same kind of device has to give the same losses within 2 %; exit status 1 where it does not. Recipes for x4 begin with
+weights for x2, which ``--start FOLDER`` has by name: shipped ones by default.
 """
 
 from __future__ import annotations
