@@ -45,9 +45,13 @@ def _machine(record: dict[str, Any]) -> str:
 
 def _weights(model: Model) -> str:
     if model.weights:
-        names = [f"`{entry.name}`" for entry in store.index().values() if entry.model == model.name]
-        return f"{', '.join(names)}, shipped"
+        return f"{_shipped(model)}, shipped"
     return f"`{model.published.file}` of {model.published.repository}" if model.published else "see its page"
+
+
+def _shipped(model: Model) -> str:
+    """The names of the weights that come with it."""
+    return ", ".join(f"`{entry.name}`" for entry in store.index().values() if entry.model == model.name)
 
 
 def table(record: dict[str, Any]) -> str:
@@ -77,10 +81,13 @@ def facts(model: Model, record: dict[str, Any]) -> str:
             lines += [f"`{name}`: {meaning}.", ""]
     else:
         lines += ["The network is there, its filter is not yet: `vs-sr evaluate` measures it.", ""]
+    if model.weights:
+        lines += [f"Comes with {_shipped(model)}: [what they reach](../quality.md).", ""]
     if model.published:
         command = model.published.conversion(f"{model.name.lower()}.safetensors")
         how = "To be converted first:" if model.published.hints else "A filter reads them as they are, or converted:"
-        lines += [f"Weights: {model.published}. {how}", ""]
+        which = "Published weights" if model.weights else "Weights"
+        lines += [f"{which}: {model.published}. {how}", ""]
         lines += ["```sh", command, "```", ""]
     if model.hints:
         lines += ["What no tensor tells (`--set key=value`, or in the metadata of a converted file):", ""]

@@ -552,7 +552,7 @@ def test_the_table_says_infinity_and_json_does_not(clip: Path, tmp_path: Path) -
 
 def test_flags_change_the_protocol(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = "--resize pil --ground-truth resize --no-cumulative-modcrop --ssim-border 0 --ssim-padding zero --y jpeg"
-    flags += " --round-y --output truncate --border 5"
+    flags += " --round-y --output truncate --border 5 --crf 31"
     code, _, err = run(capsys, clip, "--bicubic", "--scale", 2, *flags.split(), "--json", tmp_path / "x.json")
     assert code == 0, err
     assert json.loads((tmp_path / "x.json").read_text())["protocol"] == {
@@ -566,6 +566,7 @@ def test_flags_change_the_protocol(clip: Path, tmp_path: Path, capsys: pytest.Ca
         "y": "jpeg",
         "output": "truncate",
         "round_y": True,
+        "crf": 31,
     }
 
 
@@ -584,7 +585,7 @@ def test_the_list_of_protocols(capsys: pytest.CaptureFixture[str]) -> None:
         ("EMPTY --bicubic --scale 2", "holds no images (.png"),
         ("CLIP/000.png", "is a file; ground truth is a folder of images, such as `ffmpeg -i"),
         ("CLIP --bicubic", "--scale is needed"),
-        ("CLIP --scale 2", "for x4, not x2; leave the scale out"),
+        ("CLIP --scale 2", "the weights that come with ZoomingSlowMo are for scale 4, not 2; give others"),
         ("CLIP --model Nothing", "no model is called 'Nothing'"),
         ("CLIP --model VDSR", "VDSR comes without weights"),
         ("CLIP --model EDVR", "EDVR comes without weights"),
@@ -600,7 +601,7 @@ def test_the_list_of_protocols(capsys: pytest.CaptureFixture[str]) -> None:
             "--csv: nowhere/x.csv cannot be written: there is no such folder",
         ),
         ("CLIP --bicubic --scale 2 --multi -1", "--multi -1 is no factor; 1 or more"),
-        ("CLIP --model ZoomingSlowMo --scale 2", "for x4, not x2"),
+        ("CLIP --model ZoomingSlowMo --scale 2", "are for scale 4, not 2"),
         ("CLIP --protocol matlab", "there is no protocol 'matlab'; choices: matlab-uint8, "),
         ("CLIP --resize lanczos", "there is no resampling rule 'lanczos'; choices: matlab-double, "),
         ("CLIP --y 709", "there is no Y '709'; choices: matlab, edsr, "),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from helpers.support import ROOT
 
-from tools import cuts_table, drift_table, generate, models_table, repeats_table
+from tools import cuts_table, drift_table, generate, models_table, quality_table, repeats_table
 from tools.pages import COMMAND
 from vs_sr import cli, registry, scenes, spec
 from vs_sr.cli import evaluate, render
@@ -71,6 +71,13 @@ def test_the_defaults_are_those_that_the_drift_advises() -> None:
     assert drift_table.defaults(name) == record["advice"], again
     shipped = store.index()[registry.model(name).weights]
     assert record["upscaler"]["sha256"] == shipped.sha256, again
+
+
+def test_the_quality_is_that_of_the_shipped_weights() -> None:
+    record = json.loads(quality_table.RECORD.read_text(encoding="utf-8"))["weights"]
+    digests = {name: entry.sha256 for name, entry in store.index().items()}
+    again = "measure again: python -m tests.bench.quality"
+    assert {name: entry["sha256"] for name, entry in record.items()} == digests, again
 
 
 def test_protocols_and_flags_are_documented() -> None:

@@ -1,9 +1,11 @@
 """What the shipped weights reach, and that nothing of their looks would be objected to."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import vapoursynth as vs
 from helpers import golden
 from helpers.images import luma
 from safetensors import safe_open
@@ -16,7 +18,11 @@ from vs_sr.evaluation.resample import round_half_up
 from vs_sr.evaluation.upscalers import Bicubic, Network, Output, find
 from vs_sr.training import exporting, textures
 from vs_sr.training.clips import HELD_OUT_SEED, make_clip, reduce_frames
+from vs_sr.weights import store
 
+core = vs.core
+ROOT = Path(__file__).resolve().parents[2]
+SCALES = (2, 3, 4)
 WEIGHTS = Path(vs_sr.__file__).parent / "weights" / "zooming_slow_mo_compact.safetensors"
 
 
@@ -50,6 +56,44 @@ def measurement(upscaler):
 def test_shipped_weights_beat_bicubic_on_held_out_scenes(shipped):
     found = [measurement(shipped).clip("", list(make_clip(HELD_OUT_SEED + 100 + i, 5, 96))) for i in range(6)]
     assert np.mean([exporting.gain(clip, "ZoomingSlowMo") for clip in found]) >= 0.25
+
+
+IMAGE_MODELS = sorted(
+    {(entry.model, scale) for entry in store.index().values() for scale in SCALES if entry.scale in (scale, None)}
+    - {("ZoomingSlowMo", 4)}
+)
+
+
+@pytest.mark.parametrize(("name", "scale"), IMAGE_MODELS)
+def test_image_models_come_with_weights(name, scale):
+    clip = core.std.BlankClip(width=24, height=18, format=vs.YUV420P8, length=1, color=[90, 120, 150])
+    upscaled = getattr(core.vs_sr, name)(clip, scale=scale, device_id=-1)
+    assert (upscaled.width, upscaled.height) == (24 * scale, 18 * scale)
+    with upscaled.get_frame(0) as frame:
+        middle = np.asarray(frame[0])[8:-8, 8:-8]
+    assert abs(middle.astype(int) - 90).max() <= 3  # flat ground stays flat
+
+
+def test_a_scale_without_weights_names_those_with():
+    clip = core.std.BlankClip(width=24, height=18, format=vs.YUV420P8, length=1)
+    with pytest.raises(vs.Error, match=r"EDSR: the weights that come with EDSR are for scale 2.*, not 7; give others"):
+        core.vs_sr.EDSR(clip, scale=7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, entry in store.index().items() if entry.model != "ZoomingSlowMo"])
+def test_image_models_reach_their_figures_on_set5(name):
+    """The figures of docs/quality.md, and one decibel above bicubic at least."""
+    sets = json.loads((ROOT / "benchmarks" / "quality.json").read_text(encoding="utf-8"))["weights"][name]["sets"]
+    for title, rows in sets.items():
+        model, variant, source = find(None, name)
+        network = Network(
+            model, variant, source, scale=int(title[-1]), options=Arguments(device_id=-1, precision="fp32")
+        )
+        found = Measurement(upscaler=network, protocol=preset("matlab-uint8")).folder(golden.test_data("footage/set5"))
+        psnr, bicubic = (np.mean([row[key] for row in rows.values()]) for key in ("psnr_y", "bicubic"))
+        assert found.mean(model.name, "psnr_y") == pytest.approx(psnr, abs=2e-3)
+        assert psnr >= bicubic + 1
 
 
 def test_frames_that_are_softer_in_turns():

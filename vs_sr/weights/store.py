@@ -67,14 +67,17 @@ def index() -> dict[str, Shipped]:
 def default(model: Model, scale: int | None = None) -> str | None:
     """The name of a model's default weights, for ``scale`` where one is asked for; None: it has none.
 
-    Where none are of this scale it is the model's default all the same: what is wrong with it is said where a file's
-    scale is compared.
+    Raises:
+        ArgumentError: it has some, for other scales.
     """
     if model.weights is None or scale is None:
         return model.weights
-    entries = [index()[model.weights], *index().values()]
-    fitting = (entry.name for entry in entries if entry.model == model.name and entry.scale in (scale, None))
-    return next(fitting, model.weights)
+    entries = [index()[model.weights], *(entry for entry in index().values() if entry.model == model.name)]
+    found = next((entry.name for entry in entries if entry.scale in (scale, None)), None)
+    if found is None:
+        scales = " and ".join(str(each) for each in sorted({entry.scale or 0 for entry in entries}))
+        raise ArgumentError(f"the weights that come with {model.name} are for scale {scales}, not {scale}; give others")
+    return found
 
 
 def shipped(name: str) -> Source:

@@ -142,6 +142,7 @@ def vs_sr_models() -> Sequence[Model]:
                 "range": "the range of the values inside, 255 or 1",
                 "mean": "what is taken off the input: div2k, or none (super-image)",
             },
+            weights="edsr_compact_x2",
             published=Published(
                 file="edsr_baseline_x2-1bc95232.pt",
                 repository="sanghyun-son/EDSR-PyTorch",
