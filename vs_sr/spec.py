@@ -268,7 +268,8 @@ class Backend:
     open: Callable[[Request], Runner]
     """Raises DeviceError or any other error with a clear message where it cannot run the request."""
     priority: int = 0
-    """``backend="auto"`` takes the highest of those that can run a model on a device; "eager" has 0."""
+    """``backend="auto"`` takes the highest of those that can run a model on a device; "eager" has 0. Below 0: none but
+    those who ask for it by name get it."""
     obstacle: Callable[[str], str | None] = lambda device: None
     """Why it cannot run on a device (not installed, too old, no such device); None: it can. Quick, changes nothing."""
     supports: Callable[[Model, Variant, Precision], bool] = lambda model, variant, precision: True

@@ -160,7 +160,7 @@ def test_what_cannot_be_done_is_refused_at_once(
         ("ZoomingSlowMo:window=many", "window=many is not a whole number"),
         ("ZoomingSlowMo:carry", "not of the form argument=value"),
         ("ZoomingSlowMo:window=99", "window=99 is out of range; 2 to 64"),
-        ("EDSR", "weights must be given"),
+        ("ESRGAN", "weights must be given"),
     ],
 )
 def test_models_that_cannot_be(model: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

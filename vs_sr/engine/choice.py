@@ -44,7 +44,7 @@ def candidates(
         share = measured.SHARES.get((model.name, precision, backend.name), 1.0) if device == "cpu" else 1.0
         return -backend.priority, share, backend.name
 
-    for backend in sorted(registry.backends(), key=rank):
+    for backend in sorted((each for each in registry.backends() if each.priority >= 0), key=rank):
         if reason := obstacle(backend, model, variant, device, precision):
             refused[backend.name] = reason
         else:
