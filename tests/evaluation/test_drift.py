@@ -176,6 +176,7 @@ def test_the_curve() -> None:
 # Sharing work
 
 
+@pytest.mark.slow
 def test_shared_work_has_the_bits_of_work_done_alone() -> None:
     images = torch.rand(10, 3, 8, 8, generator=torch.Generator().manual_seed(3))
     held = Held(frozenset(range(10)), frozenset(), lambda n: images[n])
@@ -305,6 +306,7 @@ def test_windows_are_what_is_measured_without_drift(folder: Path, capsys: pytest
     assert float(windows[1]) == pytest.approx(np.mean(means), abs=2e-3)
 
 
+@pytest.mark.slow
 def test_super_resolution_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(
         capsys, folder, "--clips", 0, "--multi", 1, "--window", 3, "--weights", tiny_weights(), "--device-id", -1

@@ -85,6 +85,7 @@ def difference(found: vs.VideoFrame, expected: vs.VideoFrame) -> float:
     return float(np.abs(a - b).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "backend"),
     [

@@ -53,6 +53,7 @@ def measurement(upscaler):
     return Measurement(upscaler=upscaler, baseline=Bicubic(4, 2), protocol=preset("space-time"), video=True)
 
 
+@pytest.mark.slow
 def test_shipped_weights_beat_bicubic_on_held_out_scenes(shipped):
     found = [measurement(shipped).clip("", list(make_clip(HELD_OUT_SEED + 100 + i, 5, 96))) for i in range(6)]
     assert np.mean([exporting.gain(clip, "ZoomingSlowMo") for clip in found]) >= 0.25
@@ -125,6 +126,7 @@ def test_shipped_weights_draw_no_grid_on_smooth_ground(shipped, seed):
     assert np.ptp(cell(difference[:, 16:-16, 16:-16])) < 0.25
 
 
+@pytest.mark.slow
 def test_shipped_weights_keep_colors_and_add_no_grid_to_detail(shipped):
     # Images have means of their own at the 16 positions: bicubic on the same scenes says how large.
     ours, bicubic = [], []
