@@ -19,6 +19,7 @@ from helpers import networks
 from helpers.support import BIN, ROOT, environment, python, vspipe, vspipe_program
 
 from vs_sr.cli import _video
+from vs_sr.render import reading
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +109,7 @@ def test_rendering_for_the_commands(film: Path, tmp_path: Path, monkeypatch: pyt
     look = _video.Look(color={"color_primaries": 1, "color_trc": 1, "colorspace": 1, "color_range": 1})
     _video.render(text, {}, tmp_path / "out.mp4", look)
     assert streams(tmp_path / "out.mp4")[:3] == (10, 256, 192)
-    assert _video.probe(tmp_path / "out.mp4").color == look.color
+    assert look.color.items() <= reading.open_film(tmp_path / "out.mp4").color.items()
     text.write_text(script(12, extra="clip = clip[:9] + clip[9:].std.SetFieldBased(1)"))
     with pytest.raises(_video.VsSrError, match="vspipe failed with exit code 1"):
         _video.render(text, {}, tmp_path / "failed.mp4", look)
