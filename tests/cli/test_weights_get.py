@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 import vapoursynth as vs
+from helpers import golden
 from helpers import image_networks as networks
 from helpers.web import Site, serving
 
@@ -196,3 +197,20 @@ def test_what_is_published_can_be_got_or_looked_for() -> None:
     (model, first), *_ = ((model, each) for model, each in every if model.name == "BasicVSR")
     assert published.find("BasicVSR") == (model, first)
     assert first.checksum == "0e599677"
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("model_epoch_50.pth", "vdsr_twtygqyy_model_epoch_50.pth"),
+        *(
+            (f"netG_epoch_{scale}_100.pth", f"srgan_leftthomas_netG_epoch_{scale}_100_2018-01-17.pth")
+            for scale in (2, 4, 8)
+        ),
+    ],
+)
+def test_published_files_are_what_is_said_of_them(name: str, file: str) -> None:
+    path = golden.test_data(f"weights/{file}")
+    model, wanted = published.find(name)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == wanted.checksum
+    assert published.recognized(model, wanted, path).model.name == model.name

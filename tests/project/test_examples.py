@@ -15,7 +15,7 @@ import pytest
 import vapoursynth as vs
 from helpers import image_networks, video_networks
 from helpers.clips import moving
-from helpers.films import SIZE, film
+from helpers.films import film
 from helpers.media import everything
 from helpers.player import Player
 from helpers.support import ROOT, environment, vspipe
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EXAMPLES = ROOT / "examples"
+SIZE = 32, 24
 DOUBLE = """
 import vapoursynth as vs
 core = vs.core
@@ -39,7 +40,7 @@ core.resize.Point(core.std.Interleave([clip, clip]), 2 * clip.width, 2 * clip.he
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return film(tmp_path_factory.mktemp("film") / "in.mp4")
+    return film(tmp_path_factory.mktemp("film") / "in.mp4", size=SIZE)
 
 
 @pytest.fixture(autouse=True)
@@ -91,21 +92,21 @@ def test_upscale(source: Path) -> None:
 
 def test_sharpen(source: Path) -> None:
     whole, wide = run("sharpen.vpy", source=source, weights=image_networks.weights("VDSR")).values()
-    assert (whole.width, whole.height) == (128, 96)
-    assert (wide.width, wide.height) == (96, 72)
+    assert (whole.width, whole.height) == (64, 48)
+    assert (wide.width, wide.height) == (48, 36)
     looks_like(whole, source)
     looks_like(wide, source)
 
 
 def test_restore(source: Path) -> None:
     (clip,) = run("restore.vpy", source=source, weights=video_networks.weights("5 frames")).values()
-    assert (clip.width, clip.height) == (256, 192)
+    assert (clip.width, clip.height) == (128, 96)
     looks_like(clip, source)
 
 
 def test_sequence(source: Path) -> None:
     (clip,) = run("sequence.vpy", source=source, weights=video_networks.weights("BasicVSR")).values()
-    assert (clip.width, clip.height) == (256, 192)
+    assert (clip.width, clip.height) == (128, 96)
     looks_like(clip, source)
 
 
@@ -157,7 +158,7 @@ def test_play(source: Path, double: Path) -> None:
     quiet = ("--no-config", "--vo=null", "--ao=null")
     done = shell("play.sh", source, double, *quiet)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "128x96" in done.stdout
+    assert "64x48" in done.stdout
     double.write_text("raise SystemError('no script')", encoding="utf-8")
     assert shell("play.sh", source, double, *quiet).returncode != 0
 
