@@ -28,6 +28,8 @@ class Site:
     shifted: bool = False
     """Whether it answers ranges with others than were asked for."""
     tag: str = '"1"'
+    held: threading.Event | None = None
+    """What it waits for when half of a body has been sent, and the connection ends after it."""
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     """Path, or whole address of a proxy's request, and range of each request."""
     url: str = ""
@@ -61,9 +63,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header("Content-Range", f"bytes */{len(body)}")
                 self.end_headers()
                 return
-            said = start + 1 if site.shifted else start
+            start += site.shifted
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {said}-{len(body) - 1}/{len(body)}")
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         else:
             self.send_response(200)
         if site.tag:
@@ -72,7 +74,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
         rest = body[start:]
-        self.wfile.write(rest[: site.cuts.pop(0)] if site.cuts else rest)
+        if site.held is not None:
+            self.wfile.write(rest[: len(rest) // 2])
+            site.held.wait(20)
+        else:
+            self.wfile.write(rest[: site.cuts.pop(0)] if site.cuts else rest)
 
 
 class _Server(ThreadingHTTPServer):

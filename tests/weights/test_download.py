@@ -9,10 +9,14 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
+import threading
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from helpers.support import environment
 from helpers.web import Site, serving
 
 from vs_sr.errors import ArgumentError, WeightsError
@@ -128,12 +132,54 @@ def test_without_a_version_pieces_are_trusted_to_a_checksum_alone(site: Site, ta
     assert target.read_bytes() == BODY
 
 
+def test_what_has_come_from_elsewhere_and_weak_tags_prove_nothing(site: Site, target: Path) -> None:
+    interrupted(site, target)
+    site.files["/other.pth"] = OTHER  # with the same tag
+    assert download.begun(f"{site.url}/other.pth", target) == 0
+    download.fetch(f"{site.url}/other.pth", target)
+    assert target.read_bytes() == OTHER
+    target.unlink()
+    site.tag = 'W/"1"'
+    interrupted(site, target)
+    assert download.begun(f"{site.url}/net.pth", target) == 0
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from vs_sr.weights import download
+download._SCHEMES = ("http",)
+download.fetch(sys.argv[1], Path(sys.argv[2]))
+"""
+
+
+def test_one_whose_process_was_killed_is_gone_on_with(site: Site, target: Path) -> None:
+    site.held = threading.Event()
+    command = [sys.executable, "-c", KILLED, f"{site.url}/net.pth", str(target)]
+    process = subprocess.Popen(command, env=environment(no_proxy="127.0.0.1"))
+    deadline = time.monotonic() + 60
+    while download.begun(f"{site.url}/net.pth", target) < len(BODY) // 4:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    site.held.set()
+    site.held = None
+    have = download.begun(f"{site.url}/net.pth", target)
+    assert not target.exists()
+    assert download.fetch(f"{site.url}/net.pth", target) == SHA256
+    assert ranges(site) == [None, f"bytes={have}-"]
+    assert alone(target)
+
+
 @pytest.mark.parametrize("flaw", ["ranges", "shifted"])
 def test_a_server_without_ranges_or_with_wrong_ones_sends_all_of_it_again(site: Site, target: Path, flaw: str) -> None:
     interrupted(site, target)
     setattr(site, flaw, flaw == "shifted")
     assert download.fetch(f"{site.url}/net.pth", target) == SHA256
     assert target.read_bytes() == BODY
+    assert len(site.asked) == {"ranges": 2, "shifted": 3}[flaw]  # what is good of an answer is taken
 
 
 def test_one_that_was_ended_when_all_had_come(site: Site, target: Path) -> None:
@@ -249,12 +295,16 @@ def test_a_folder_that_cannot_be_written_to_is_said_before_anything_comes(site: 
 def test_a_file_without_end(site: Site, target: Path, monkeypatch: pytest.MonkeyPatch, lengths: bool) -> None:
     monkeypatch.setattr(download, "LARGEST", 100_000)
     site.lengths = lengths
+    told: list[int] = []
     with pytest.raises(WeightsError, match="at most are taken"):
-        download.fetch(f"{site.url}/net.pth", target)
+        download.fetch(f"{site.url}/net.pth", target, report=lambda done, total: told.append(done))
+    assert bool(told) != lengths  # where it is said beforehand, nothing is taken at all
+    assert max(told, default=0) <= 100_000
     assert not list(target.parent.iterdir())
 
 
-def test_a_machine_without_a_way_out(site: Site, target: Path) -> None:
+def test_a_machine_without_a_way_out(site: Site, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it was tried again"))
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # and nobody listens
         address = f"http://127.0.0.1:{unused.getsockname()[1]}/net.pth"
