@@ -73,7 +73,10 @@ def test_get(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     path = tmp_path / "cache" / "weights" / f"edsr-{digest[:8]}.safetensors"
     code, out, err = get(capsys, "EDSR")
     assert (code, err) == (0, f"getting {site.url}/{path.name}\n")
-    assert out == f"{path}: EDSR, x2; sha-256 {digest} (as published)\ncore.vs_sr.EDSR(clip, weights={str(path)!r})\n"
+    assert (
+        out
+        == f"{path}: EDSR, x2; sha-256 {digest} (begins as published)\ncore.vs_sr.EDSR(clip, weights={str(path)!r})\n"
+    )
     assert path.read_bytes() == body
     clip = vs.core.std.BlankClip(width=16, height=16, format=vs.RGB24)
     made = eval(out.splitlines()[-1], {"core": vs.core, "clip": clip})

@@ -152,7 +152,9 @@ def _explain(model: Model, wanted: Published, path: Path, digest: str) -> None:
     from vs_sr.weights import published
 
     what = _what(published.recognized(model, wanted, path))
-    proof = "as published" if wanted.checksum else "to compare: its publisher states none"
+    proof = "to compare: its publisher states none"
+    if wanted.checksum:
+        proof = "as published" if len(wanted.checksum) == len(digest) else "begins as published"
     print(f"{path}: {what}; sha-256 {digest} ({proof})")
     if wanted.hints:
         converted = f"{path.stem}.safetensors"
