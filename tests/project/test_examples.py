@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 import vapoursynth as vs
-from helpers import image_networks, video_networks
+from helpers import image_networks, networks, video_networks
 from helpers.clips import moving
 from helpers.films import film
 from helpers.media import everything
@@ -108,6 +108,14 @@ def test_sequence(source: Path) -> None:
     (clip,) = run("sequence.vpy", source=source, weights=video_networks.weights("BasicVSR")).values()
     assert (clip.width, clip.height) == (128, 96)
     looks_like(clip, source)
+
+
+def test_chain(source: Path) -> None:
+    (clip,) = run("chain.vpy", source=source, height=48, weights=networks.tiny_weights()).values()
+    original = vs.core.bs.VideoSource(str(source))
+    assert (clip.num_frames, clip.fps, clip.format) == (2 * original.num_frames, 2 * original.fps, original.format)
+    frame = clip.get_frame(1)  # of 24 rows, 2 are cut off at either end
+    assert (frame.width, frame.height) == (32 * 48 // 20 // 2 * 2, 48)
 
 
 def test_preview(source: Path) -> None:
