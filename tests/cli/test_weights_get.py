@@ -16,6 +16,7 @@ from helpers import image_networks as networks
 from helpers.web import Site, serving
 
 from vs_sr import cli, registry
+from vs_sr.cli import _progress
 from vs_sr.spec import Published
 from vs_sr.weights import download, published, store
 
@@ -92,6 +93,20 @@ def test_get(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert re.search(r"^    edsr_compact_x4 +shipped \(default for scale=4\)$", listed, re.M)
     assert listed.endswith(f"downloads one to {path.parent}\n")
     assert "A2N" not in listed
+
+
+def test_how_far_it_is_is_told(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a download that takes its time; on a terminal in place, elsewhere in lines."""
+    monkeypatch.setattr(_progress, "_PATIENCE", 0.0)
+    monkeypatch.setattr(_progress, "_FILE", 0.0)
+    site.files["/edsr.safetensors"] = bytes(3 << 20)
+    code, _, err = get(capsys, "edsr.safetensors", "--to", str(tmp_path))
+    assert code == 1
+    assert re.search(r"^edsr.safetensors: 1 of 3 MiB, [\d.]+ MiB/s$", err, re.M)
+    assert re.search(r"^edsr.safetensors: 3 of 3 MiB, [\d.]+ MiB/s$", err, re.M)
+    assert "edsr.safetensors: it holds nothing but zeros" in err
 
 
 def test_hints_come_with_the_command_that_writes_them_down(

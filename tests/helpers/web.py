@@ -28,6 +28,8 @@ class Site:
     shifted: bool = False
     """Whether it answers ranges with others than were asked for."""
     tag: str = '"1"'
+    refusal: int = 403
+    """What it says to those who take it for a proxy to https."""
     held: threading.Event | None = None
     """What it waits for when half of a body has been sent, and the connection ends after it."""
     asked: list[tuple[str, str | None]] = field(default_factory=list)
@@ -40,6 +42,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+    def do_CONNECT(self) -> None:
+        self.server.site.asked.append((self.path, self.headers.get("Range")))
+        self.send_error(self.server.site.refusal)
 
     def do_GET(self) -> None:
         site = self.server.site

@@ -54,13 +54,11 @@ def ranges(site: Site) -> list[str | None]:
     return [wanted for _, wanted in site.asked]
 
 
-def interrupted(site: Site, target: Path, after: int = 1) -> None:
+def interrupted(site: Site, target: Path) -> None:
     """A download that Ctrl-C ends when some has come."""
-    left = iter([False] * (after - 1) + [True] * 9999)
 
     def report(done: int, total: int | None) -> None:
-        if next(left):
-            raise KeyboardInterrupt
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         download.fetch(f"{site.url}/net.pth", target, report=report)
@@ -294,6 +292,7 @@ def test_a_folder_that_cannot_be_written_to_is_said_before_anything_comes(site: 
 @pytest.mark.parametrize("lengths", [True, False])
 def test_a_file_without_end(site: Site, target: Path, monkeypatch: pytest.MonkeyPatch, lengths: bool) -> None:
     monkeypatch.setattr(download, "LARGEST", 100_000)
+    monkeypatch.setattr(download, "_PIECE", 10_000)
     site.lengths = lengths
     told: list[int] = []
     with pytest.raises(WeightsError, match="at most are taken"):
@@ -320,6 +319,23 @@ def test_proxies_are_those_of_the_environment(site: Site, target: Path, monkeypa
     monkeypatch.setenv("no_proxy", "weights.invalid")
     with pytest.raises(WeightsError, match=r"weights.invalid cannot be reached"):
         download.fetch("http://weights.invalid/net.pth", target.with_name("2.pth"))
+
+
+@pytest.mark.parametrize(
+    ("refusal", "text"),
+    [
+        (403, r"weights.invalid cannot be reached \(Tunnel connection failed: 403 Forbidden\)"),
+        (407, r"407 Proxy Authentication Required: give https_proxy a name and a password"),
+    ],
+)
+def test_a_proxy_hands_https_on_and_sees_nothing_of_it(
+    site: Site, target: Path, monkeypatch: pytest.MonkeyPatch, refusal: int, text: str
+) -> None:
+    monkeypatch.setenv("https_proxy", site.url)
+    site.refusal = refusal
+    with pytest.raises(WeightsError, match=text):
+        download.fetch("https://weights.invalid/net.pth", target)
+    assert site.asked == [("weights.invalid:443", None)]
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not there to make a certificate")

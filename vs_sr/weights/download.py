@@ -321,8 +321,6 @@ def _refusal(error: HTTPError, address: str) -> str:
     said = f"{host} says {error.code} {error.reason}"
     if error.code in (404, 410):
         return f"{said}: it is no longer at {address}; look at its publisher's page for where it is now"
-    if error.code == 407:
-        return f"{said}: the proxy wants a name and a password, as in https_proxy=http://name:password@host:port"
     return f"{said}: try again later, or get {address} by other means"
 
 
@@ -334,6 +332,8 @@ def _failure(reason: object, address: str) -> str:
     if isinstance(reason, ssl.SSLCertVerificationError):
         return f"{host} cannot show who it is ({reason.verify_message}), so nothing is taken from it"
     why = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+    if "407" in why:  # of the way through the proxy, which is no answer yet
+        return f"{why}: give https_proxy a name and a password, as in http://name:password@host:port"
     return (
         f"{host} cannot be reached ({why}); is this machine online? A proxy is named by the variable https_proxy. "
         f"Where there is no way out, get {address} on another machine, and give its path as weights"
