@@ -1,23 +1,21 @@
-"""``vs-sr completion``: what shells offer, asked of the shells themselves."""
+"""``vs-sr completion``: what can come next, and that a shell is told."""
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
 import shutil
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-from helpers.support import environment
+from helpers.support import BIN, environment, python
 
 from vs_sr import cli, registry
 from vs_sr.cli import completion
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CASES = [
     ("vs-sr ", [*cli.COMMANDS]),
@@ -32,84 +30,90 @@ CASES = [
     ("vs-sr render --reader b", ["bestsource"]),
     ("vs-sr render in.mp4 out.mp4 --model Zoo", ["ZoomingSlowMo"]),
     ("vs-sr render --crf ", []),
+    ("vs-sr render --script ", ["a film.mkv", "b.pth", "clips/"]),
+    ("vs-sr weights get --to ", ["clips/"]),
+    ("vs-sr weights show b", ["b.pth"]),
+    ("vs-sr train cl", ["clips/"]),
     ("vs-sr evaluate --no-r", ["--no-round-y"]),
     ("vs-sr evaluate --weights edsr_compact_x4", ["edsr_compact_x4"]),
     ("vs-sr train vdsr_", ["vdsr_sgd"]),
-    ("vs-sr completion ", ["bash", "fish", "zsh"]),
+    ("vs-sr completion ", ["bash", "fish", "powershell", "zsh"]),
     ("vs-sr models ", []),
     ("vs-sr rendr ", [*cli.COMMANDS]),
 ]
 
 
-@pytest.fixture(scope="module")
-def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with each shell's script, and in it what files and folders can be named."""
-    folder = tmp_path_factory.mktemp("completion")
-    every = tuple(completion.commands(cli.parser()))
-    for shell in completion.SHELLS:
-        (folder / f"vs-sr.{shell}").write_text(completion.script(shell, every), encoding="utf-8")
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What can be named."""
     for name in ("a film.mkv", "b.pth"):
-        (folder / name).touch()
-    (folder / "clips").mkdir()
-    return folder
+        (tmp_path / name).touch()
+    (tmp_path / "clips").mkdir()
+    return tmp_path
 
 
-def run(shell: str, folder: Path, text: str) -> list[list[str]]:
-    """The blocks of lines that a script of a shell prints, in ``folder``."""
-    done = subprocess.run(
-        [shell], input=text, capture_output=True, text=True, cwd=folder, env=environment(), check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return [block.split("\n")[:-1] for block in done.stdout.split("%%\n")[:-1]]
+ASK = """
+import io, json, os, sys
+from functools import partial
+import argcomplete
+from vs_sr import cli
+
+def end(code):
+    raise SystemExit(code)
+
+answers = []
+for line in json.loads(sys.argv[1]):
+    os.environ |= {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\\n", "COMP_LINE": line, "COMP_POINT": str(len(line))}
+    said = io.StringIO()
+    argcomplete.autocomplete = partial(argcomplete.CompletionFinder(), exit_method=end, output_stream=said)
+    try:
+        cli.main([])
+    except SystemExit as ended:
+        assert ended.code == 0
+    answers.append([word.rstrip().replace("\\\\ ", " ") for word in said.getvalue().split("\\n") if word])
+print(json.dumps(answers))
+"""
 
 
-def test_the_command_prints_the_script(scripts: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for shell in completion.SHELLS:
-        assert cli.main(["completion", shell]) == 0
-        assert capsys.readouterr().out == (scripts / f"vs-sr.{shell}").read_text(encoding="utf-8")
-    with pytest.raises(SystemExit):
-        cli.main(["completion", "cmd"])
-    assert "choose from" in capsys.readouterr().err
+def test_what_can_come_next(folder: Path) -> None:
+    """In a process of its own: argcomplete takes the file descriptor 9, whoever has it."""
+    done = python(ASK, json.dumps([line for line, _ in CASES]), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    for (line, expected), found in zip(CASES, json.loads(done.stdout), strict=True):
+        assert sorted(found) == sorted(expected), line
 
 
-def test_what_has_names_is_there() -> None:
-    """And every option and action of every command is known."""
-    every = {each.path: each for each in completion.commands(cli.parser())}
-    assert {path for path, _ in completion.NAMES} <= {*every}
-    for (path, dest), names in completion.NAMES.items():
-        found = [option.value for option in every[path].options if f"--{dest}" in option.names] or [every[path].value]
-        assert found[0] is not None
-        assert found[0].words == names() != ()
-    assert {f"weights {name}" for name, _ in every["weights"].inner} <= {*every}
+def test_every_name_has_its_argument() -> None:
+    actions = {("", action.dest) for action in cli.parser()._actions}
+    for path, dest in completion.NAMES:
+        parser = cli.parser()
+        for word in path.split():
+            (inner,) = (each for each in parser._actions if each.choices and word in each.choices)
+            parser = inner.choices[word]  # type: ignore[index, call-overload, assignment]
+        assert dest in {action.dest for action in parser._actions} - {dest for _, dest in actions}
     assert set(completion._models()) == {model.name for model in registry.models()}
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not there")
-def test_bash(scripts: Path) -> None:
-    ask = "\n".join(
-        f"COMP_WORDS=({text}{' ""' if text.endswith(' ') else ''}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); "
-        '_vs_sr; printf "%s\\n" "${COMPREPLY[@]}"; echo %%'
-        for text, _ in CASES
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_the_command_prints_the_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["completion", shell]) == 0
+    assert "vs-sr" in capsys.readouterr().out
+
+
+def typed(folder: Path, keys: str) -> str:
+    """The words that bash on a terminal makes of keys, each after ``=``."""
+    terminal, there = pty.openpty()
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    process = subprocess.Popen(
+        ["bash", "--norc", "--noprofile", "-i"],
+        cwd=folder,
+        env={**environment(), "PATH": path, "PS1": "$ ", "TERM": "dumb", "INPUTRC": "/dev/null"},
+        stdin=there,
+        stdout=there,
+        stderr=there,
+        start_new_session=True,
     )
-    found = run("bash", scripts, f"source ./vs-sr.bash\n{ask}\n")
-    for (text, expected), block in zip(CASES, found, strict=True):
-        assert sorted(filter(None, block)) == sorted(expected), text
-
-
-@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not there")
-def test_fish(scripts: Path) -> None:
-    ask = "\n".join(f"complete -C '{text}'; echo %%" for text, _ in CASES)
-    found = run("fish", scripts, f"source vs-sr.fish\n{ask}\n")
-    for (text, expected), block in zip(CASES, found, strict=True):
-        assert sorted(line.split("\t")[0] for line in block) == sorted(expected), text
-
-
-def typed(scripts: Path, command: list[str], begin: str, keys: str) -> str:
-    """The line that a shell on a terminal has made of keys: the text after ``=`` that it prints."""
-    process, terminal = pty.fork()
-    if not process:
-        os.chdir(scripts)
-        os.execvpe(command[0], command, {**environment(), "PS1": "$ ", "TERM": "dumb", "INPUTRC": "/dev/null"})
+    os.close(there)
     said = ""
 
     def until(mark: str) -> None:
@@ -120,45 +124,21 @@ def typed(scripts: Path, command: list[str], begin: str, keys: str) -> str:
             said += os.read(terminal, 4096).decode(errors="replace")
 
     try:
-        os.write(terminal, f"{begin}; vs-sr() {{ printf '=%s' \"$@\"; echo '=\"'; }}; echo rea''dy\n".encode())
+        os.write(terminal, b"eval \"$(vs-sr completion bash)\"; echo rea''dy\n")
         until("ready")
         said = ""
-        os.write(terminal, keys.encode() + b"\n")
-        until('="')
-        return said[said.rindex("\n=") + 1 if "\n=" in said else 0 :].partition('="')[0]
+        begin, end = b"\x01", b"\x05"  # of the line
+        os.write(terminal, keys.encode() + begin + b"printf '=%s' " + end + b"; echo '=%%'\n")
+        until("\n=")
+        until("=%%\r\n")
+        return said[said.rindex("\n=") + 1 :].partition("=%%")[0]
     finally:
-        os.write(terminal, b"exit\n")
+        process.kill()
+        process.wait()
         os.close(terminal)
-        os.waitpid(process, 0)
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not there")
-@pytest.mark.parametrize(
-    ("keys", "words"),
-    [
-        ("vs-sr wei\tge\t--to cl\t Bas\t", ["weights", "get", "--to", "clips/", "BasicVSR"]),
-        ("vs-sr render a\tout.mkv --reader=b\t", ["render", "a film.mkv", "out.mkv", "--reader=bestsource"]),
-        ("vs-sr weights show b\t", ["weights", "show", "b.pth"]),
-        ("vs-sr train cl\t", ["train", "clips/"]),
-    ],
-)
-def test_bash_on_a_terminal(scripts: Path, keys: str, words: list[str]) -> None:
-    """With files, which readline finds itself, and spaces after what is complete."""
-    found = typed(scripts, ["bash", "--norc", "--noprofile", "-i"], "source ./vs-sr.bash", keys)
-    assert found.strip().removeprefix("=").split("=") == "=".join(words).split("="), found
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not there")
-@pytest.mark.parametrize(
-    ("keys", "words"),
-    [
-        ("vs-sr wei\tge\t--to cl\t Bas\t", ["weights", "get", "--to", "clips", "BasicVSR"]),
-        ("vs-sr render a\tout.mkv --reader=b\t", ["render", "a film.mkv", "out.mkv", "--reader=bestsource"]),
-        ("vs-sr weights show b\t", ["weights", "show", "b.pth"]),
-    ],
-)
-def test_zsh_on_a_terminal(scripts: Path, keys: str, words: list[str]) -> None:
-    begin = "autoload -Uz compinit; compinit -u -D; source ./vs-sr.zsh"
-    found = typed(scripts, ["zsh", "-f", "-i"], begin, keys)
-    assert found.strip().removeprefix("=").split("=") == "=".join(words).split("="), found
+def test_bash_on_a_terminal(folder: Path) -> None:
+    found = typed(folder, "vs-sr wei\tge\t--to cl\t Bas\t")
+    assert found == "=vs-sr=weights=get=--to=clips/=BasicVSR"

@@ -205,7 +205,9 @@ def look(path: Path) -> Found:
                     loud = np.nonzero(np.abs(frame.to_ndarray()[0]) > 0.1)[0]
                     if beep is None and len(loud):
                         beep = float(frame.time) + int(loud[0]) / frame.sample_rate
-    return Found(kinds, times, end, beep, heard, lines, chapters, facts.pop("title"), languages, files, **facts, keys=keys)  # type: ignore[arg-type]
+    return Found(
+        kinds, times, end, beep, heard, lines, chapters, facts.pop("title"), languages, files, **facts, keys=keys
+    )  # type: ignore[arg-type]
 
 
 def pixels(path: Path) -> list[list[npt.NDArray[Any]]]:

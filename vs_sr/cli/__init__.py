@@ -12,7 +12,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from vs_sr import __version__, system
+from vs_sr import __version__, settings, system
+from vs_sr.cli import completion
 from vs_sr.errors import VsSrError
 
 if TYPE_CHECKING:
@@ -42,7 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a code page may lack letters of a file's name
-    options = parser().parse_args(arguments)
+    made = parser()
+    if settings.completing():
+        completion.answer(made)
+    options = made.parse_args(arguments)
     try:
         return int(options.run(options))
     except VsSrError as error:
