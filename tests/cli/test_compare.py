@@ -13,6 +13,8 @@ import av
 import numpy as np
 import pytest
 from helpers.browser import chromium, needs_chromium
+from helpers.films import damage
+from helpers.films import film as still
 from helpers.images import write
 from helpers.support import environment
 
@@ -158,6 +160,19 @@ def test_folders_of_images(films: Path, folder: Path, tmp_path: Path, capsys: py
     assert {row["psnr_y"] for row in rows} == {"inf"}
     assert rows[-1]["time"] == "0.200000"
     assert run(capsys, films / "a.mkv", folder)[0] == 0
+
+
+def test_a_damaged_frame(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ends it, and the message says in which film; or the frame before it stands for it."""
+    whole = still(tmp_path / "whole.mkv", 6, options={"g": "6", "bf": "0"})
+    broken = damage(still(tmp_path / "broken.mkv", 6, options={"g": "6", "bf": "0"}), 3)
+    code, out, err = run(capsys, whole, broken)
+    assert (code, out) == (1, "")
+    assert f"{broken}: frame 3 (at 0.120 s) cannot be decoded; --damaged repeat" in err
+    code, out, err = run(capsys, whole, broken, "--damaged", "repeat")
+    assert code == 0
+    assert "B: frame 3 could not be decoded; the one before it stands for it" in err
+    assert [line.split()[2] == "inf" for line in out.splitlines() if line[:1].isdecimal()][:4] == [True] * 3 + [False]
 
 
 def test_what_cannot_be_compared(films: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

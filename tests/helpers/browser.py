@@ -25,7 +25,7 @@ _FLAGS = (
 )  # fmt: skip
 _PATIENCE = 60.0
 
-needs_chromium = pytest.mark.skipif(_PROGRAM is None, reason="needs chromium")
+needs_chromium = pytest.mark.skipif(_PROGRAM is None or os.name == "nt", reason="needs chromium, and pipes of Unix")
 
 
 class Tab:

@@ -75,6 +75,17 @@ def film(
     return path
 
 
+def damage(path: Path, number: int) -> Path:
+    """Change a packet of a film in place, so that its frame cannot be decoded."""
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][number]
+        start = data.index(bytes(packet), packet.pos)
+        data[start : start + packet.size] = bytes(byte ^ 0x5A for byte in bytes(packet))
+    path.write_bytes(data)
+    return path
+
+
 def bright(image: np.ndarray) -> tuple[str, str]:
     """In which corner of (H, W, 3) the bright part is."""
     rows, columns = np.nonzero(image.mean(axis=2) > 130)

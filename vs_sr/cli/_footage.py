@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from vs_sr.color import Matrix
-from vs_sr.errors import ArgumentError
+from vs_sr.errors import ArgumentError, VsSrError
 
 if TYPE_CHECKING:
     import argparse
@@ -53,9 +54,11 @@ class Film:
 
         from vs_sr.render.rendering import frames_of
 
-        for frame in frames_of(self.clip, _AHEAD):
-            with frame:
-                yield 255 * np.stack([np.asarray(plane) for plane in frame], axis=2)
+        with _named(self.path):
+            for frame in frames_of(self.clip, _AHEAD):
+                with frame:
+                    image = 255 * np.stack([np.asarray(plane) for plane in frame], axis=2)
+                yield image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +94,19 @@ class Folder:
 type Footage = Film | Folder
 
 
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What fails says in which film.
+
+    Raises:
+        VsSrError: something does.
+    """
+    try:
+        yield
+    except VsSrError as error:
+        raise VsSrError(f"{path}: {error}") from None
+
+
 def open_footage(path: Path, options: argparse.Namespace) -> Footage:
     """A film, of which a part is taken, or a folder, of which all is.
 
@@ -114,10 +130,11 @@ def open_footage(path: Path, options: argparse.Namespace) -> Footage:
     first, stop = film.part(options.start, options.end)
     whole, repeated = decoding.open_clip(film, options.reader, options.damaged)
     part = frames.finite(whole[first:stop])
-    frames.check_clip(part, 1)
-    clip = frames.to_network("compare", part, frames.bare(part))
-    with next(rendering.frames_of(clip[:1], 1)) as frame:
-        matrix = Matrix(int(frame.props["_Matrix"]))
+    with _named(path):
+        frames.check_clip(part, 1)
+        clip = frames.to_network("compare", part, frames.bare(part))
+        with next(rendering.frames_of(clip[:1], 1)) as frame:
+            matrix = Matrix(int(frame.props["_Matrix"]))
     return Film(
         path=path,
         size=(clip.width, clip.height),
