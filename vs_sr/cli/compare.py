@@ -113,7 +113,7 @@ def _check_alike(films: Mapping[str, Footage]) -> None:
 
 
 def _counted(film: Footage) -> str:
-    return f"{len(film)} frames" + (f" at {float(film.rate):.5g} fps" if film.rate else "")
+    return f"{len(film)} frame{'s' * (len(film) != 1)}" + (f" at {float(film.rate):.5g} fps" if film.rate else "")
 
 
 def _described(film: Footage) -> str:
