@@ -75,6 +75,15 @@ def film(
     return path
 
 
+def bright(image: np.ndarray) -> tuple[str, str]:
+    """In which corner of (H, W, 3) the bright part is."""
+    rows, columns = np.nonzero(image.mean(axis=2) > 130)
+    return (
+        "top" if rows.mean() < image.shape[0] / 2 else "bottom",
+        "left" if columns.mean() < image.shape[1] / 2 else "right",
+    )
+
+
 def damage(path: Path, number: int) -> Path:
     """Change a packet of a film in place, so that its frame cannot be decoded."""
     data = bytearray(path.read_bytes())
@@ -84,12 +93,3 @@ def damage(path: Path, number: int) -> Path:
         data[start : start + packet.size] = bytes(byte ^ 0x5A for byte in bytes(packet))
     path.write_bytes(data)
     return path
-
-
-def bright(image: np.ndarray) -> tuple[str, str]:
-    """In which corner of (H, W, 3) the bright part is."""
-    rows, columns = np.nonzero(image.mean(axis=2) > 130)
-    return (
-        "top" if rows.mean() < image.shape[0] / 2 else "bottom",
-        "left" if columns.mean() < image.shape[1] / 2 else "right",
-    )
