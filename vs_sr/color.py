@@ -54,6 +54,17 @@ PLAIN = tuple(m for m in Matrix if m not in {Matrix.RGB, Matrix.UNSPECIFIED, *_N
 """The matrices that are enough to go from YUV to RGB and back."""
 
 
+LUMA = {
+    Matrix.BT709: (0.2126, 0.0722),
+    Matrix.FCC: (0.30, 0.11),
+    Matrix.BT470_BG: (0.299, 0.114),
+    Matrix.ST170_M: (0.299, 0.114),
+    Matrix.ST240_M: (0.212, 0.087),
+    Matrix.BT2020_NCL: (0.2627, 0.0593),
+}
+"""Weights of red and of blue in luma; that of green is what they leave of 1."""
+
+
 class Range(IntEnum):
     """Range of integer code values, as ``_Range`` and ``core.resize`` number it."""
 

@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 from helpers import networks
-from helpers.films import film
+from helpers.films import damage, film
 from helpers.media import bitmaps, everything, look, pixels, same
 from helpers.support import BIN, environment
 
@@ -283,14 +283,7 @@ def test_a_full_disk(when: str, script: str, tmp_path: Path, capsys: pytest.Capt
 
 def damaged(path: Path) -> Path:
     """A film whose frame 31 cannot be decoded."""
-    moving(path, 60, options={"g": "20", "bf": "0"})
-    data = bytearray(path.read_bytes())
-    with av.open(str(path)) as container:
-        packet = [packet for packet in container.demux(video=0) if packet.size][31]
-        start = data.index(bytes(packet), packet.pos)
-        data[start : start + packet.size] = bytes(byte ^ 0x5A for byte in bytes(packet))
-    path.write_bytes(data)
-    return path
+    return damage(moving(path, 60, options={"g": "20", "bf": "0"}), 31)
 
 
 @pytest.mark.parametrize("reader", ["auto", "av"])

@@ -501,7 +501,7 @@ def test_the_command_on_a_clip(clip: Path, tmp_path: Path, capsys: pytest.Captur
     code, out, err = run(capsys, clip, "--weights", tiny_weights(), "--device-id", -1, *options)
     assert code == 0, err
     lines = [line.split() for line in out.splitlines()]
-    assert ["PSNR-Y", "SSIM-Y", "PSNR-RGB", "SSIM-RGB"] in lines
+    assert ["PSNR-Y", "SSIM-Y", "PSNR-RGB", "SSIM-RGB", "change"] in lines
     record = json.loads(files["json"].read_text())
     assert record["upscaler"]["upscaler"] == "ZoomingSlowMo"
     assert record["upscaler"]["multi"] == 2
@@ -518,7 +518,11 @@ def test_the_command_on_a_clip(clip: Path, tmp_path: Path, capsys: pytest.Captur
         mean = record["clips"][0]["mean"][label]
         assert mean["psnr_y"] == pytest.approx(np.mean([frame["psnr_y"] for frame in frames]))
         shown = next(line for line in lines if line[:2] == ["mean", label])
-        assert [float(cell) for cell in shown[2:]] == pytest.approx([mean[f] for f in FIGURES], abs=6e-4)
+        change = record["clips"][0]["temporal"][label]["change_error"]
+        assert [float(cell) for cell in shown[2:]] == pytest.approx([*(mean[f] for f in FIGURES), change], abs=6e-4)
+        changes = [row["change_error"] for row in mine]
+        assert changes[0] == ""
+        assert np.mean([float(each) for each in changes[1:]]) == pytest.approx(change)
         assert ["motion", label] in [line[:2] for line in lines]
     assert measure.read(files["figure.png"]).shape[2] == 3
     figure = measure.read(files["figure.png"])

@@ -82,3 +82,14 @@ def bright(image: np.ndarray) -> tuple[str, str]:
         "top" if rows.mean() < image.shape[0] / 2 else "bottom",
         "left" if columns.mean() < image.shape[1] / 2 else "right",
     )
+
+
+def damage(path: Path, number: int) -> Path:
+    """Change a packet of a film in place, so that its frame cannot be decoded."""
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][number]
+        start = data.index(bytes(packet), packet.pos)
+        data[start : start + packet.size] = bytes(byte ^ 0x5A for byte in bytes(packet))
+    path.write_bytes(data)
+    return path

@@ -14,11 +14,12 @@ from helpers.support import ROOT
 from tools import cuts_table, drift_table, generate, models_table, quality_table, repeats_table
 from tools.pages import COMMAND
 from vs_sr import cli, registry, scenes, spec
-from vs_sr.cli import evaluate, render
+from vs_sr.cli import compare, evaluate, render
 from vs_sr.weights import store
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import ModuleType
 
 PAGES = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md"),
                                  *ROOT.glob("examples/**/*.md"), *ROOT.glob("plugins/**/*.md")])  # fmt: skip
@@ -92,10 +93,11 @@ def test_protocols_and_flags_are_documented() -> None:
                 assert flag in text, flag
 
 
-def test_the_flags_of_render_are_documented() -> None:
-    text = (ROOT / "docs" / "render.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("command", [render, compare], ids=["render", "compare"])
+def test_the_flags_of_films_are_documented(command: ModuleType) -> None:
+    text = (ROOT / "docs" / f"{command.__name__.rpartition('.')[2]}.md").read_text(encoding="utf-8")
     parser = argparse.ArgumentParser()
-    render.add_arguments(parser)
+    command.add_arguments(parser)
     for action in parser._actions:
         for flag in {*action.option_strings} - {"-h", "--help"}:
             assert f"{flag} " in text or f"{flag}`" in text, flag

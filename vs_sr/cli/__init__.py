@@ -19,7 +19,7 @@ from vs_sr.errors import VsSrError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("models", "doctor", "demo", "render", "weights", "train", "evaluate", "completion")
+COMMANDS = ("models", "doctor", "demo", "render", "weights", "train", "evaluate", "compare", "completion")
 """Each is a module of this package with ``add_arguments(parser)`` and ``run(options) -> int``; its docstring's
 first line is the help. Only the one that is called is run, and heavy imports are made inside ``run``."""
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from vs_sr import files
-from vs_sr.cli import _hints
+from vs_sr.cli import _hints, _targets
 from vs_sr.errors import ArgumentError
 from vs_sr.windows import ENDS
 
@@ -181,13 +180,7 @@ def _check(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < 0:
             raise ArgumentError(f"--{name} {value} is out of range; 0 or more")
-    for name in ("csv", "json", "figure", "plot"):
-        path = getattr(options, name)
-        try:
-            if path is not None:
-                files.check_target(path)
-        except ArgumentError as error:
-            raise ArgumentError(f"--{name}: {path} {error}") from None
+    _targets.check(options, "csv", "json", "figure", "plot")
     if options.figure or options.plot:
         pillow.require("--figure and --plot")
 

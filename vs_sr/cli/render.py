@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vs_sr import files, system
+from vs_sr.cli import _film
 from vs_sr.errors import ArgumentError, VsSrError
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--script", type=Path, metavar="FILE", help="output 0 of a .vpy, which has `clip`, in place of models"
     )
     what.add_argument("--resize", type=_size, metavar="WxH", help="bring the result to this size")
-    what.add_argument("--start", type=_seconds, metavar="TIME", help="begin here: seconds, or h:mm:ss.s")
-    what.add_argument("--end", type=_seconds, metavar="TIME", help="end here")
+    _film.add_part(what)
     what.add_argument("--slow-motion", action="store_true", help="keep the rate and stretch time; without sound")
     what.add_argument(
         "--stretch-sound", action="store_true", help="with --slow-motion: keep the sound, stretched as well"
@@ -75,10 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     rest = parser.add_argument_group("the rest of the file")
     rest.add_argument("--drop", action="append", default=[], choices=_DROPPED, help="leave this out")
-    rest.add_argument("--reader", choices=("auto", "bestsource", "av"), default="auto", help="what decodes the film")
-    rest.add_argument(
-        "--damaged", choices=("fail", "repeat"), default="fail", help="frames that cannot be decoded; default: fail"
-    )
+    _film.add_reading(rest)
     how = parser.add_argument_group("run")
     begin = how.add_mutually_exclusive_group()
     begin.add_argument("--resume", action="store_true", help="go on with what an interrupted run has left")
@@ -256,13 +253,7 @@ def _prepare(options: argparse.Namespace) -> _Work:
     steps = [graph.parse(text) for text in options.model or ([] if options.script else ["ZoomingSlowMo"])]
     film = reading.open_film(options.source)
     whole, repeated = decoding.open_clip(film, options.reader, options.damaged)
-    first = film.at(options.start) if options.start is not None else 0
-    stop = film.at(options.end) if options.end is not None else len(film.pts)
-    if first >= stop:
-        raise ArgumentError(
-            f"no frame of {options.source} lies from --start {options.start or 0} to --end {options.end or 'the end'}; "
-            f"it lasts {float(film.time(len(film.pts)) - film.began):.3f} s"
-        )
+    first, stop = film.part(options.start, options.end)
     before = whole[first:stop]
     clip = graph.run_script(options.script, before, film.path) if options.script else graph.chain(before, steps)
     shape = Fraction(before.width * clip.height, before.height * clip.width)
@@ -470,16 +461,6 @@ def _clock(seconds: float) -> str:
     whole = round(seconds)
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
-
-
-def _seconds(text: str) -> Fraction:
-    try:
-        parts = [Fraction(part) for part in text.split(":")]
-    except (ValueError, ZeroDivisionError):
-        parts = []
-    if not 1 <= len(parts) <= 3 or any(part < 0 for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; seconds, or h:mm:ss.s")
-    return sum((part * 60**place for place, part in enumerate(reversed(parts))), Fraction(0))
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -28,6 +28,8 @@ _COLORS = ("#0b6e99", "#c4581c", "#4c8c2b", "#7a4fa3", "#a8324a", "#8a7a1f")
 _PLOT = (900, 320)
 _MARGINS = (64, 34, 20, 40)
 """Left, top, right, bottom of a plot."""
+_DOTS = 200
+"""More frames than that are a line alone."""
 _PANEL, _LEGEND = (600, 340), 210
 """A plot of drift, and what stands at its right; in pixels."""
 
@@ -186,13 +188,13 @@ def _panel(draw: ImageDraw.ImageDraw, font: Font, clip: Clip, top: int) -> None:
     values = [s.psnr_y for scores in clip.scores.values() for s in scores]
     axes = _Axes(box, values, max(len(scores) for scores in clip.scores.values()))
     axes.draw(draw, font, f"{clip.name}: PSNR-Y, dB")
-    axes.label(draw, font, [score.frame.rpartition(".")[0][-10:] for score in next(iter(clip.scores.values()))])
+    axes.label(draw, font, [Path(score.frame).stem[-10:] for score in next(iter(clip.scores.values()))])
     for number, (label, scores) in enumerate(clip.scores.items()):
         color = _COLORS[number % len(_COLORS)]
         points = [axes.place(index, score.psnr_y) for index, score in enumerate(scores)]
         if clip.temporal:  # images that are no clip have no order to draw a line along
             draw.line(points, fill=color, width=2)
-        for (x, y), score in zip(points, scores, strict=True):
+        for (x, y), score in zip(points, scores, strict=True) if len(scores) <= _DOTS or not clip.temporal else ():
             draw.ellipse(
                 (x - 4, y - 4, x + 4, y + 4), fill="white" if score.interpolated else color, outline=color, width=2
             )

@@ -49,6 +49,8 @@ class Score:
     """Mean of the channels' SSIM, -1..1."""
     ssim_y: float
     """SSIM on Y, -1..1."""
+    change_error: float | None = None
+    """As in :class:`Temporal`, since the frame before; None for the first, and for images that are no clip."""
 
 
 FIGURES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
@@ -99,9 +101,10 @@ class Clip:
         nan where there are none.
         """
         chosen = [
-            getattr(score, figure)
+            value
             for score in self.scores[upscaler]
             if interpolated is None or score.interpolated == interpolated
+            if (value := getattr(score, figure)) is not None
         ]
         return float(np.mean(chosen)) if chosen else math.nan
 
@@ -184,7 +187,33 @@ def ground_truth(frames: Iterable[Frame], scale: int, protocol: Protocol, name: 
     return truth
 
 
-class _Motion:
+def figures(
+    output: tuple[Image, Float64],
+    target: tuple[Image, Float64],
+    name: str,
+    *,
+    border: int = 0,
+    ssim_border: int = 0,
+    padding: metrics.Padding = "valid",
+) -> dict[str, float]:
+    """``FIGURES`` of an image, RGB (H, W, 3) and Y (H, W) in 0..255, against its ground truth.
+
+    Raises:
+        ArgumentError: they differ in size, or are too small for SSIM; ``name`` is the image's in messages.
+    """
+    (rgb, y), (target_rgb, target_y) = output, target
+    try:
+        return {
+            "psnr_rgb": metrics.psnr(rgb, target_rgb, border=border),
+            "psnr_y": metrics.psnr(y, target_y, border=border),
+            "ssim_rgb": metrics.ssim_rgb(rgb, target_rgb, border=ssim_border, padding=padding),
+            "ssim_y": metrics.ssim(y, target_y, border=ssim_border, padding=padding),
+        }
+    except ValueError as error:
+        raise ArgumentError(f"{name}: {error}") from None
+
+
+class Motion:
     """Gathers what :class:`Temporal` says, frame by frame."""
 
     def __init__(self) -> None:
@@ -192,11 +221,15 @@ class _Motion:
         self._changes: list[float] = []
         self._ratios: dict[bool, list[float]] = {False: [], True: []}
 
-    def add(self, y: Float64, truth: Float64, *, interpolated: bool) -> None:
+    def add(self, y: Float64, truth: Float64, *, interpolated: bool = False) -> float | None:
+        """The next frame, and that of the target, (H, W) in code values; its change error, None for the first."""
+        change = None
         if self._last is not None:
-            self._changes.append(float(np.mean(np.abs((y - self._last[0]) - (truth - self._last[1])))))
+            change = float(np.mean(np.abs((y - self._last[0]) - (truth - self._last[1]))))
+            self._changes.append(change)
         self._last = (y, truth)
         self._ratios[interpolated].append(metrics.sharpness(y) / max(metrics.sharpness(truth), 1e-6))
+        return change
 
     def result(self) -> Temporal | None:
         """None for a single frame."""
@@ -306,7 +339,7 @@ class Measurement:
                 )
         everyone = [each for each in (self.upscaler, self.baseline) if each is not None]
         scores: dict[str, list[Score]] = {each.label: [] for each in everyone}
-        motion = {each.label: _Motion() for each in everyone}
+        motion = {each.label: Motion() for each in everyone}
         samples: list[Sample] = []
         # a frame at a time from everyone; as many as the first gives
         for index, outputs in enumerate(zip(*(each(lows, protocol) for each in everyone), strict=False)):
@@ -318,11 +351,14 @@ class Measurement:
             for each, output in zip(everyone, outputs, strict=True):
                 rgb = protocols.code_values(output.rgb, protocol)
                 y = self._rounded(protocol.luma(rgb) if output.y is None else output.y)
-                if self.only == "all" or index == count // 2:
-                    figures = self._figures(frame, rgb, y, target, target_y)
-                    scores[each.label].append(Score(frame=frame, interpolated=interpolated, **figures))
+                change = None
                 if self.video:
-                    motion[each.label].add(self._inside(y), self._inside(target_y), interpolated=interpolated)
+                    change = motion[each.label].add(self._inside(y), self._inside(target_y), interpolated=interpolated)
+                if self.only == "all" or index == count // 2:
+                    found = self._figures(frame, (rgb, y), (target, target_y))
+                    scores[each.label].append(
+                        Score(frame=frame, interpolated=interpolated, change_error=change, **found)
+                    )
                 parts.append((each.label, np.rint(output.rgb.astype(np.float64).clip(0, 255)).astype(np.uint8)))
             if index == self._shown(count):
                 samples.append(self._sample(frame, target, parts))
@@ -334,20 +370,16 @@ class Measurement:
             samples=tuple(samples),
         )
 
-    def _figures(self, frame: str, rgb: Image, y: Float64, target: Image, target_y: Float64) -> dict[str, float]:
+    def _figures(self, frame: str, output: tuple[Image, Float64], target: tuple[Image, Float64]) -> dict[str, float]:
         protocol, scale = self.protocol, self.upscaler.scale
-        border = protocol.border.at(scale)
-        ssim_border = (protocol.ssim_border or protocol.border).at(scale)
-        padding = protocol.ssim_padding
-        try:
-            return {
-                "psnr_rgb": metrics.psnr(rgb, target, border=border),
-                "psnr_y": metrics.psnr(y, target_y, border=border),
-                "ssim_rgb": metrics.ssim_rgb(rgb, target, border=ssim_border, padding=padding),
-                "ssim_y": metrics.ssim(y, target_y, border=ssim_border, padding=padding),
-            }
-        except ValueError as error:
-            raise ArgumentError(f"{frame}: {error}") from None
+        return figures(
+            output,
+            target,
+            frame,
+            border=protocol.border.at(scale),
+            ssim_border=(protocol.ssim_border or protocol.border).at(scale),
+            padding=protocol.ssim_padding,
+        )
 
     def _rounded(self, y: Float64) -> Float64:
         return np.floor(y + 0.5) if self.protocol.round_y else y

@@ -6,6 +6,7 @@ papers' figures come from images rounded to uint8; rounding is left to the calle
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Literal
 
@@ -21,6 +22,8 @@ SSIM_SIZE = 11
 SSIM_SIGMA = 1.5
 SSIM_C1 = (0.01 * 255) ** 2
 SSIM_C2 = (0.03 * 255) ** 2
+_BLOCK = 64
+"""Rows that are blurred at a time: the window is narrow, so most of its matrix is zero."""
 
 
 def _pair(a: Image, b: Image, border: int) -> tuple[Float64, Float64]:
@@ -59,6 +62,7 @@ def sharpness(plane: Image) -> float:
     return float(np.mean(np.hypot(down, right)))
 
 
+@functools.lru_cache(maxsize=8)
 def _blur_matrix(length: int, padding: Padding) -> Float64:
     """The SSIM window along one axis: (length - 10, length), valid positions only; (length, length) with zeros."""
     x = np.arange(SSIM_SIZE) - SSIM_SIZE // 2
@@ -70,6 +74,17 @@ def _blur_matrix(length: int, padding: Padding) -> Float64:
     for tap, weight in enumerate(window):
         matrix[np.arange(rows), np.arange(rows) + tap] = weight
     return matrix[:, margin : margin + length]
+
+
+def _blur_rows(matrix: Float64, plane: Float64) -> Float64:
+    """``matrix @ plane`` for a matrix of :func:`_blur_matrix`."""
+    blurred = np.empty((len(matrix), plane.shape[1]))
+    margin = (SSIM_SIZE - 1 + len(matrix) - len(plane)) // 2
+    for top in range(0, len(matrix), _BLOCK):
+        bottom = min(top + _BLOCK, len(matrix))
+        near = slice(max(0, top - margin), bottom - margin + SSIM_SIZE - 1)
+        np.matmul(matrix[top:bottom, near], plane[near], out=blurred[top:bottom])
+    return blurred
 
 
 def ssim(a: Image, b: Image, *, border: int = 0, padding: Padding = "valid") -> float:
@@ -86,10 +101,10 @@ def ssim(a: Image, b: Image, *, border: int = 0, padding: Padding = "valid") -> 
     x, y = _pair(a, b, border)
     if min(x.shape) < SSIM_SIZE:
         raise ValueError(f"SSIM needs at least {SSIM_SIZE} pixels in each direction; got {x.shape}")
-    vertical, horizontal = _blur_matrix(x.shape[0], padding), _blur_matrix(x.shape[1], padding).T
+    vertical, horizontal = _blur_matrix(x.shape[0], padding), _blur_matrix(x.shape[1], padding)
 
     def blur(plane: Float64) -> Float64:
-        return vertical @ plane @ horizontal
+        return _blur_rows(horizontal, _blur_rows(vertical, plane).T).T
 
     mean_x, mean_y = blur(x), blur(y)
     var_x, var_y = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,44 +15,71 @@ import numpy as np
 
 from vs_sr.evaluation import drift
 from vs_sr.evaluation.drift import Drift
-from vs_sr.evaluation.measure import FIGURES, Clip, Temporal
+from vs_sr.evaluation.measure import FIGURES, Clip, Score, Temporal
 from vs_sr.evaluation.protocols import Border, Protocol
 
-_HEADS = {"psnr_y": "PSNR-Y", "ssim_y": "SSIM-Y", "psnr_rgb": "PSNR-RGB", "ssim_rgb": "SSIM-RGB"}
+HEADS = {
+    "psnr_y": "PSNR-Y",
+    "ssim_y": "SSIM-Y",
+    "psnr_rgb": "PSNR-RGB",
+    "ssim_rgb": "SSIM-RGB",
+    "change_error": "change",
+}
+"""What figures are called; the last one is of clips alone."""
 
 
-def table(clips: Sequence[Clip]) -> str:
-    """A row per image, per clip and over all clips (the mean of their means), for each upscaler."""
+def table(clips: Sequence[Clip], most: int | None = None) -> str:
+    """A row per image, per clip and over all clips (the mean of their means), for each upscaler.
+
+    Args:
+        clips: what was measured.
+        most: rows of a clip's images for each upscaler: those of the lowest PSNR-Y, in order; None: all.
+    """
+    heads = HEADS if any(clip.temporal for clip in clips) else FIGURES
     names = [score.frame for clip in clips for scores in clip.scores.values() for score in scores]
     width = max(len(name) for name in [*names, *(clip.name for clip in clips), "mean, interpolated"])
     labels = max(len(label) for clip in clips for label in clip.scores)
-    lines = [f"{'':{width}}  {'':{labels}}  " + "  ".join(f"{_HEADS[figure]:>8}" for figure in FIGURES)]
+    lines = [f"{'':{width}}  {'':{labels}}  " + "  ".join(f"{HEADS[figure]:>8}" for figure in heads)]
 
-    def row(name: str, label: str, values: Mapping[str, float]) -> None:
-        cells = (f"{values[f]:8.3f}" if f.startswith("psnr") else f"{values[f]:8.4f}" for f in FIGURES)
+    def row(name: str, label: str, value: Callable[[str], float | None]) -> None:
+        cells = (_cell(figure, value(figure)) for figure in heads)
         lines.append(f"{name:{width}}  {label:{labels}}  {'  '.join(cells)}")
 
     for clip in clips:
         lines += ["", clip.name]
         for label, scores in clip.scores.items():
-            for score in scores:
-                row(score.frame, label, {figure: getattr(score, figure) for figure in FIGURES})
+            for score in _worst(scores, most):
+                row(score.frame, label, partial(getattr, score))
         for label, scores in clip.scores.items():
-            row("mean", label, {figure: clip.mean(label, figure) for figure in FIGURES})
+            row("mean", label, partial(clip.mean, label))
             if any(score.interpolated for score in scores):
                 for name, kind in (("mean, input-time", False), ("mean, interpolated", True)):
-                    row(name, label, {figure: clip.mean(label, figure, interpolated=kind) for figure in FIGURES})
+                    row(name, label, partial(clip.mean, label, interpolated=kind))
         for label, temporal in clip.temporal.items():
             lines.append(f"{'motion':{width}}  {label:{labels}}  {_motion(temporal)}")
     if len(clips) > 1:
         lines += ["", "all"]
         for label in clips[0].scores:
-            row("mean of means", label, {figure: overall(clips, label, figure) for figure in FIGURES})
+            row("mean of means", label, partial(overall, clips, label))
     return "\n".join(lines)
 
 
+def _cell(figure: str, value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return f"{'-':>8}"
+    return f"{value:8.4f}" if figure.startswith("ssim") else f"{value:8.3f}"
+
+
+def _worst(scores: Sequence[Score], most: int | None) -> Sequence[Score]:
+    """Those of the lowest PSNR-Y, in their own order."""
+    if most is None or len(scores) <= most:
+        return scores
+    lowest = sorted(range(len(scores)), key=lambda number: scores[number].psnr_y)[:most]
+    return [scores[number] for number in sorted(lowest)]
+
+
 def _motion(temporal: Temporal) -> str:
-    text = f"change error {temporal.change_error:.3f}, sharpness {temporal.sharpness:.3f}"
+    text = f"sharpness {temporal.sharpness:.3f}"
     if temporal.pulse is None:
         return text
     return f"{text}, interpolated {temporal.sharpness_interpolated:.3f}, pulse {temporal.pulse:+.3f}"
@@ -63,20 +91,36 @@ def overall(clips: Sequence[Clip], label: str, figure: str) -> float:
 
 
 def write_csv(path: Path, clips: Sequence[Clip]) -> None:
-    """A line per image and upscaler; PSNR in dB, "inf" where nothing differs."""
+    """A line per image and upscaler; PSNR in dB, "inf" where nothing differs; no change error for images alone."""
     rows = (
         (
             clip.name,
             label,
             score.frame,
             int(score.interpolated),
-            *(f"{getattr(score, figure):.6f}" for figure in FIGURES),
+            *_values(score),
         )
         for clip in clips
         for label, scores in clip.scores.items()
         for score in scores
     )
-    _write_csv(path, ("clip", "upscaler", "frame", "interpolated", *FIGURES), rows)
+    _write_csv(path, ("clip", "upscaler", "frame", "interpolated", *HEADS), rows)
+
+
+def write_comparison_csv(path: Path, clip: Clip, times: Sequence[float]) -> None:
+    """A line per film and frame, which is shown at these seconds; figures as in :func:`write_csv`."""
+    rows = (
+        (label, score.frame, f"{at:.6f}", *_values(score))
+        for label, scores in clip.scores.items()
+        for score, at in zip(scores, times, strict=True)
+    )
+    _write_csv(path, ("film", "frame", "time", *HEADS), rows)
+
+
+def _values(score: Score) -> Iterator[str]:
+    """Its figures for CSV."""
+    values = (getattr(score, figure) for figure in HEADS)
+    return ("" if value is None else f"{value:.6f}" for value in values)
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -97,27 +141,28 @@ def record(clips: Sequence[Clip], protocol: Protocol, upscaler: Mapping[str, Any
             for name, value in ((name, getattr(protocol, name)) for name in protocol.__dataclass_fields__)
         },
         "mean": {label: {f: _number(overall(clips, label, f)) for f in FIGURES} for label in labels},
-        "clips": [
-            {
-                "clip": clip.name,
-                "mean": {label: {f: _number(clip.mean(label, f)) for f in FIGURES} for label in clip.scores},
-                "temporal": {
-                    label: {**asdict(temporal), "pulse": temporal.pulse} for label, temporal in clip.temporal.items()
-                },
-                "frames": {
-                    label: [
-                        {
-                            "frame": score.frame,
-                            "interpolated": score.interpolated,
-                            **{f: _number(getattr(score, f)) for f in FIGURES},
-                        }
-                        for score in scores
-                    ]
-                    for label, scores in clip.scores.items()
-                },
-            }
-            for clip in clips
-        ],
+        "clips": [clip_record(clip) for clip in clips],
+    }
+
+
+def clip_record(clip: Clip) -> dict[str, Any]:
+    """What was measured on a clip; see :func:`record`."""
+    return {
+        "clip": clip.name,
+        "mean": {label: {f: _number(clip.mean(label, f)) for f in FIGURES} for label in clip.scores},
+        "temporal": {label: {**asdict(temporal), "pulse": temporal.pulse} for label, temporal in clip.temporal.items()},
+        "frames": {
+            label: [
+                {
+                    "frame": score.frame,
+                    "interpolated": score.interpolated,
+                    **{f: _number(getattr(score, f)) for f in FIGURES},
+                    "change_error": score.change_error,
+                }
+                for score in scores
+            ]
+            for label, scores in clip.scores.items()
+        },
     }
 
 

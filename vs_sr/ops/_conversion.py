@@ -7,21 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from vs_sr.color import Matrix
+from vs_sr.color import LUMA, Matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_COEFFICIENTS = {  # weights of red and of blue in luma
-    Matrix.BT709: (0.2126, 0.0722),
-    Matrix.FCC: (0.30, 0.11),
-    Matrix.BT470_BG: (0.299, 0.114),
-    Matrix.ST170_M: (0.299, 0.114),
-    Matrix.ST240_M: (0.212, 0.087),
-    Matrix.BT2020_NCL: (0.2627, 0.0593),
-}
 _YCGCO = np.array([[0.25, 0.5, 0.25], [-0.25, 0.5, -0.25], [0.5, 0.0, -0.5]])
-MATRICES = frozenset({*_COEFFICIENTS, Matrix.YCGCO})
+MATRICES = frozenset({*LUMA, Matrix.YCGCO})
 """The matrices that are nothing but a matrix; the others need curves, which are zimg's business."""
 
 DOWN_TAPS, DOWN_FIRST, _UP_TAPS = 8, -3, 4
@@ -103,7 +95,7 @@ def _to_yuv(matrix: int) -> NDArray[np.float64]:
     """(3, 3): Y, U, V (U and V in -0.5..0.5) from R, G, B in 0..1."""
     if matrix == Matrix.YCGCO:
         return _YCGCO
-    red, blue = _COEFFICIENTS[Matrix(matrix)]
+    red, blue = LUMA[Matrix(matrix)]
     luma = np.array([red, 1 - red - blue, blue])
     u = (np.array([0.0, 0.0, 1.0]) - luma) / (2 * (1 - blue))
     v = (np.array([1.0, 0.0, 0.0]) - luma) / (2 * (1 - red))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from vs_sr.errors import VsSrError
+from vs_sr.errors import ArgumentError, VsSrError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,6 +86,21 @@ class Film:
     def at(self, seconds: Fraction) -> int:
         """The first frame that is shown at this time after the file's beginning, or later."""
         return bisect_left(range(len(self.pts)), self.began + seconds, key=self.time)
+
+    def part(self, start: Fraction | None, end: Fraction | None) -> tuple[int, int]:
+        """The first frame of a part, and the one after it; seconds after the file's beginning, None: all there is.
+
+        Raises:
+            ArgumentError: no frame lies in it.
+        """
+        first = self.at(start) if start is not None else 0
+        stop = self.at(end) if end is not None else len(self.pts)
+        if first >= stop:
+            raise ArgumentError(
+                f"no frame of {self.path} lies from --start {start or 0} to --end {end or 'the end'}; "
+                f"it lasts {float(self.time(len(self.pts)) - self.began):.3f} s"
+            )
+        return first, stop
 
 
 def is_cover(stream: av.stream.Stream) -> bool:
