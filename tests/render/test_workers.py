@@ -1,20 +1,20 @@
-"""A film rendered by several processes through Ray: on this machine, on a cluster of two nodes, with deaths on the way.
-
-The cluster is started once for all of it.
-"""
+"""A film rendered by several processes through Ray: on this machine, on a cluster of two nodes; some of them die."""
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import av
 import numpy as np
 import pytest
 from helpers import networks
@@ -22,9 +22,12 @@ from helpers.films import film
 from helpers.media import look, pixels, same
 from helpers.support import BIN, environment
 
-from vs_sr import cli, files
-from vs_sr.errors import ArgumentError, VsSrError
-from vs_sr.render import encoding, rendering, workers
+from vs_sr import cli
+from vs_sr.errors import ArgumentError
+from vs_sr.render import segments, work, workers
+from vs_sr.render.encoding import Wish
+from vs_sr.render.schedule import Job
+from vs_sr.render.work import Order, Script
 from vs_sr.render.workers import Team
 
 if TYPE_CHECKING:
@@ -55,29 +58,29 @@ LOSSLESS = ("--codec", "ffv1", "--quiet")
 
 
 @pytest.fixture(autouse=True)
-def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", environment()["XDG_CONFIG_HOME"])
 
 
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+@contextmanager
+def cluster(folder: Path) -> Iterator[Any]:
     """Two nodes of one core each."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="vs-sr-") as own:  # for sockets
+        Path(own, "ray").mkdir()
+        patch.setenv("RAY_TMPDIR", own)
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("VS_SR_CACHE", str(tmp_path_factory.mktemp("cache")))
-        folder = tempfile.TemporaryDirectory(prefix="vs-sr-")  # short: sockets lie in it
-        Path(folder.name, "ray").mkdir()
-        patch.setenv("RAY_TMPDIR", folder.name)
+        patch.setenv("VS_SR_CACHE", str(folder / "cache"))
         pytest.importorskip("ray", reason="needs Ray")
         from ray.cluster_utils import Cluster
 
-        own = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 80 << 20, "include_dashboard": False}
-        cluster = Cluster(initialize_head=True, head_node_args=own)
-        cluster.add_node(**{key: value for key, value in own.items() if key != "include_dashboard"})
-        yield cluster
-        cluster.shutdown()
-        folder.cleanup()
+        takes = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 80 << 20}
+        nodes = Cluster(initialize_head=True, head_node_args={**takes, "include_dashboard": False})
+        try:
+            nodes.add_node(**takes)
+            yield nodes
+        finally:
+            nodes.shutdown()
 
 
 def written(folder: Path, pause: float = 0) -> Path:
@@ -91,31 +94,211 @@ def run(*arguments: object) -> int:
 
 
 def unlike(path: Path, frames: int, cut: int) -> Path:
-    """A film of moving texture that is another one from a frame on."""
-    rng = np.random.default_rng(3)
-    scenes = rng.integers(0, 255, (2, 16, 200), np.uint8)
-    scenes[1] //= 4
-    import av
-
+    """A film of texture that moves, and is another one from a frame on."""
+    texture = np.random.default_rng(3).integers(0, 255, (2, 16, 16 + frames), np.uint8) // [[[1]], [[4]]]
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=25)
         stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv420p"
         for n in range(frames):
-            image = np.repeat(scenes[int(n >= cut)][:, n : n + 16, None], 3, 2)
+            image = np.repeat(texture[int(n >= cut)][:, n : n + 16, None], 3, 2).astype(np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     return path
 
 
+@contextmanager
+def taken() -> Iterator[list[tuple[int, int]]]:
+    """The segments that workers have given, in the order of the film."""
+    found: list[tuple[int, int]] = []
+    original = segments.Store.take
+
+    def watched(self: segments.Store, segment: segments.Segment, number: int) -> None:
+        found.append((segment.start, segment.stop))
+        original(self, segment, number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segments.Store, "take", watched)
+        yield found
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("carried", ["carry=1", "carry=1,segment=4"])
-def test_a_state_that_is_carried(carried: str, nodes: Any, tmp_path: Path) -> None:
-    """The shipped network, a cut, and segments that begin inside a scene: the bits of a run in order."""
-    source = unlike(tmp_path / "in.mkv", 80, cut=13)
-    model = ("--model", f"ZoomingSlowMo:{carried},device_id=-1", *LOSSLESS)
-    assert run(source, tmp_path / "one.mkv", *model) == 0
-    assert run(source, tmp_path / "two.mkv", *model, "--ray", nodes.address) == 0
-    one, two = look(tmp_path / "one.mkv"), look(tmp_path / "two.mkv")
-    assert one == two
-    assert np.searchsorted(one.times, one.keys)[:3].tolist() == [0, 26, 146]
-    assert same(pixels(tmp_path / "one.mkv"), pixels(tmp_path / "two.mkv"))
+def test_a_cluster_of_two_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Started once for all of it; the last part ends one of the nodes."""
+    source, script = film(tmp_path / "in.mkv", 100, size=(32, 32)), written(tmp_path, pause=0.01)
+    assert run(source, tmp_path / "whole.mkv", "--script", script, *LOSSLESS) == 0
+    with cluster(tmp_path) as nodes:
+        carried(nodes, tmp_path)
+        fetched(nodes, source, script, tmp_path)
+        failed(nodes, source, script, tmp_path, capsys)
+        died(nodes, source, script, tmp_path)
+
+
+def carried(nodes: Any, folder: Path) -> None:
+    """A network with a state, a cut, and a segment that begins inside a scene: the bits of a run in order."""
+    source = unlike(folder / "scenes.mkv", 76, cut=13)
+    model = f"ZoomingSlowMo:carry=1,device_id=-1,weights={networks.tiny_weights()}"
+    assert run(source, folder / "one.mkv", "--model", model, *LOSSLESS) == 0
+    with taken() as found:
+        assert run(source, folder / "two.mkv", "--model", model, *LOSSLESS, "--ray", nodes.address) == 0
+    assert found == [(0, 26), (26, 146), (146, 152)]
+    assert look(folder / "one.mkv") == look(folder / "two.mkv")
+    assert same(pixels(folder / "one.mkv"), pixels(folder / "two.mkv"))
+
+
+def fetched(nodes: Any, source: Path, script: Path, folder: Path) -> None:
+    """A worker that sees neither the film nor the folder of segments."""
+    order = Order(film=source, script=Script.read(script), wish=Wish(codec="ffv1"))
+    here, name = work.prepare(order), "/nowhere/in.mkv"
+    task = workers.task(order, segments.Store(folder / "no.segments"))
+    away = replace(order, film=Path(name), script=replace(order.script, path=Path("/nowhere/script.vpy")))
+    task = replace(task, order=away, files={name: task.files[str(source)]})
+    with workers.cluster(nodes.address, 1, 1):
+        ray = workers.load()
+        origin = ray.remote(workers.Origin).options(name=task.run, num_cpus=0).remote({name: source})
+        worker = ray.remote(workers.Worker).remote(0, 1, task)
+        assert ray.get(worker.facts.remote()) == here.facts
+        look = ray.get(worker.look.remote())
+        made = ray.get(worker.render.remote(Job(26, here.clock(26), 146), here.encoding(look), here.facts))
+        copies = list((folder / "cache" / "fetched" / task.run).rglob("in.mkv"))
+        assert [copy.read_bytes() for copy in copies] == [source.read_bytes()]
+        assert len(ray.get(origin.nodes.remote())) == 1
+        with pytest.raises(workers.load().exceptions.RayTaskError, match=r"size was .*; all machines have to agree"):
+            ray.get(worker.render.remote(Job(0, here.start, 26), here.encoding(look), {**here.facts, "size": [1, 1]}))
+    (folder / "segment").write_bytes(made.data)
+    found = segments.read(folder / "segment")
+    assert found is not None
+    assert (found.start, found.stop, found.began, found.fresh, found.sure) == (26, 54, here.clock(26), True, True)
+    assert len(list(found.read())) == 28
+
+
+def failed(nodes: Any, source: Path, script: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message says which frames, where and why; what is whole is gone on with, in one process."""
+    (folder / "broken").touch()
+    target = folder / "failed.mkv"
+    assert run(source, target, "--script", script, *LOSSLESS, "--ray", nodes.address, "--workers", 2) == 1
+    (folder / "broken").unlink()
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(r"frames \d+ to 199, on .+ \(node [0-9a-f]{8}\): RuntimeError: the network is gone", said), said
+    assert run(source, target, "--script", script, *LOSSLESS, "--resume") == 0
+    assert same(pixels(target), pixels(folder / "whole.mkv"))
+    assert look(target) == look(folder / "whole.mkv")
+
+
+def died(nodes: Any, source: Path, script: Path, folder: Path) -> None:
+    """A worker, and then a node, in the middle of their segments."""
+    dead: list[str] = []
+    original = workers.Crew._state
+    for path in folder.glob("process *"):
+        path.unlink()
+
+    def deadly(self: workers.Crew, *arguments: Any) -> Any:
+        state = original(self, *arguments)
+        if not dead and state.done >= 10:
+            os.kill(int(next(iter(folder.glob("process *"))).name.split()[1]), signal.SIGKILL)
+            dead.append("worker")
+        elif dead == ["worker"] and len(list(folder.glob("process *"))) >= 3:
+            nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
+            dead.append("node")
+        return state
+
+    target = folder / "died.mkv"
+    with taken() as found, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers.Crew, "_state", deadly)
+        assert run(source, target, "--script", script, *LOSSLESS, "--ray", nodes.address) == 0
+    assert dead == ["worker", "node"]
+    assert found == [(0, 26), (26, 54), (54, 90), (90, 200)]
+    assert same(pixels(target), pixels(folder / "whole.mkv"))
+    assert look(target) == look(folder / "whole.mkv")
+
+
+@pytest.mark.slow
+def test_workers_of_this_machine_that_are_interrupted(tmp_path: Path) -> None:
+    """Nothing of Ray's is left, and one process goes on with what there is."""
+    pytest.importorskip("ray", reason="needs Ray")
+    source, script = film(tmp_path / "in.mkv", 100, size=(32, 32)), written(tmp_path, pause=0.01)
+    common = ("--script", str(script), *LOSSLESS)
+    assert run(source, tmp_path / "whole.mkv", *common) == 0
+    target = tmp_path / "out.mkv"
+    kept = tmp_path / "out.mkv.segments"
+    with tempfile.TemporaryDirectory(prefix="vs-sr-") as short:
+        process = subprocess.Popen(
+            [BIN / "vs-sr", "render", source, target, *common, "--workers", "2"],
+            env=environment(TMPDIR=short, VS_SR_CACHE=str(tmp_path / "cache")),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while not (kept / "000000.segment").exists() and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+        assert not list(Path(short).iterdir())
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert not target.exists()
+    assert run(source, target, *common, "--resume") == 0
+    assert same(pixels(target), pixels(tmp_path / "whole.mkv"))
+    assert look(target) == look(tmp_path / "whole.mkv")
+
+
+def test_ray_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    source = film(tmp_path / "in.mkv", 3)
+    assert run(source, tmp_path / "out.mkv", "--script", written(tmp_path), "--workers", 2) == 1
+    assert capsys.readouterr().err.endswith("--workers and --ray need Ray: pip install 'vs-sr[render,ray]'\n")
+    assert not (tmp_path / "out.mkv").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--ray", "ray://a:10001"), "run vs-sr on a machine of the cluster, with --ray auto"),
+        (("--worker-threads", "2"), "--worker-threads is for --workers or --ray"),
+        (("--workers", "2", "--dry-run"), "leave out --workers and --ray"),
+        (("--workers", "2", "--model", "ZoomingSlowMo:device_id=3"), "device_id=3 is not for --workers: the cluster"),
+        (
+            ("--workers", "2", "--model", "ZoomingSlowMo:device_id=-1,carry=1,state_out=a.state"),
+            "state_out=a.state is not for --workers: it is written in order",
+        ),
+    ],
+)
+def test_what_workers_cannot_do(
+    options: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = film(tmp_path / "in.mkv", 3)
+    assert run(source, tmp_path / "out.mkv", *options) == 1
+    assert message in capsys.readouterr().err
+
+
+CPU = [{"CPU": 8.0}, {"CPU": 4.0}]
+CARDS = [{"CPU": 4.0}, {"CPU": 16.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 1.0}]
+
+
+@pytest.mark.parametrize(
+    ("machines", "workers_", "threads", "team"),
+    [
+        (CPU, None, None, Team(2, 4)),
+        (CPU, 3, None, Team(3, 4)),
+        (CPU, 4, None, Team(4, 2)),
+        (CPU, 12, None, Team(12, 1)),
+        (CPU, 2, 3, Team(2, 3)),
+        (CARDS, None, None, Team(3, 8, 1)),
+        (CARDS, 2, 4, Team(2, 4, 1)),
+    ],
+)
+def test_what_workers_take(
+    machines: list[dict[str, float]], workers_: int | None, threads: int | None, team: Team
+) -> None:
+    assert workers._room(machines, workers_, threads, cards=True) == team
+
+
+@pytest.mark.parametrize(
+    ("machines", "workers_", "threads", "fit"),
+    [(CPU, 13, None, 12), (CPU, 4, 4, 3), (CARDS, 4, None, 3), (CARDS, 3, 16, 1), ([{"CPU": 0.0}], 1, None, 0)],
+)
+def test_workers_that_do_not_fit(
+    machines: list[dict[str, float]], workers_: int, threads: int | None, fit: int
+) -> None:
+    with pytest.raises(ArgumentError, match=f"--workers {workers_}: the cluster has room for {fit} with"):
+        workers._room(machines, workers_, threads, cards=True)

@@ -106,7 +106,7 @@ def cluster(address: str | None, workers: int | None, threads: int | None, *, ca
         stack.callback(ray.shutdown)
         try:
             ray.init(log_to_driver=False, logging_level="error", **how)
-        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             what = f"--ray {address}: no cluster is there" if address else "Ray does not start on this machine"
             raise VsSrError(f"{what}: {described(error)}") from None
         yield _room([node["Resources"] for node in ray.nodes() if node["Alive"]], workers, threads, cards=cards)
@@ -183,7 +183,7 @@ def task(order: Order, store: Store) -> Task:
     """
     steps = order.steps()
     for step in steps:
-        for key, way in (("device_id", "the cluster says on which card"), ("state_out", "run it in order")):
+        for key, way in (("device_id", "the cluster says on which card"), ("state_out", "it is written in order")):
             if key in step.arguments and step.arguments[key] != -1:
                 raise ArgumentError(f"{step.name}: {key}={step.arguments[key]} is not for --workers: {way}")
     sizes = {}
