@@ -69,6 +69,7 @@ def cluster(folder: Path) -> Iterator[Any]:
         Path(own, "ray").mkdir()
         patch.setenv("RAY_TMPDIR", own)
         patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("RAY_worker_niceness", "0")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("VS_SR_CACHE", str(folder / "cache"))
         pytest.importorskip("ray", reason="needs Ray")

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
@@ -118,14 +118,21 @@ class _Speaker:
     """What is said to people, or to a script."""
 
     def __init__(self, *, quiet: bool, lines: bool) -> None:
-        self._quiet, self._lines = quiet, lines
+        self._quiet, self._lines, self._out = quiet, lines, sys.stdout
 
     def __call__(self, event: str, text: str = "", **facts: Any) -> None:
         """Say something: a text for people on stderr, facts for scripts on stdout."""
         if self._lines:
-            print(json.dumps({"event": event, **facts}), flush=True)
+            print(json.dumps({"event": event, **facts}), file=self._out, flush=True)
         elif text and not self._quiet:
             print(text, file=sys.stderr)
+
+    def done(self, text: str, **facts: Any) -> None:
+        """Say in the end, on stdout, what came of it."""
+        if self._lines:
+            self("done", **facts)
+        elif not self._quiet:
+            print(text, file=self._out)
 
 
 def _hint(options: argparse.Namespace) -> None:
@@ -166,6 +173,7 @@ def _crew(options: argparse.Namespace, order: Order) -> Iterator[Crew]:
 
     task = workers.task(order, _store(options.target))
     with (
+        redirect_stdout(sys.stderr),  # Ray says there what has died
         workers.cluster(options.ray, options.workers, options.worker_threads, cards=task.cards) as team,
         workers.Crew(team=team, task=task) as crew,
     ):
@@ -210,10 +218,7 @@ def _make(options: argparse.Namespace, say: _Speaker, work: Work, crew: Crew | N
         f"in {_clock(seconds)}: {options.target}"
     )
     facts = {"frames": frames, "duration": length, "seconds": round(seconds, 3), "path": str(options.target)}
-    if options.json:
-        say("done", **facts, repeated=sorted(work.repeated))
-    elif not options.quiet:
-        print(text)
+    say.done(text, **facts, repeated=sorted(work.repeated))
     return 0
 
 

@@ -174,6 +174,11 @@ class Task:
     cards: bool
     """Whether its networks may run on cards."""
 
+    @property
+    def mark(self) -> Path:
+        """A file of the driver's in that folder: whoever sees it, sees the folder, not one of the same name."""
+        return self.folder / f".{self.run}"
+
 
 def task(order: Order, store: Store) -> Task:
     """An order for workers.
@@ -279,9 +284,8 @@ class Worker:
         with self._named(f"frames {job.start} to {job.stop - 1}"):
             if difference := rendering.different(facts, self._work.facts):
                 raise VsSrError(f"{difference}; all machines have to agree")
-            store = segments.Store(self._task.folder)
-            if store.plan() is not None and store.plan() == {**facts, "look": rendering.as_plan(encoding.look)}:
-                self._write(job, encoding, store.ahead(job.start))
+            if self._task.mark.exists():
+                self._write(job, encoding, segments.Store(self._task.folder).ahead(job.start))
                 return Made(job.start, None, tuple(self._work.repeated))
             with tempfile.TemporaryDirectory(prefix="vs-sr-") as own:
                 path = Path(own) / "segment"
@@ -394,9 +398,9 @@ class Crew:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         ray = load()
-        for each in self._workers:
-            ray.kill(each)
         with suppress(ray.exceptions.RayError):
+            for each in self._workers:
+                ray.kill(each)
             alive = {each["NodeID"] for each in ray.nodes() if each["Alive"]}
             there = [
                 ray.remote(forget)
@@ -405,7 +409,7 @@ class Crew:
                 for node in ray.get(self._origin.nodes.remote(), timeout=_PATIENCE) & alive
             ]
             ray.wait(there, num_returns=len(there), timeout=_PATIENCE) if there else None
-        ray.kill(self._origin)
+            ray.kill(self._origin)
 
     def check(self, work: Work) -> tuple[Work, Callable[[], Look]]:
         """Compare with the first worker that is up.
@@ -442,6 +446,7 @@ class Crew:
         for segment in store.waiting():
             schedule.finished(segment)
         idle, running, part = list(enumerate(self._workers)), {}, len(kept)
+        self.task.mark.touch()
         while schedule.number < total:
             while (whole := schedule.whole()) is not None:
                 store.take(whole, part)
@@ -463,6 +468,7 @@ class Crew:
                 work.repeated.extend(sorted({*made.repeated} - {*work.repeated}))
                 idle.append(worker)
             report(self._state(schedule, {number: job for (number, _), job in running.values()}, total))
+        self.task.mark.unlink()
         return store.segments()
 
     def _state(self, schedule: Schedule, running: Mapping[int, Job], total: int) -> State:
