@@ -14,11 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import av
-import numpy as np
 import pytest
 from helpers import networks
-from helpers.films import film
+from helpers.films import film, scenes
 from helpers.media import look, pixels, same
 from helpers.support import BIN, environment
 
@@ -94,19 +92,6 @@ def run(*arguments: object) -> int:
     return cli.main(["render", *map(str, arguments)])
 
 
-def unlike(path: Path, frames: int, cut: int) -> Path:
-    """A film of texture that moves, and is another one from a frame on."""
-    texture = np.random.default_rng(3).integers(0, 255, (2, 16, 16 + frames), np.uint8) // [[[1]], [[4]]]
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv420p"
-        for n in range(frames):
-            image = np.repeat(texture[int(n >= cut)][:, n : n + 16, None], 3, 2).astype(np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode())
-    return path
-
-
 @contextmanager
 def taken() -> Iterator[list[tuple[int, int]]]:
     """The segments that workers have given, in the order of the film."""
@@ -136,7 +121,7 @@ def test_a_cluster_of_two_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 def carried(nodes: Any, folder: Path) -> None:
     """A network with a state, a cut, and a segment that begins inside a scene: the bits of a run in order."""
-    source = unlike(folder / "scenes.mkv", 76, cut=13)
+    source = scenes(folder / "scenes.mkv", 76, cut=13)
     model = f"ZoomingSlowMo:carry=1,device_id=-1,weights={networks.tiny_weights()}"
     assert run(source, folder / "one.mkv", "--model", model, *LOSSLESS) == 0
     with taken() as found:
