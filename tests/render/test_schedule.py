@@ -59,6 +59,7 @@ def run(
     seed: int | None = 0,
     clock: Callable[[int], Fraction] = time,
     kept: Sequence[Segment] = (),
+    lost: float = 0,
 ) -> tuple[list[tuple[int, int]], int]:
     """The segments that come of it, and how many were rendered."""
     order, count = random.Random(seed), 0
@@ -75,7 +76,10 @@ def run(
         if running:
             count += 1
             done = running.pop(0 if seed is None else order.randrange(len(running)))
-            schedule.finished(rendered(done, cuts))
+            if order.random() < lost:
+                schedule.lost(done)
+            else:
+                schedule.finished(rendered(done, cuts))
         assert schedule.number <= schedule.done({job.start: 1 for job in running}) <= TOTAL
         assert count < 100
     assert all(segment.began == time(segment.start) for segment in film)
@@ -97,6 +101,13 @@ def test_wrong_guesses_change_nothing(guess: Collection[int], seed: int) -> None
     segments, count = run(guess, seed=seed)
     assert segments == in_order(TOTAL, CUTS)
     assert count >= len(segments)
+
+
+def test_segments_whose_workers_die_are_rendered_again() -> None:
+    wanted = in_order(TOTAL, CUTS)
+    segments, count = run(CUTS, lost=0.5)
+    assert segments == wanted
+    assert count > len(wanted)
 
 
 def test_a_script_without_cuts_is_believed() -> None:

@@ -40,7 +40,7 @@ core = vs.core
 folder = Path(r"{folder}")
 
 def draw(n, f):
-    (folder / f"process {{os.getpid()}}").touch()
+    (folder / f"process {{os.getpid()}} {{os.getppid()}}").touch()
     if n >= 110 and (folder / "broken").exists():
         raise RuntimeError("the network is gone")
     time.sleep({pause})
@@ -134,13 +134,19 @@ def carried(nodes: Any, folder: Path) -> None:
 def fetched(nodes: Any, source: Path, script: Path, folder: Path) -> None:
     """A worker that sees neither the film nor the folder of segments."""
     order = Order(film=source, script=Script.read(script), wish=Wish(codec="ffv1"))
-    here, name = work.prepare(order), "/nowhere/in.mkv"
+    here, name = work.prepare(order), Path("/nowhere/in.mkv")
+
+    class Elsewhere(workers.Origin):
+        def piece(self, path: Path, offset: int, node: str) -> bytes:
+            assert path == name
+            return super().piece(source, offset, node)
+
     task = workers.task(order, segments.Store(folder / "no.segments"))
-    away = replace(order, film=Path(name), script=replace(order.script, path=Path("/nowhere/script.vpy")))
-    task = replace(task, order=away, files={name: task.files[str(source)]})
+    away = replace(order, film=name, script=replace(order.script, path=Path("/nowhere/script.vpy")))
+    task = replace(task, order=away, files={str(name): (name, *task.files[str(source)][1:])})
     with workers.cluster(nodes.address, 1, 1):
         ray = workers.load()
-        origin = ray.remote(workers.Origin).options(name=task.run, num_cpus=0).remote({name: source})
+        origin = ray.remote(Elsewhere).options(name=task.run, num_cpus=0).remote()
         worker = ray.remote(workers.Worker).remote(0, 1, task)
         assert ray.get(worker.facts.remote()) == here.facts
         look = ray.get(worker.look.remote())
@@ -171,18 +177,22 @@ def failed(nodes: Any, source: Path, script: Path, folder: Path, capsys: pytest.
 
 
 def died(nodes: Any, source: Path, script: Path, folder: Path) -> None:
-    """A worker, and then a node, in the middle of their segments."""
+    """The head's worker in the middle of its segment, and then the other node with its own: the first one is back."""
     dead: list[str] = []
     original = workers.Crew._state
+    raylet = nodes.head_node.all_processes["raylet"][0].process.pid
     for path in folder.glob("process *"):
         path.unlink()
 
+    def processes(parent: object = "*") -> list[int]:
+        return sorted({int(path.name.split()[1]) for path in folder.glob(f"process * {parent}")})
+
     def deadly(self: workers.Crew, *arguments: Any) -> Any:
         state = original(self, *arguments)
-        if not dead and state.done >= 10:
-            os.kill(int(next(iter(folder.glob("process *"))).name.split()[1]), signal.SIGKILL)
+        if not dead and len(processes()) == 2:
+            os.kill(processes(raylet)[0], signal.SIGKILL)
             dead.append("worker")
-        elif dead == ["worker"] and len(list(folder.glob("process *"))) >= 3:
+        elif dead == ["worker"] and state.done > 0:
             nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
             dead.append("node")
         return state
@@ -192,6 +202,7 @@ def died(nodes: Any, source: Path, script: Path, folder: Path) -> None:
         patch.setattr(workers.Crew, "_state", deadly)
         assert run(source, target, "--script", script, *LOSSLESS, "--ray", nodes.address) == 0
     assert dead == ["worker", "node"]
+    assert len(processes()) > 2
     assert found == [(0, 26), (26, 54), (54, 90), (90, 200)]
     assert same(pixels(target), pixels(folder / "whole.mkv"))
     assert look(target) == look(folder / "whole.mkv")

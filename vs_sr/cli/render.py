@@ -315,7 +315,7 @@ def _render(
 
             def report(state: State) -> None:
                 more = f", {state.fps:.3g} fps, {_clock(state.left)} left" if state.fps else ""
-                more += f", {state.workers} workers" if state.workers else ""
+                more += f", {state.workers} worker{'s' * (state.workers != 1)}" if state.workers else ""
                 more += f", {(state.memory or system.peak_memory()) >> 20} MiB"
                 progress("Frame", state.done, state.frames, more)
 

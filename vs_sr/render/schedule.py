@@ -125,6 +125,10 @@ class Schedule:
             if expected is not None and segment.stop < expected.stop:
                 self._borders.add(segment.stop)
 
+    def lost(self, job: Job) -> None:
+        """A segment that is not going to be finished is missing again."""
+        del self._running[job.start]
+
     def whole(self) -> Segment | None:
         """The next one of the film, if it is there and ends where a run in order ends it; from now on it is in it."""
         segment = self._done.get(self.number)

@@ -84,9 +84,14 @@ class Order:
         return [] if self.script else [graph.parse(text) for text in self.models]
 
     def files(self) -> dict[str, Path]:
-        """The files that are read, by the names that the order has for them, besides those that come with vs_sr."""
+        """The files that are read, by the names that the order has for them, besides those that come with vs_sr.
+
+        Raises:
+            ArgumentError: a file cannot have such a name.
+        """
         named = [str(step.arguments[key]) for step in self.steps() for key in FILES if key in step.arguments]
-        return {str(self.film): self.film} | {name: Path(name) for name in named if name not in store.index()}
+        wanted = [str(self.film), *(name for name in named if name not in store.index())]
+        return {name: files.resolve(name) for name in wanted}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections import deque
+from collections import Counter, deque
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -42,6 +42,8 @@ _STORE = 256 << 20
 """Bytes of the object store on this machine, which segments pass where the folder is out of a worker's reach."""
 _EVERY = 0.5
 """Seconds from one word of a worker's progress to the next."""
+_LOST = 300.0
+"""Seconds without any worker after which the run ends."""
 _PATIENCE = 10.0
 """Seconds that are waited for machines to delete what they have fetched."""
 _MEASURED = 60
@@ -165,8 +167,8 @@ class Task:
     """What a worker has to know; plain data."""
 
     order: Order
-    files: Mapping[str, tuple[int, str]]
-    """What the order reads, by its names: bytes, and the digest of pieces."""
+    files: Mapping[str, tuple[Path, int, str]]
+    """What the order reads, by its names: where the driver has it, bytes, and the digest of pieces."""
     folder: Path
     """Of the segments, where the driver has it."""
     run: str
@@ -191,26 +193,25 @@ def task(order: Order, store: Store) -> Task:
         for key, way in (("device_id", "the cluster says on which card"), ("state_out", "it is written in order")):
             if key in step.arguments and step.arguments[key] != -1:
                 raise ArgumentError(f"{step.name}: {key}={step.arguments[key]} is not for --workers: {way}")
-    sizes = {}
+    found = {}
     for name, path in order.files().items():
         [(_, size, sample)] = files.contents([path])
-        sizes[name] = size, sample
+        found[name] = path, size, sample
     cards = not steps or any(step.arguments.get("device_id") != -1 for step in steps)
-    return Task(order=order, files=sizes, folder=store.folder.absolute(), run=secrets.token_hex(8), cards=cards)
+    return Task(order=order, files=found, folder=store.folder.absolute(), run=secrets.token_hex(8), cards=cards)
 
 
 class Origin:
     """Beside the driver: what workers fetch from there, and what they say of themselves."""
 
-    def __init__(self, paths: Mapping[str, Path]) -> None:
-        self._paths = paths
+    def __init__(self) -> None:
         self._told: dict[int, tuple[int, int, int]] = {}
         self._nodes: set[str] = set()
 
-    def piece(self, name: str, offset: int, node: str) -> bytes:
+    def piece(self, path: Path, offset: int, node: str) -> bytes:
         """A piece of a file, for a node; empty at its end."""
         self._nodes.add(node)
-        with self._paths[name].open("rb") as file:
+        with path.open("rb") as file:
             file.seek(offset)
             return file.read(_PIECE)
 
@@ -258,7 +259,7 @@ class Worker:
         folder = _fetched()
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):
-            places = {name: place(name, *facts, self._task.run) for name, facts in self._task.files.items()}
+            places = {name: place(*facts, self._task.run) for name, facts in self._task.files.items()}
             return work.prepare(self._task.order, places=places)
 
     @cached_property
@@ -331,11 +332,11 @@ def forget(run: str) -> None:
     shutil.rmtree(_fetched() / run, ignore_errors=True)
 
 
-def place(name: str, size: int, sample: str, run: str) -> Path:
-    """Where a file of the driver's lies on this machine: under its name, or fetched, once for all processes.
+def place(path: Path, size: int, sample: str, run: str) -> Path:
+    """Where a file of the driver's lies on this machine: at the same place, or fetched, once for all processes.
 
     Args:
-        name: of the file.
+        path: of the file, absolute.
         size: of it, in bytes.
         sample: digest of pieces of it.
         run: for which it is; its :class:`Origin` has the file.
@@ -352,19 +353,23 @@ def place(name: str, size: int, sample: str, run: str) -> Path:
         except ArgumentError:
             return False
 
-    own = _fetched() / run / sample[:16] / Path(name).name
-    for path in (Path(name), own):
-        if is_there(path):
-            return path
+    own = _fetched() / run / sample[:16] / path.name
+    for each in (path, own):
+        if is_there(each):
+            return each
     origin, node = ray.get_actor(run), ray.get_runtime_context().get_node_id()
     own.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(own) as file:
-        while piece := ray.get(origin.piece.remote(name, file.tell(), node)):
+        while piece := ray.get(origin.piece.remote(path, file.tell(), node)):
             file.write(piece)
     if not is_there(own):
         own.unlink()
-        raise VsSrError(f"{name} has changed while it was fetched")
+        raise VsSrError(f"{path} has changed while it was fetched")
     return own
+
+
+class _DiedError(VsSrError):
+    """A worker has died, or its machine."""
 
 
 @dataclass(kw_only=True)
@@ -373,6 +378,16 @@ class Crew:
 
     team: Team
     task: Task
+    _idle: list[tuple[int, Any]] = field(default_factory=list)
+    """Numbers and handles of workers."""
+    _running: dict[Any, tuple[int, Any, Job]] = field(default_factory=dict)
+    """By what Ray gives for a call that has not ended."""
+    _waking: dict[Any, tuple[int, Any]] = field(default_factory=dict)
+    """Those that have died, and that Ray starts again where there is room."""
+    _died: Counter[int] = field(default_factory=Counter)
+    """How many have, by where their segments begin."""
+    _alone: float = 0.0
+    """When to give up if none comes back."""
     _recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_MEASURED))
 
     def __enter__(self) -> Crew:
@@ -382,7 +397,7 @@ class Crew:
         ray = load()
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         origin = ray.remote(Origin).options(name=self.task.run, num_cpus=0, scheduling_strategy=here)
-        self._origin: Any = origin.remote({name: path.absolute() for name, path in self.task.order.files().items()})
+        self._origin: Any = origin.remote()
         worker: Any = ray.remote(
             num_cpus=self.team.threads,
             num_gpus=self.team.cards,
@@ -439,40 +454,71 @@ class Crew:
             VsSrError: a frame cannot be made, or a worker has died too often.
             OSError: a segment cannot be written.
         """
-        ray = load()
         kept, total = store.segments(), work.clip.num_frames
         number, at = (kept[-1].stop, kept[-1].time) if kept else (0, work.start)
         schedule = Schedule(total, number, at, work.clock, Borders(total, work.marks(number)))
         for segment in store.waiting():
             schedule.finished(segment)
-        idle, running, part = list(enumerate(self._workers)), {}, len(kept)
+        part, self._idle = len(kept), list(enumerate(self._workers))
         self.task.mark.touch()
         while schedule.number < total:
             while (whole := schedule.whole()) is not None:
                 store.take(whole, part)
                 part += 1
-            while idle and (job := schedule.job()) is not None:
-                worker = idle.pop(0)
-                running[worker[1].render.remote(job, encoding, work.facts)] = worker, job
-            if not running:
-                continue
-            for _, worker in idle:  # its cores are for one that has lost its own
-                self._workers.remove(worker)
-                ray.kill(worker)
-            idle.clear()
-            ready, _ = ray.wait(list(running), num_returns=1, timeout=_EVERY)
-            for reference in ready:
-                worker, job = running.pop(reference)
-                made = self._got(reference, f"frames {job.start} to {job.stop - 1}")
+            while self._idle and (job := schedule.job()) is not None:
+                number, worker = self._idle.pop(0)
+                once = worker.render.options(max_task_retries=0)  # Ray's tries are over before it finds a node lost
+                self._running[once.remote(job, encoding, work.facts)] = number, worker, job
+            for made in self._finished(schedule):
                 schedule.finished(_kept(made, store))
                 work.repeated.extend(sorted({*made.repeated} - {*work.repeated}))
-                idle.append(worker)
-            report(self._state(schedule, {number: job for (number, _), job in running.values()}, total))
+            report(self._state(schedule, total))
         self.task.mark.unlink()
         return store.segments()
 
-    def _state(self, schedule: Schedule, running: Mapping[int, Job], total: int) -> State:
+    def _finished(self, schedule: Schedule) -> list[Made]:
+        """What workers have done since, after a moment in which one may have.
+
+        The segments of those that have died are missing again.
+
+        Raises:
+            VsSrError: a segment cannot be made, or nobody is left to make it.
+        """
+        ray = load()
+        if self._running:
+            for _, worker in self._idle:  # its cores are for one that has lost its own
+                self._workers.remove(worker)
+                ray.kill(worker)
+            self._idle.clear()
+            self._alone = time.monotonic() + _LOST
+        elif self._idle:
+            return []
+        elif time.monotonic() > self._alone:
+            raise VsSrError(f"no worker has come back within {_LOST:.0f} s of the last one's end; --resume goes on")
+        found = []
+        ready, _ = ray.wait([*self._running, *self._waking], num_returns=1, timeout=_EVERY)
+        for reference in ready:
+            if reference in self._waking:
+                self._got(reference, "the film")
+                self._idle.append(self._waking.pop(reference))
+                continue
+            number, worker, job = self._running.pop(reference)
+            what = f"frames {job.start} to {job.stop - 1}"
+            try:
+                found.append(self._got(reference, what))
+                self._idle.append((number, worker))
+            except _DiedError as error:
+                self._died[job.start] += 1
+                if self._died[job.start] > RETRIES:
+                    text = f"{what}: {RETRIES + 1} workers have died on it, and no more are tried; --resume goes on"
+                    raise VsSrError(f"{text}. {error}") from None
+                schedule.lost(job)
+                self._waking[worker.facts.options(max_task_retries=-1).remote()] = number, worker
+        return found
+
+    def _state(self, schedule: Schedule, total: int) -> State:
         """What all of them have done."""
+        running = {number: job for number, _, job in self._running.values()}
         told: dict[int, tuple[int, int, int]] = self._got(self._origin.told.remote(), "progress")
         busy = {job.start: told[n][1] for n, job in running.items() if n in told and told[n][0] == job.start}
         done, now = schedule.done(busy), time.monotonic()
@@ -485,7 +531,8 @@ class Crew:
         """What a call gives.
 
         Raises:
-            VsSrError: it has failed, or its worker has died too often.
+            VsSrError: it has failed.
+            _DiedError: its worker has died.
         """
         ray = load()
         try:
@@ -494,9 +541,7 @@ class Crew:
             cause = error.cause
             raise VsSrError(str(cause) if isinstance(cause, VsSrError) else f"{what}: {described(cause)}") from None
         except ray.exceptions.RayError as error:
-            raise VsSrError(
-                f"{what}: given up after {RETRIES + 1} times: {described(error)}; --resume goes on"
-            ) from None
+            raise _DiedError(f"{what}: Ray: {described(error)}") from None
 
 
 def _kept(made: Made, store: Store) -> Segment:
