@@ -88,7 +88,10 @@ def facts(model: Model, record: dict[str, Any]) -> str:
         how = "To be converted first:" if model.published.hints else "A filter reads them as they are, or converted:"
         which = "Published weights" if model.weights else "Weights"
         lines += [f"{which}: {model.published}. {how}", ""]
-        lines += ["```sh", command, "```", ""]
+        get = [f"{model.published.getting} --to ."] if model.published.address else []
+        lines += ["```sh", *get, command, "```", ""]
+        if model.more:
+            lines += ["`vs-sr weights list` has others.", ""]
     if model.hints:
         lines += ["What no tensor tells (`--set key=value`, or in the metadata of a converted file):", ""]
         lines += [*(f"- `{key}`: {hint}" for key, hint in model.hints.items()), ""]

@@ -366,6 +366,8 @@ def _where_to_get(model: Model) -> str:
     start = "weights must be given: this model comes without"
     if model.published is None:
         return f"{start}; the path of a .safetensors or .pth file"
+    if model.published.address:
+        return f"{start}; run `{model.published.getting}`, which says how to go on. It gets {model.published}"
     file = f"{model.name.lower()}.safetensors"
     return f"{start}; get {model.published}, run `{model.published.conversion(file)}`, and give weights={file!r}"
 

@@ -48,6 +48,11 @@ def waiting() -> str | None:
         return next(said, None)
 
 
+def completing() -> bool:
+    """Whether a shell asks what can come next on its line, as argcomplete does."""
+    return "_ARGCOMPLETE" in os.environ
+
+
 def compiler() -> str:
     """The C++ compiler that torch's Inductor calls: what ``CXX`` names, else the system's usual one."""
     return os.environ.get("CXX") or system.COMPILER

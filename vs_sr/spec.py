@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -73,25 +74,40 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """The file that somebody without weights of a model should get: its authors', or the best known one."""
+    """Weights of a model that others publish: its authors, or whose are the best known."""
 
     file: str
-    """Its name."""
+    """The file's name: what ``vs-sr weights get`` takes."""
     repository: str
     """Who publishes it: "owner/name"."""
     place: str = ""
     """Where there: a folder, "linked in its README", ..."""
+    address: str = ""
+    """Of the file itself, ``https://...``; empty: a page or a drive in the cloud, where only people can get it."""
+    sha256: str = ""
+    """What that of the file begins with, in hexadecimal, where its name does not say it (:attr:`checksum`)."""
     hints: Metadata = field(default_factory=dict)
     """The hints that it needs (``Model.hints``)."""
+
+    @property
+    def checksum(self) -> str:
+        """``sha256``, or the eight digits of it that end a name like ``edsr_x4-4f62e9ef.pt``; empty: unknown."""
+        named = re.search(r"-([0-9a-f]{8})\.\w+$", self.file)
+        return self.sha256 or (named[1] if named else "")
 
     def __str__(self) -> str:
         where = f" ({self.place})" if self.place else ""
         return f"{self.file} of the repository {self.repository}{where}"
 
-    def conversion(self, target: str) -> str:
-        """The command that turns the file into ``target``."""
+    @property
+    def getting(self) -> str:
+        """The command that gets the file; empty where no program can."""
+        return f"vs-sr weights get {self.file}" if self.address else ""
+
+    def conversion(self, target: str, source: str | None = None) -> str:
+        """The command that turns the file, which lies at ``source``, into ``target``."""
         hints = "".join(f" --set {key}={value}" for key, value in self.hints.items())
-        return f"vs-sr weights convert {self.file} {target}{hints}"
+        return f"vs-sr weights convert {source or self.file} {target}{hints}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +151,9 @@ class Model:
     """Name of the default weights in the index; None: the user has to give some. Where ``scale`` is asked for and it is
     not theirs, the first shipped ones of the model that have it are the default."""
     published: Published | None = None
-    """Where to get weights of a model that comes without."""
+    """Where to get weights: the file that somebody without any should get."""
+    more: tuple[Published, ...] = ()
+    """Others that are published, for ``vs-sr weights list`` and ``get``."""
     fixed: Variant | None = None
     """For a model without weights: its only variant. ``detect`` and ``weights`` are then None."""
     multi: tuple[int, ...] = (1,)

@@ -186,20 +186,24 @@ def test_standard_definition_keeps_its_matrix(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_network_on_a_film_with_everything(tmp_path: Path) -> None:
-    """Turned, of high pixels and of a rate that varies, with sound and subtitles: in sync, and as long as it was."""
-    times = [0, 40, 160, 200, 300, 340, 460, 500, 620, 700, 760, 800, 900, 960]
-    video = film(tmp_path / "video.mp4", len(times), sar=Fraction(8, 9), matrix="90", times=times)
-    source, target = everything(tmp_path / "in.mp4", video, subtitles="mov_text"), tmp_path / "out.mkv"
-    weights = networks.tiny_weights()
+    """Five seconds, turned, of high pixels and of a rate that varies, with sound and subtitles: in sync to the end."""
+    seconds, count = 5, 125
+    steps = 40 + 15 * np.random.default_rng(1).integers(-2, 3, count - 1)
+    times = [0, *np.cumsum(steps).tolist()]
+    video = film(tmp_path / "video.mp4", count, size=(32, 24), sar=Fraction(8, 9), matrix="90", times=times)
+    source = everything(tmp_path / "in.mp4", video, subtitles="mov_text", seconds=seconds)
+    target, weights = tmp_path / "out.mkv", networks.tiny_weights(4)
     render(source, target, "--model", f"ZoomingSlowMo:weights={weights},device_id=-1")
     before, after = look(source), look(target)
     assert after.times[::2] == pytest.approx(before.times, abs=2e-3)
     halves = [(a + b) / 2 for a, b in zip(before.times, [*before.times[1:], before.end], strict=True)]
     assert after.times[1::2] == pytest.approx(halves, abs=2e-3)
     assert after.end == pytest.approx(before.end, abs=2e-3)
+    assert before.beep == pytest.approx(seconds - 0.5, abs=0.03)
     assert after.beep == pytest.approx(before.beep, abs=2e-3)
+    assert after.heard == pytest.approx(before.heard, abs=FRAME)
     assert [words for _, _, words in after.lines] == [words for _, _, words in LINES]
-    assert (after.size, after.sar) == ((192, 256), Fraction(9, 8))
+    assert (after.size, after.sar) == ((96, 128), Fraction(9, 8))
 
 
 @pytest.mark.slow

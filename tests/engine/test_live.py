@@ -16,16 +16,14 @@ from helpers import memory, networks
 from helpers.clips import digest, moving
 from helpers.player import TIMEOUT, Player
 from helpers.recurrence import Clip, Recurrence
-from helpers.support import ROOT, numbered, vspipe
+from helpers.support import ROOT, numbered
 
 import vs_sr
 from vs_sr import scenes
-from vs_sr.cli import _video
 from vs_sr.spec import Model, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
 
 core = vs.core
 
@@ -207,32 +205,6 @@ def test_windows_after_a_seek_cost_what_they_cost_in_order() -> None:
         assert {name: len(calls) for name, calls in network.calls.items()} == {
             "encode": 3, "between": 3, "forward": 6, "reconstruct": 6
         }  # fmt: skip
-
-
-# The scripts of examples/
-
-
-def run_slowmo(folder: Path) -> None:
-    """Into a file of frames; tests/filters/test_pipeline.py has more of it."""
-    source = folder / "in.mp4"
-    _video.write(source, [np.full((32, 48, 3), 8 * n, np.uint8) for n in range(4)], Fraction(24))
-    done = vspipe(ROOT / "examples" / "slowmo.vpy", "-c", "y4m", "-a", f"source={source}", "-a", "frames=2")
-    assert done.returncode == 0, done.stderr.decode()
-    assert done.stdout.count(b"FRAME\n") == 4
-
-
-def run_mpv(_: Path) -> None:
-    """As it is played without user-data: with the shipped weights."""
-    playing = Player(SCRIPT, moving(STEP + 1 + scenes.REACH, 16, 16, vs.YUV420P8), duration)
-    assert [(frame.width, frame.height) for frame in playing.play()] == [(64, 64)] * 4
-
-
-RUNS = {"slowmo.vpy": run_slowmo, "mpv.vpy": run_mpv}
-
-
-@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("**/*.vpy")), ids=lambda path: path.name)
-def test_every_example_runs(script: Path, tmp_path: Path) -> None:
-    RUNS[str(script.relative_to(ROOT / "examples"))](tmp_path)
 
 
 # Two filters in one script

@@ -123,7 +123,7 @@ def grown(order: str, length: int, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("order", "length"), [("in order", 400), ("with seeks", 120)])
+@pytest.mark.parametrize(("order", "length"), [("in order", 200), ("with seeks", 72)])
 def test_memory_stays_flat(order: str, length: int, capsys: pytest.CaptureFixture[str]) -> None:
     grown(order, length, capsys)
 

@@ -327,7 +327,7 @@ def test_super_resolution_alone(folder: Path, capsys: pytest.CaptureFixture[str]
         ("--tail drop", "--tail has no meaning with --drift"),
         ("--figure x.png", "--figure has no meaning with --drift"),
         ("--csv nowhere/x.csv", "--csv: nowhere/x.csv cannot be written: there is no such folder"),
-        ("--model VDSR", "VDSR comes without weights"),
+        ("--model MDSR", "MDSR comes without weights"),
         ("--model EDVR", "EDVR comes without weights"),
         ("--weights none.pth", "neither a name nor a file"),
         ("none --clips 0", "there is no folder none"),

@@ -433,9 +433,7 @@ def test_without_weights_the_error_says_where_to_get_some(name: str) -> None:
     text = str(caught.value)
     assert published.file in text
     assert f"of the repository {published.repository}" in text
-    target = f"{name.lower()}.safetensors"
-    hints = "".join(f" --set {key}={value}" for key, value in published.hints.items())
-    assert f"`vs-sr weights convert {published.file} {target}{hints}`, and give weights='{target}'" in text
+    assert f"run `vs-sr weights get {published.file}`, which says how to go on" in text
     assert set(published.hints) <= set(registry.model(name).hints)
 
 

@@ -441,17 +441,16 @@ def test_tiles_that_are_planned_or_found_too_large_overlap(
 
 
 @pytest.mark.parametrize(("model", "file"), [
-    ("EDVR", "EDVR_M_x4_SR_REDS_official-32075921.pth"),
-    ("BasicVSR", "BasicVSR_REDS4-543c8261.pth"),
+    ("EDVR", "edvrm_x4_8x4_600k_reds_20210625-e29b71b5.pth"),
+    ("BasicVSR", "basicvsr_reds4_20120409-0e599677.pth"),
 ])  # fmt: skip
 def test_without_weights_the_error_says_where_to_get_some(model: str, file: str) -> None:
     with pytest.raises(vs.Error) as caught:
         getattr(core.vs_sr, model)(moving(2))
     text = str(caught.value)
     assert text.startswith(f"{model}: weights must be given")
-    assert f"get {file} of the repository XPixelGroup/BasicSR (linked in its model zoo)" in text
-    target = f"{model.lower()}.safetensors"
-    assert f"`vs-sr weights convert {file} {target}`, and give weights='{target}'" in text
+    assert f"run `vs-sr weights get {file}`, which says how to go on" in text
+    assert f"{file} of the repository open-mmlab/mmagic (linked in its configs/{model.lower()}/README.md)" in text
 
 
 def test_the_way_to_continue_scenes_is_written_into_a_converted_file(tmp_path: Path) -> None:

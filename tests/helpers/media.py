@@ -26,14 +26,17 @@ LINES = [(200, 500, "Hello"), (600, 900, "again")]
 RATE = 48_000
 
 
-def everything(path: Path, picture: Path | None = None, *, subtitles: str = "subrip", font: bool = False) -> Path:
-    """A second of film with sound of the same length, subtitles, chapters, a title, and perhaps a font.
+def everything(
+    path: Path, picture: Path | None = None, *, subtitles: str = "subrip", font: bool = False, seconds: int = 1
+) -> Path:
+    """A film with sound, subtitles, chapters, a title, and perhaps a font.
 
     Args:
         path: of the file.
         picture: whose video it gets; default: 25 frames of :func:`helpers.films.film`.
         subtitles: the codec; empty: none.
         font: whether it gets an attachment.
+        seconds: of sound.
     """
     if picture is None:
         picture = film(path.with_name(f"video of {path.stem}.mp4"), 25)
@@ -62,7 +65,7 @@ def everything(path: Path, picture: Path | None = None, *, subtitles: str = "sub
                 target.mux(packet)
         for line in LINES if text is not None else ():
             target.mux(subtitle(text, *line))
-        for packet in tone(audio):
+        for packet in tone(audio, seconds):
             target.mux(packet)
     return path
 
@@ -78,12 +81,13 @@ def subtitle(stream: Any, start: int, stop: int, text: str) -> av.Packet[Any]:
     return packet
 
 
-def tone(stream: Any) -> list[av.Packet[Any]]:
-    """A second that is silent but for a beep from 0.5 s to 0.6 s."""
-    sound = np.zeros((1, RATE), np.float32)
-    sound[0, RATE // 2 : RATE * 6 // 10] = 0.5 * np.sin(np.arange(RATE // 10) / 8)
+def tone(stream: Any, seconds: int) -> list[av.Packet[Any]]:
+    """Seconds that are silent but for a beep of 0.1 s in the middle of the last one."""
+    sound = np.zeros((1, RATE * seconds), np.float32)
+    begin = RATE * (seconds - 1) + RATE // 2
+    sound[0, begin : begin + RATE // 10] = 0.5 * np.sin(np.arange(RATE // 10) / 8)
     packets: list[av.Packet[Any]] = []
-    for at in range(0, RATE, 1024):
+    for at in range(0, RATE * seconds, 1024):
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[:, at : at + 1024]), "fltp", "mono")
         frame.sample_rate, frame.pts, frame.time_base = RATE, at, Fraction(1, RATE)
         packets += stream.encode(frame)
@@ -148,6 +152,8 @@ class Found:
     """At which the last frame ends, by its packet."""
     beep: float | None
     """When the sound begins to be loud."""
+    heard: float
+    """When it ends, by its packets; 0: there is none."""
     lines: list[tuple[float, float, str]]
     chapters: list[tuple[float, float, str]]
     title: str | None
@@ -179,7 +185,7 @@ def look(path: Path) -> Found:
             "color": (context.color_primaries, context.color_trc, context.colorspace, context.color_range),
             "title": container.metadata.get("title"),
         }
-        times, end, keys, lines, beep = [], 0.0, [], [], None
+        times, end, heard, keys, lines, beep = [], 0.0, 0.0, [], [], None
         for packet in container.demux():
             if packet.stream.type == "subtitle" and packet.size > 2:
                 decoded = packet.stream.decode2(packet)
@@ -193,11 +199,15 @@ def look(path: Path) -> Found:
                     keys += [float(packet.pts * packet.time_base)] if packet.is_keyframe else []
                 times += [float(frame.time) for frame in packet.decode()]
             elif packet.stream.type == "audio" and packet.stream.index == container.streams.audio[0].index:
+                if packet.size:
+                    heard = max(heard, float((packet.pts + packet.duration) * packet.time_base))
                 for frame in packet.decode():
                     loud = np.nonzero(np.abs(frame.to_ndarray()[0]) > 0.1)[0]
                     if beep is None and len(loud):
                         beep = float(frame.time) + int(loud[0]) / frame.sample_rate
-    return Found(kinds, times, end, beep, lines, chapters, facts.pop("title"), languages, files, **facts, keys=keys)  # type: ignore[arg-type]
+    return Found(
+        kinds, times, end, beep, heard, lines, chapters, facts.pop("title"), languages, files, **facts, keys=keys
+    )  # type: ignore[arg-type]
 
 
 def pixels(path: Path) -> list[list[npt.NDArray[Any]]]:

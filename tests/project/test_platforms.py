@@ -63,7 +63,7 @@ def depends_on_the_code_page(node: ast.AST) -> bool:
     if called(node, "open") and isinstance(node.func, ast.Attribute):
         receiver = ast.unparse(node.func.value)
         if (
-            receiver in {"av", "backend", "os"} or receiver[0].isupper()
+            receiver in {"av", "backend", "opener", "os"} or receiver[0].isupper()
         ):  # modules and classes with an open() of their own
             return False
     binary = any(isinstance(each, ast.Constant) and "b" in str(each.value) for each in node.args)

@@ -263,10 +263,10 @@ def test_published_vdsr_beats_bicubic(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("scale", "expected"), [(2, 37.561), (3, 33.731), (4, 31.254)])
-def test_published_vdsr_reaches_its_figures(scale: int, expected: float, tmp_path: Path) -> None:
+def test_published_vdsr_reaches_its_figures(tmp_path: Path) -> None:
+    """At one scale; tests of ``evaluate`` have the others."""
     network = published("vdsr_twtygqyy_model_epoch_50", tmp_path)
-    assert np.mean([vdsr_psnr(network, name, scale) for name in _SET5]) == pytest.approx(expected, abs=0.002)
+    assert np.mean([vdsr_psnr(network, name, 3) for name in _SET5]) == pytest.approx(33.731, abs=0.002)
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])

@@ -12,15 +12,30 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from vs_sr import __version__, system
+from vs_sr import __version__, settings, system
+from vs_sr.cli import completion
 from vs_sr.errors import VsSrError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("models", "doctor", "demo", "render", "weights", "train", "evaluate")
+COMMANDS = ("models", "doctor", "demo", "render", "weights", "train", "evaluate", "completion")
 """Each is a module of this package with ``add_arguments(parser)`` and ``run(options) -> int``; its docstring's
 first line is the help. Only the one that is called is run, and heavy imports are made inside ``run``."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command line is read with: every command, its arguments, and as ``options.run`` what runs it."""
+    made = argparse.ArgumentParser(prog="vs-sr", description="Space-time video super-resolution for VapourSynth.")
+    made.add_argument("--version", action="version", version=f"vs-sr {__version__}")
+    commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        module = import_module(f"vs_sr.cli.{name}")
+        summary = (module.__doc__ or "").partition("\n")[0]
+        command = commands.add_parser(name, help=summary, description=summary)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,16 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a code page may lack letters of a file's name
-    parser = argparse.ArgumentParser(prog="vs-sr", description="Space-time video super-resolution for VapourSynth.")
-    parser.add_argument("--version", action="version", version=f"vs-sr {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
-        module = import_module(f"vs_sr.cli.{name}")
-        summary = (module.__doc__ or "").partition("\n")[0]
-        command = commands.add_parser(name, help=summary, description=summary)
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
-    options = parser.parse_args(arguments)
+    made = parser()
+    if settings.completing():
+        completion.answer(made)
+    options = made.parse_args(arguments)
     try:
         return int(options.run(options))
     except VsSrError as error:

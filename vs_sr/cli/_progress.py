@@ -29,9 +29,10 @@ class Progress(AbstractContextManager["Progress"]):
         self._first.daemon = True
         self._first.start()
 
-    def __call__(self, label: str, done: int, total: int, more: str = "") -> None:
-        """Say it, if it is time to."""
-        self._latest = f"{label}: {done} of {total}{more}"
+    def __call__(self, label: str, done: int, total: int | None, more: str = "") -> None:
+        """Say it, if it is time to. ``total`` is None where nobody knows it."""
+        of = "" if total is None else f" of {total}"
+        self._latest = f"{label}: {done}{of}{more}"
         if time.monotonic() >= self._next:
             self._show()
 

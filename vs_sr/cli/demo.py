@@ -35,8 +35,12 @@ _MINUTES = 3.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """``--clip`` and ``--out``."""
-    parser.add_argument("--clip", type=Path, help="use the first second of this video instead of a generated one")
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results (default: demo)")
+    parser.add_argument(
+        "--clip", metavar="FILE", type=Path, help="use the first second of this video instead of a generated one"
+    )
+    parser.add_argument(
+        "--out", metavar="FOLDER", type=Path, default=Path("demo"), help="folder for the results (default: demo)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

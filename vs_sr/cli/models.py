@@ -26,10 +26,7 @@ def run(options: argparse.Namespace) -> int:
         if model.paper:
             print(f"    {model.paper}")
         shipped = [entry for entry in store.index().values() if entry.model == model.name]
-        theirs = (
-            f"none shipped: get {model.published}" if model.published else "none shipped: give a file with weights="
-        )
-        weights = ["none needed"] if model.fixed else [_marked(entry, model) for entry in shipped] or [theirs]
+        weights = ["none needed"] if model.fixed else [marked(entry, model) for entry in shipped] or [_theirs(model)]
         print(f"    weights: {', '.join(weights)}")
     problems = registry.problems("model")
     for problem in problems:
@@ -37,7 +34,16 @@ def run(options: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _marked(entry: Shipped, model: Model) -> str:
+def _theirs(model: Model) -> str:
+    """Where others' weights are."""
+    if model.published is None:
+        return "none shipped: give a file with weights="
+    if model.published.address:
+        return f"none shipped: `{model.published.getting}` gets {model.published}"
+    return f"none shipped: get {model.published}"
+
+
+def marked(entry: Shipped, model: Model) -> str:
     """A name, and when it is the default."""
     from vs_sr.weights import store
 

@@ -305,7 +305,9 @@ def find(
             return model, model.fixed, None
         default = store.default(model, scale)
         if default is None:
-            known_file = f": get {model.published}, and" if model.published else ";"
+            published = model.published
+            how = f"run `{published.getting}`" if published and published.address else f"get {published}"
+            known_file = f": {how}, and" if published else ";"
             raise ArgumentError(f"{name} comes without weights{known_file} give the path of the file")
         source = store.shipped(default)
     elif name is not None:

@@ -148,7 +148,7 @@ def _room(machines: Sequence[Mapping[str, float]], workers: int | None, threads:
         if fit < number:
             raise ArgumentError(
                 f"--workers {number}: the cluster has room for {fit} with a card and {takes} cores each; "
-                "ask for fewer, or for fewer --worker-threads"
+                "ask for fewer, for fewer --worker-threads, or for the CPU with device_id=-1"
             )
         return Team(number, takes, 1)
     number = workers or sum(1 for core in cores if core)

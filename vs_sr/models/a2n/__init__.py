@@ -62,6 +62,12 @@ def build(variant: Variant) -> nn.Module:
     return A2N(**variant.config)
 
 
+def _published(file: str, hints: Metadata) -> Published:
+    repository, place = "haoyuc/A2N", "code/experiment/model"
+    address = f"https://github.com/{repository}/raw/HEAD/{place}/{file}"
+    return Published(file=file, repository=repository, place=f"folder {place}", address=address, hints=hints)
+
+
 @hookimpl
 def vs_sr_models() -> Sequence[Model]:
     """A2N as the filter ``core.vs_sr.A2N``."""
@@ -76,6 +82,10 @@ def vs_sr_models() -> Sequence[Model]:
             arguments={"scale": "that of the weights; 2 or 3 where these do not say it"},
             schemes=(Scheme(name="A2N", signature=_SIGNATURE),),
             hints={"scale": f"2 or 3: {_SCALE}", "range": f"1 or 255: {_RANGE}"},
-            published=Published(file="aan_x2.pt", repository="haoyuc/A2N", hints={"scale": "2", "range": "255"}),
+            published=_published("aan_x2.pt", {"scale": "2", "range": "255"}),
+            more=(
+                _published("aan_x3.pt", {"scale": "3", "range": "255"}),
+                _published("aan_x4.pt", {"range": "255"}),
+            ),
         )
     ]

@@ -51,6 +51,16 @@ def build(variant: Variant) -> nn.Module:
     return BasicVSR(**variant.config)
 
 
+def _published(file: str) -> Published:
+    address = f"https://download.openmmlab.com/mmediting/restorers/basicvsr/{file}"
+    place = "linked in its configs/basicvsr/README.md"
+    return Published(file=file, repository="open-mmlab/mmagic", place=place, address=address)
+
+
+def _linked(file: str) -> Published:
+    return Published(file=file, repository="XPixelGroup/BasicSR", place="linked in its model zoo")
+
+
 @hookimpl
 def vs_sr_models() -> Sequence[Model]:
     """BasicVSR as the filter ``core.vs_sr.BasicVSR``."""
@@ -88,10 +98,12 @@ def vs_sr_models() -> Sequence[Model]:
                 ),
             ),
             arguments={"multi": "1 alone: the frame rate does not change"},
-            published=Published(
-                file="BasicVSR_REDS4-543c8261.pth",
-                repository="XPixelGroup/BasicSR",
-                place="linked in its model zoo",
+            published=_published("basicvsr_reds4_20120409-0e599677.pth"),
+            more=(
+                _published("basicvsr_vimeo90k_bi_20210409-d2d8f760.pth"),
+                _published("basicvsr_vimeo90k_bd_20210409-0154dd64.pth"),
+                _linked("BasicVSR_REDS4-543c8261.pth"),
+                _linked("BasicVSR_Vimeo90K_BIx4-2a29695a.pth"),
             ),
             # Trained on 15 frames, measured by its authors on whole clips: so the state is carried. Beyond about 60
             # frames people have seen artifacts: so it begins again after 4 * 14 frames.

@@ -100,6 +100,15 @@ def build(variant: Variant) -> nn.Module:
     return EDSR(**variant.config)
 
 
+def _published(file: str) -> Published:
+    return Published(
+        file=file,
+        repository="sanghyun-son/EDSR-PyTorch",
+        place="linked in its src/model/edsr.py",
+        address=f"https://cv.snu.ac.kr/research/EDSR/models/{file}",
+    )
+
+
 @hookimpl
 def vs_sr_models() -> Sequence[Model]:
     """EDSR as the filter ``core.vs_sr.EDSR``."""
@@ -143,10 +152,13 @@ def vs_sr_models() -> Sequence[Model]:
                 "mean": "what is taken off the input: div2k, or none (super-image)",
             },
             weights="edsr_compact_x2",
-            published=Published(
-                file="edsr_baseline_x2-1bc95232.pt",
-                repository="sanghyun-son/EDSR-PyTorch",
-                place="linked in its src/model/edsr.py",
+            published=_published("edsr_baseline_x2-1bc95232.pt"),
+            more=(
+                _published("edsr_baseline_x3-abf2a44e.pt"),
+                _published("edsr_baseline_x4-6b446fab.pt"),
+                _published("edsr_x2-0edfb8a3.pt"),
+                _published("edsr_x3-ea3ef2c6.pt"),
+                _published("edsr_x4-4f62e9ef.pt"),
             ),
         )
     ]

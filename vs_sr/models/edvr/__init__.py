@@ -103,6 +103,16 @@ def build(variant: Variant) -> nn.Module:
     return EDVR(**variant.config)
 
 
+def _published(file: str) -> Published:
+    address = f"https://download.openmmlab.com/mmediting/restorers/edvr/{file}"
+    place = "linked in its configs/edvr/README.md"
+    return Published(file=file, repository="open-mmlab/mmagic", place=place, address=address)
+
+
+def _linked(file: str) -> Published:
+    return Published(file=file, repository="XPixelGroup/BasicSR", place="linked in its model zoo")
+
+
 @hookimpl
 def vs_sr_models() -> Sequence[Model]:
     """EDVR as the filter ``core.vs_sr.EDVR``."""
@@ -139,10 +149,15 @@ def vs_sr_models() -> Sequence[Model]:
                 "ends": f"{', '.join(ENDS[:-1])} or {ENDS[-1]}: {_ENDS}. Where it is not said, reflection_circle for "
                 "super-resolution and replicate for deblurring, as the authors had it"
             },
-            published=Published(
-                file="EDVR_M_x4_SR_REDS_official-32075921.pth",
-                repository="XPixelGroup/BasicSR",
-                place="linked in its model zoo",
+            published=_published("edvrm_x4_8x4_600k_reds_20210625-e29b71b5.pth"),
+            more=(
+                _published("edvrl_c128b40_8x8_lr2e-4_600k_reds4_20220104-4509865f.pth"),
+                _linked("EDVR_M_x4_SR_REDS_official-32075921.pth"),
+                _linked("EDVR_L_x4_SR_REDS_official-9f5f5039.pth"),
+                _linked("EDVR_L_x4_SR_Vimeo90K_official-162b54e4.pth"),
+                _linked("EDVR_L_x4_SRblur_REDS_official-983d7b8e.pth"),
+                _linked("EDVR_L_deblur_REDS_official-ca46bd8c.pth"),
+                _linked("EDVR_L_deblurcomp_REDS_official-0e988e5c.pth"),
             ),
         )
     ]

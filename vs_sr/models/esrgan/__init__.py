@@ -99,6 +99,12 @@ def build(variant: Variant) -> nn.Module:
     return RRDBNet(**variant.config)
 
 
+def _published(release: str, file: str) -> Published:
+    repository = "xinntao/Real-ESRGAN"
+    address = f"https://github.com/{repository}/releases/download/{release}/{file}"
+    return Published(file=file, repository=repository, place="linked in its docs/model_zoo.md", address=address)
+
+
 @hookimpl
 def vs_sr_models() -> Sequence[Model]:
     """ESRGAN as the filter ``core.vs_sr.ESRGAN``."""
@@ -136,6 +142,14 @@ def vs_sr_models() -> Sequence[Model]:
                 ),
             ),
             hints={"scale": f"2 or 3: {_SCALE}"},
-            published=Published(file="RRDB_ESRGAN_x4.pth", repository="xinntao/ESRGAN", place="linked in its README"),
+            published=_published("v0.1.1", "ESRGAN_SRx4_DF2KOST_official-ff704c30.pth"),
+            more=(
+                _published("v0.1.0", "RealESRGAN_x4plus.pth"),
+                _published("v0.2.1", "RealESRGAN_x2plus.pth"),
+                _published("v0.1.1", "RealESRNet_x4plus.pth"),
+                _published("v0.2.2.4", "RealESRGAN_x4plus_anime_6B.pth"),
+                Published(file="RRDB_ESRGAN_x4.pth", repository="xinntao/ESRGAN", place="linked in its README"),
+                Published(file="RRDB_PSNR_x4.pth", repository="xinntao/ESRGAN", place="linked in its README"),
+            ),
         )
     ]

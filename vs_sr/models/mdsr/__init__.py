@@ -59,6 +59,16 @@ def build(variant: Variant) -> nn.Module:
     return MDSR(**variant.config)
 
 
+def _published(file: str) -> Published:
+    return Published(
+        file=file,
+        repository="sanghyun-son/EDSR-PyTorch",
+        place="linked in its src/model/mdsr.py",
+        address=f"https://cv.snu.ac.kr/research/EDSR/models/{file}",
+        hints={"scale": "2"},
+    )
+
+
 @hookimpl
 def vs_sr_models() -> Sequence[Model]:
     """MDSR as the filter ``core.vs_sr.MDSR``."""
@@ -84,11 +94,7 @@ def vs_sr_models() -> Sequence[Model]:
                 "range": "the range of the values inside, 255 or 1",
                 "mean": "what is taken off the input: div2k or none",
             },
-            published=Published(
-                file="mdsr_baseline-a00cab12.pt",
-                repository="sanghyun-son/EDSR-PyTorch",
-                place="linked in its src/model/mdsr.py",
-                hints={"scale": "2"},
-            ),
+            published=_published("mdsr_baseline-a00cab12.pt"),
+            more=(_published("mdsr-4a78bedf.pt"),),
         )
     ]

@@ -50,6 +50,11 @@ def build(variant: Variant) -> nn.Module:
     return SRCNN(**variant.config)
 
 
+def _published(file: str, key: str) -> Published:
+    address = f"https://www.dropbox.com/s/{key}/{file}?dl=1"
+    return Published(file=file, repository="yjn870/SRCNN-pytorch", place="linked in its README", address=address)
+
+
 @hookimpl
 def vs_sr_models() -> Sequence[Model]:
     """SRCNN as the filter ``core.vs_sr.SRCNN``."""
@@ -63,6 +68,7 @@ def vs_sr_models() -> Sequence[Model]:
             detect=detect,
             arguments={"scale": UPSCALED},
             schemes=(Scheme(name="SRCNN", signature=_TENSORS),),
-            published=Published(file="srcnn_x2.pth", repository="yjn870/SRCNN-pytorch", place="linked in its README"),
+            published=_published("srcnn_x2.pth", "rxluu1y8ptjm4rn"),
+            more=(_published("srcnn_x3.pth", "zn4fdobm2kw0c58"), _published("srcnn_x4.pth", "pd5b2ketm0oamhj")),
         )
     ]

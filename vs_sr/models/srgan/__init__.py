@@ -68,6 +68,22 @@ def build(variant: Variant) -> nn.Module:
     return SRGAN(**variant.config)
 
 
+def _published(scale: int, sha256: str) -> Published:
+    """Those of 17 January 2018; there is another generation, of 11 January, under the same names."""
+    file, repository, commit = (
+        f"netG_epoch_{scale}_100.pth",
+        "leftthomas/SRGAN",
+        "b0323c6ca4ca920f7daa41ba05f44bd220557cd9",
+    )
+    return Published(
+        file=file,
+        repository=repository,
+        place="folder epochs, in its history of January 2018",
+        address=f"https://github.com/{repository}/raw/{commit}/epochs/{file}",
+        sha256=sha256,
+    )
+
+
 @hookimpl
 def vs_sr_models() -> Sequence[Model]:
     """SRGAN as the filter ``core.vs_sr.SRGAN``."""
@@ -105,10 +121,10 @@ def vs_sr_models() -> Sequence[Model]:
                     rename=_flat,
                 ),
             ),
-            published=Published(
-                file="netG_epoch_4_100.pth",
-                repository="leftthomas/SRGAN",
-                place="folder epochs, in its history of January 2018",
+            published=_published(4, "f4c381640826a48d2440583e4920c6bb4041804f4e285c3c6d585f03961fe87c"),
+            more=(
+                _published(2, "a7ddfb8d2109ea7360ca7a6913c3acbb7128deef16c2868476e2bb1e2cf9ec3b"),
+                _published(8, "91bc47a807f09ebb9c40a69ff2fd3b598e7e618d91f506b71a9c3ec2cbb94355"),
             ),
         )
     ]

@@ -93,7 +93,10 @@ def vs_sr_models() -> Sequence[Model]:
                 Scheme(name="pytorch-SRResNet (instance normalization)", signature=_NORMED),
             ),
             published=Published(
-                file="model_srresnet.pth", repository="twtygqyy/pytorch-SRResNet", place="folder model"
+                file="model_srresnet.pth",
+                repository="twtygqyy/pytorch-SRResNet",
+                place="folder model",
+                address="https://github.com/twtygqyy/pytorch-SRResNet/raw/HEAD/model/model_srresnet.pth",
             ),
         )
     ]

@@ -76,6 +76,12 @@ def vs_sr_models() -> Sequence[Model]:
                     signature=("body.inp.weight", "body.conv.0.weight", "body.out.weight"),
                 ),
             ),
-            published=Published(file="model_epoch_50.pth", repository="twtygqyy/pytorch-vdsr", place="folder model"),
+            published=Published(
+                file="model_epoch_50.pth",
+                repository="twtygqyy/pytorch-vdsr",
+                place="folder model",
+                address="https://github.com/twtygqyy/pytorch-vdsr/raw/HEAD/model/model_epoch_50.pth",
+                sha256="eab4d79ae5a6e5acef4c55e46015aed225ade207679bcb6695b07af8fb18e876",
+            ),
         )
     ]

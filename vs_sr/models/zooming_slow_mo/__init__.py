@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vs_sr.errors import WeightsError
 from vs_sr.hookspecs import hookimpl
-from vs_sr.spec import Model, Variant
+from vs_sr.spec import Model, Published, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +57,9 @@ def build(variant: Variant) -> nn.Module:
     return ZoomingSlowMo(**variant.config)
 
 
+_REPOSITORY, _FOLDER = "Mukosame/Zooming-Slow-Mo-CVPR-2020", "experiments/pretrained_models"
+
+
 @hookimpl
 def vs_sr_models() -> Sequence[Model]:
     """Zooming Slow-Mo as the filter ``core.vs_sr.ZoomingSlowMo``."""
@@ -72,6 +75,12 @@ def vs_sr_models() -> Sequence[Model]:
                 "clip": "constant format and size, at least 8x8; 4:2:0 needs even sizes, as always in VapourSynth",
             },
             weights="zooming_slow_mo_compact",
+            published=Published(
+                file="xiang2020zooming.pth",
+                repository=_REPOSITORY,
+                place=f"folder {_FOLDER}",
+                address=f"https://github.com/{_REPOSITORY}/raw/HEAD/{_FOLDER}/xiang2020zooming.pth",
+            ),
             multi=(2, 1, 4, 8),
             window=4,
             carry=False,  # these three as docs/drift.md advises
