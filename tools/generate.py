@@ -10,7 +10,16 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 import vs_sr
-from tools import backends_table, cuts_table, drift_table, models_table, quality_table, rates_table, speed_table
+from tools import (
+    backends_table,
+    cluster_table,
+    cuts_table,
+    drift_table,
+    models_table,
+    quality_table,
+    rates_table,
+    speed_table,
+)
 from tools.pages import COMMAND, ROOT, replaced
 from vs_sr import _names, arguments, functions, registry
 
@@ -123,7 +132,7 @@ def arguments_of_image_models() -> str:
 def files() -> dict[Path, str]:
     """Every file that is generated or holds generated lines, as it should be."""
     made = {STUB: stub(), **models_table.pages(), **drift_table.pages(), **cuts_table.pages()}
-    made |= {**quality_table.pages(), **rates_table.pages(), **backends_table.pages()}
+    made |= {**quality_table.pages(), **rates_table.pages(), **backends_table.pages(), **cluster_table.pages()}
     readme = ROOT / "README.md"
     text = speed_table.readme(made[readme])
     text = replaced(text, "arguments of ZoomingSlowMo", arguments_of_the_first_filter())

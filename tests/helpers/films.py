@@ -75,6 +75,19 @@ def film(
     return path
 
 
+def scenes(path: Path, frames: int, cut: int) -> Path:
+    """Write a film of 16x16, without loss: texture that moves, and is another one, darker, from a frame on."""
+    texture = np.random.default_rng(3).integers(0, 255, (2, 16, 16 + frames)) // [[[1]], [[4]]]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv420p"
+        for number in range(frames):
+            image = np.repeat(texture[int(number >= cut), :, number : number + 16, None], 3, 2).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
 def bright(image: np.ndarray) -> tuple[str, str]:
     """In which corner of (H, W, 3) the bright part is."""
     rows, columns = np.nonzero(image.mean(axis=2) > 130)

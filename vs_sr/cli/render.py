@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass
-from fractions import Fraction
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,16 +16,14 @@ from vs_sr.cli import _film
 from vs_sr.errors import ArgumentError, VsSrError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
-    import vapoursynth as vs
-
-    from vs_sr.render.encoding import Encoding, Look, Wish
-    from vs_sr.render.graph import Step
-    from vs_sr.render.joining import Cut, Join, Kind
-    from vs_sr.render.reading import Film
+    from vs_sr.render.encoding import Encoding
+    from vs_sr.render.joining import Join, Kind
     from vs_sr.render.rendering import State
     from vs_sr.render.segments import Segment, Store
+    from vs_sr.render.work import Order, Work
+    from vs_sr.render.workers import Crew
 
 _DROPPED = ("audio", "subtitles", "attachments", "chapters", "metadata")
 _PYAV = 19
@@ -80,6 +75,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     begin = how.add_mutually_exclusive_group()
     begin.add_argument("--resume", action="store_true", help="go on with what an interrupted run has left")
     begin.add_argument("--restart", action="store_true", help="delete what an interrupted run has left")
+    how.add_argument(
+        "--workers",
+        type=_count,
+        metavar="N",
+        help="so many processes render at once, through Ray; default: one, without",
+    )
+    how.add_argument(
+        "--ray", metavar="ADDRESS", help="workers on a cluster of Ray's: auto, or HOST:PORT; by default one a card"
+    )
+    how.add_argument("--worker-threads", type=_count, metavar="N", help="cores of each worker; default: divided evenly")
     how.add_argument("--force", action="store_true", help="replace OUT where it exists, once the new file is whole")
     how.add_argument("--quiet", action="store_true", help="nothing but errors")
     how.add_argument("--json", action="store_true", help="objects of JSON on stdout: plan, progress, done, error")
@@ -109,14 +114,21 @@ class _Speaker:
     """What is said to people, or to a script."""
 
     def __init__(self, *, quiet: bool, lines: bool) -> None:
-        self._quiet, self._lines = quiet, lines
+        self._quiet, self._lines, self._out = quiet, lines, sys.stdout
 
     def __call__(self, event: str, text: str = "", **facts: Any) -> None:
         """Say something: a text for people on stderr, facts for scripts on stdout."""
         if self._lines:
-            print(json.dumps({"event": event, **facts}), flush=True)
+            print(json.dumps({"event": event, **facts}), file=self._out, flush=True)
         elif text and not self._quiet:
             print(text, file=sys.stderr)
+
+    def done(self, text: str, **facts: Any) -> None:
+        """Say in the end, on stdout, what came of it."""
+        if self._lines:
+            self("done", **facts)
+        elif not self._quiet:
+            print(text, file=self._out)
 
 
 def _hint(options: argparse.Namespace) -> None:
@@ -130,69 +142,67 @@ def _store(target: Path) -> Store:
     return Store(target.with_name(f"{target.name}.segments"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Work:
-    """What the command line comes to."""
-
-    film: Film
-    before: vs.VideoNode
-    """The part of the film that is taken."""
-    clip: vs.VideoNode
-    """What is made of it, as the encoder takes it."""
-    repeated: list[int]
-    cut: Cut
-    start: Fraction
-    """Seconds at which the result's first frame is shown."""
-    wish: Wish
-    shape: Fraction
-    """What the shape of pixels is multiplied by."""
-    facts: dict[str, Any]
-    """Everything that decides the result."""
-
-    def encoding(self, look: Look) -> Encoding:
-        """The encoder for frames that look so."""
-        from vs_sr.render import encoding
-
-        rate = Fraction(self.clip.fps or self.film.rate * Fraction(self.clip.num_frames, self.before.num_frames))
-        rate /= self.cut.stretch
-        return encoding.Encoding(
-            codec=self.wish.codec,
-            options=encoding.options_of(self.wish, self.film.light),
-            pix_fmt=encoding.name_of(self.clip),
-            size=(self.clip.width, self.clip.height),
-            rate=rate,
-            tick=encoding.tick(rate),
-            look=look,
-        )
-
-
 def _run(options: argparse.Namespace, say: _Speaker) -> int:
     if int(version("av").partition(".")[0]) < _PYAV:
         raise VsSrError(f"needs PyAV {_PYAV} or later, not {version('av')}: pip install 'vs-sr[render]'")
-    from vs_sr.render import encoding, joining, rendering
+    from vs_sr.render.work import prepare
 
     began = time.monotonic()
     _check_target(options)
-    container = joining.container_of(options.target)
-    work = _prepare(options)
-    store = _store(options.target)
+    order = _order(options)
+    with ExitStack() as stack:
+        if not _several(options):
+            return _make(options, say, prepare(order), None, began)
+        work = prepare(order, device=())  # which one, the workers say
+        crew = stack.enter_context(_crew(options, order))
+        return _make(options, say, work, crew, began)
+
+
+def _several(options: argparse.Namespace) -> bool:
+    return bool(options.workers or options.ray)
+
+
+@contextmanager
+def _crew(options: argparse.Namespace, order: Order) -> Iterator[Crew]:
+    """The workers that are asked for."""
+    from vs_sr.render import workers
+
+    task = workers.task(order, _store(options.target))
+    with (
+        redirect_stdout(sys.stderr),  # Ray says there what has died
+        workers.cluster(options.ray, options.workers, options.worker_threads, cards=task.cards) as team,
+        workers.Crew(team=team, task=task) as crew,
+    ):
+        yield crew
+
+
+def _make(options: argparse.Namespace, say: _Speaker, work: Work, crew: Crew | None, began: float) -> int:
+    """From the graph to the film."""
+    from vs_sr.render import joining, rendering
+
+    store, look = _store(options.target), work.look
+    if crew is not None:
+        work, look = crew.check(work)
     kept = None if options.dry_run else _kept(options, store, work.facts)
-    if kept is None:
-        look = encoding.reshaped(rendering.look(work.clip), work.shape)
-    else:
-        look = rendering.from_plan(kept["look"])
-    made = work.encoding(look)
+    seen = look() if kept is None else rendering.from_plan(kept["look"])
+    made = work.encoding(seen)
     silent = options.slow_motion and not options.stretch_sound
     drop: frozenset[Kind] = frozenset(options.drop + ["audio"] * silent)
-    join = joining.Join(film=work.film, container=container, encoding=made, cut=work.cut, drop=drop)
+    join = joining.Join(
+        film=work.film,
+        container=joining.container_of(options.target),
+        encoding=made,
+        cut=work.cut,
+        drop=drop,
+    )
     copied = join.check()
     _say_plan(say, options, work, join, copied)
     if options.dry_run:
         _probe(say, work)
         return 0
     if kept is None:
-        store.begin({**work.facts, "look": rendering.as_plan(look)})
-    segments = _render(say, options, work, made, store)
+        store.begin({**work.facts, "look": rendering.as_plan(seen)})
+    segments = _render(say, options, work, made, store, crew)
     rendering.finish(options.target, join, segments, store)
     for number in work.repeated:
         say("repeated", f"frame {number} could not be decoded; the one before it is shown again", frame=number)
@@ -204,10 +214,7 @@ def _run(options: argparse.Namespace, say: _Speaker) -> int:
         f"in {_clock(seconds)}: {options.target}"
     )
     facts = {"frames": frames, "duration": length, "seconds": round(seconds, 3), "path": str(options.target)}
-    if options.json:
-        say("done", **facts, repeated=sorted(work.repeated))
-    elif not options.quiet:
-        print(text)
+    say.done(text, **facts, repeated=sorted(work.repeated))
     return 0
 
 
@@ -231,98 +238,40 @@ def _check_target(options: argparse.Namespace) -> None:
         raise ArgumentError("--stretch-sound is for --slow-motion")
     if options.script and options.model:
         raise ArgumentError("--script and --model are two graphs; give one")
+    if options.dry_run and _several(options):
+        raise ArgumentError("--dry-run measures this process; leave out --workers and --ray")
+    if options.worker_threads and not _several(options):
+        raise ArgumentError("--worker-threads is for --workers or --ray")
 
 
-def _prepare(options: argparse.Namespace) -> _Work:
-    """The film and the graph, without a frame of it.
+def _order(options: argparse.Namespace) -> Order:
+    """What is wanted, as plain data."""
+    from vs_sr.render.encoding import Wish
+    from vs_sr.render.work import Order, Script
 
-    Raises:
-        VsSrError: something cannot be had, or not together.
-    """
-    from vs_sr.render import decoding, encoding, graph, joining, reading, rendering
-
-    wish = encoding.Wish(
-        codec=options.codec,
-        crf=options.crf,
-        bitrate=options.bitrate,
-        preset=options.preset,
-        pixel_format=options.pixel_format,
-        options=dict(options.encoder_option),
-    )
-    encoding.check(wish)
-    steps = [graph.parse(text) for text in options.model or ([] if options.script else ["ZoomingSlowMo"])]
-    film = reading.open_film(options.source)
-    whole, repeated = decoding.open_clip(film, options.reader, options.damaged)
-    first, stop = film.part(options.start, options.end)
-    before = whole[first:stop]
-    clip = graph.run_script(options.script, before, film.path) if options.script else graph.chain(before, steps)
-    shape = Fraction(before.width * clip.height, before.height * clip.width)
-    if options.resize:
-        clip = graph.resized(clip, options.resize)
-        shape = Fraction(before.width * clip.height, before.height * clip.width)
-    faster = clip.fps / before.fps if clip.fps and before.fps else Fraction(clip.num_frames, before.num_frames)
-    stretch = Fraction(faster) if options.slow_motion else Fraction(1)
-    if options.preview:
-        clip = graph.beside(before, clip, options.preview)
-    clip = encoding.suitable(clip, wish)
-    trimmed = options.start is not None
-    end = film.time(stop) if options.end is not None else None
-    if options.preview:
-        end = film.time(first) + options.preview / (film.rate * Fraction(faster))
-    cut = joining.Cut(begin=film.time(first) if trimmed else film.began, end=end, trimmed=trimmed, stretch=stretch)
-    facts: dict[str, Any] = {
-        "film": rendering.identity(film.path),
-        "graph": _digest(options.script) if options.script else [f"{step}{_weights(step)}" for step in steps],
-        "device": _device(steps),
-        "frames": [first, stop, clip.num_frames],
-        "size": [clip.width, clip.height],
-        "format": clip.format.name,
-        "encoder": [wish.codec, *(f"{k}={v}" for k, v in encoding.options_of(wish, film.light).items())],
-        "slow motion": options.slow_motion,
-        "preview": options.preview,
-        "reader": options.reader,
-        "damaged": options.damaged,
-        "versions": rendering.versions(),
-    }
-    return _Work(
-        film=film,
-        before=before,
-        clip=clip,
-        repeated=repeated,
-        cut=cut,
-        start=cut.time(film.time(first)),
-        wish=wish,
-        shape=shape,
-        facts=facts,
+    return Order(
+        film=options.source,
+        models=tuple(options.model) or ("ZoomingSlowMo",),
+        script=Script.read(options.script) if options.script else None,
+        size=options.resize,
+        start=options.start,
+        end=options.end,
+        slow_motion=options.slow_motion,
+        preview=options.preview,
+        wish=Wish(
+            codec=options.codec,
+            crf=options.crf,
+            bitrate=options.bitrate,
+            preset=options.preset,
+            pixel_format=options.pixel_format,
+            options=dict(options.encoder_option),
+        ),
+        reader=options.reader,
+        damaged=options.damaged,
     )
 
 
-def _weights(step: Step) -> str:
-    """What tells a step's weights from others."""
-    from vs_sr import registry
-    from vs_sr.weights import store
-
-    model = registry.model(step.name)
-    name = step.arguments.get("weights") or store.default(model, step.arguments.get("scale"))
-    return f" {store.digest(store.locate(name, model))}" if name else ""
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _device(steps: list[Step]) -> list[str]:
-    """What the networks run on."""
-    if not steps:
-        return []
-    from vs_sr.engine import device
-    from vs_sr.runtime import torch
-
-    names = [device.choose(step.arguments.get("device_id")) for step in steps]
-    return [name if name == "cpu" else torch.cuda.get_device_name(name) for name in names]
-
-
-def _kept(options: argparse.Namespace, store: Store, facts: dict[str, Any]) -> dict[str, Any] | None:
+def _kept(options: argparse.Namespace, store: Store, facts: Mapping[str, Any]) -> dict[str, Any] | None:
     """The plan of the run that is gone on with; None: this one begins.
 
     Raises:
@@ -340,12 +289,14 @@ def _kept(options: argparse.Namespace, store: Store, facts: dict[str, Any]) -> d
         raise ArgumentError(
             f"{store.folder} has what an interrupted run has left; --resume goes on with it, --restart deletes it"
         )
-    if difference := rendering.different(plan, json.loads(json.dumps(facts))):
+    if difference := rendering.different(plan, facts):
         raise ArgumentError(f"{store.folder} is of another run: {difference}; --restart begins again")
     return plan
 
 
-def _render(say: _Speaker, options: argparse.Namespace, work: _Work, encoding: Encoding, store: Store) -> list[Segment]:
+def _render(
+    say: _Speaker, options: argparse.Namespace, work: Work, encoding: Encoding, store: Store, crew: Crew | None
+) -> list[Segment]:
     from vs_sr.cli._progress import Progress
     from vs_sr.render.rendering import Rendering
 
@@ -360,14 +311,16 @@ def _render(say: _Speaker, options: argparse.Namespace, work: _Work, encoding: E
 
             def report(state: State) -> None:
                 more = f", {state.fps:.3g} fps, {_clock(state.left)} left" if state.fps else ""
-                more += f", {system.peak_memory() >> 20} MiB"
+                more += f", {state.workers} worker{'s' * (state.workers != 1)}" if state.workers else ""
+                more += f", {(state.memory or system.peak_memory()) >> 20} MiB"
                 progress("Frame", state.done, state.frames, more)
 
+        if crew is not None:
+            return crew.render(work, encoding, store, report)
         return Rendering(
             clip=work.clip,
             start=work.start,
             stretch=work.cut.stretch,
-            usual=1 / encoding.rate,
             encoding=encoding,
             store=store,
             report=report,
@@ -395,10 +348,11 @@ class _Reporter:
                 "fps": round(state.fps, 3),
                 "left": round(state.left),
             }
-            self._say("progress", **facts, memory=system.peak_memory())
+            facts |= {"workers": state.workers} if state.workers else {}
+            self._say("progress", **facts, memory=state.memory or system.peak_memory())
 
 
-def _say_plan(say: _Speaker, options: argparse.Namespace, work: _Work, join: Join, copied: list[str]) -> None:
+def _say_plan(say: _Speaker, options: argparse.Namespace, work: Work, join: Join, copied: list[str]) -> None:
     """What is going to be done."""
     film, made = work.film, join.encoding
     varying = "" if film.even else " (varying)"
@@ -407,15 +361,17 @@ def _say_plan(say: _Speaker, options: argparse.Namespace, work: _Work, join: Joi
         notes.append("sound is left out: time is stretched; --stretch-sound keeps it")
     from vs_sr.render import encoding
 
-    if (film.light.mastering or film.light.content) and not encoding.carries(work.wish.codec):
-        notes.append(f"HDR side data is left out: {work.wish.codec} cannot be told of it; libx264 and libx265 can")
+    if (film.light.mastering or film.light.content) and not encoding.carries(work.order.wish.codec):
+        notes.append(
+            f"HDR side data is left out: {work.order.wish.codec} cannot be told of it; libx264 and libx265 can"
+        )
     lines = [
         f"film      {work.before.num_frames} frames, {work.before.width}x{work.before.height}, "
         f"{float(film.rate):.5g} fps{varying}, {work.before.format.name}",
         f"graph     {options.script or ', '.join(options.model) or 'ZoomingSlowMo'}",
         f"result    {work.clip.num_frames} frames, {made.size[0]}x{made.size[1]}, {float(made.rate):.5g} fps{varying}, "
         f"{made.pix_fmt}",
-        f"encoder   {', '.join([work.wish.codec, *encoding.described(made.options)])}",
+        f"encoder   {', '.join([work.order.wish.codec, *encoding.described(made.options)])}",
         f"besides   {', '.join(copied) or 'nothing'}",
         *(f"note      {note}" for note in notes),
     ]
@@ -430,13 +386,13 @@ def _say_plan(say: _Speaker, options: argparse.Namespace, work: _Work, join: Joi
             "rate": str(made.rate),
             "format": made.pix_fmt,
         },
-        encoder={"codec": work.wish.codec, **made.options},
+        encoder={"codec": work.order.wish.codec, **made.options},
         copied=copied,
         notes=notes,
     )
 
 
-def _probe(say: _Speaker, work: _Work) -> None:
+def _probe(say: _Speaker, work: Work) -> None:
     """Time some frames, and say how long all of them take."""
     from vs_sr import machine
     from vs_sr.render import rendering

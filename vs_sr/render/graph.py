@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -84,15 +83,22 @@ def chain(clip: vs.VideoNode, steps: Sequence[Step]) -> vs.VideoNode:
     return clip
 
 
-def run_script(path: Path, clip: vs.VideoNode, source: Path) -> vs.VideoNode:
+def run_script(path: Path, text: bytes, clip: vs.VideoNode, source: Path) -> vs.VideoNode:
     """Output 0 of a script, which finds the film as ``clip``, and the name of its file as ``source``.
+
+    Args:
+        path: of the script where it was written; need not be there.
+        text: of it.
+        clip: the film.
+        source: its file.
 
     Raises:
         VsSrError: the script fails, or has no output of constant format and size.
     """
+    names = {"__name__": "__vapoursynth__", "__file__": str(path), "clip": clip, "source": str(source)}
     vs.clear_outputs()
     try:
-        runpy.run_path(str(path), init_globals={"clip": clip, "source": str(source)}, run_name="__vapoursynth__")
+        exec(compile(text, str(path), "exec", dont_inherit=True), names)
         output = vs.get_output(0)
     except KeyError:
         raise VsSrError(f"{path} sets no output; end it with clip.set_output()") from None

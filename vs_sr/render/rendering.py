@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import av
 import vapoursynth as vs
 
-from vs_sr import __version__, files
+from vs_sr import __version__, files, scenes
 from vs_sr.errors import VsSrError
 from vs_sr.render import encoding
 from vs_sr.render.encoding import Encoding, Look
+from vs_sr.render.schedule import LEAST, MOST
 from vs_sr.render.segments import Store, Writer
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from vs_sr.render.joining import Join
     from vs_sr.render.segments import Segment
 
-LEAST, MOST = 24, 120
-"""Frames of a segment: it ends at a scene cut after the first number of them, and in any case after the second."""
 _AT_ONCE = 16
 """Frames that are asked for at a time, at least: more than a step of the network has."""
 _MEASURED = 30
@@ -43,6 +42,10 @@ class State:
     frames: int
     fps: float
     """Of the last frames; 0: not known yet."""
+    workers: int = 0
+    """That are at work; 0: there are none, and this process does it."""
+    memory: int = 0
+    """Bytes that they have taken together; 0: as for workers."""
 
     @property
     def left(self) -> float:
@@ -59,8 +62,6 @@ class Rendering:
     """Seconds at which its first frame is shown."""
     stretch: Fraction
     """Of its durations."""
-    usual: Fraction
-    """Seconds that a frame is shown which does not say so, and has none before it."""
     encoding: Encoding
     store: Store
     report: Callable[[State], None]
@@ -76,45 +77,96 @@ class Rendering:
             VsSrError: a frame cannot be made, or not be encoded.
             OSError: a segment cannot be written.
         """
-        segments = self.store.segments()
-        number, total = (segments[-1].stop if segments else 0), self.clip.num_frames
+        segments, total = self.store.segments(), self.clip.num_frames
+        part, number = len(segments), (segments[-1].stop if segments else 0)
         at = segments[-1].time if segments else self.start
+        # what workers have made beyond what was missing
+        waiting = {found.start: found for found in self.store.waiting() if found.sure or found.stop == total}
         self._recent.clear()
-        if number < total:
-            frames = self._frames(number)
+        while number < total:
+            found = waiting.pop(number, None)
+            if found is not None and found.began == at:
+                self.store.take(found, part)
+                part, number, at = part + 1, found.stop, found.time
+                continue
+            frames = frames_of(self.clip[number:], ahead())
             frame = next(frames, None)
-            part = len(segments)
-            while frame is not None:
-                number, at, frame = self._segment(part, number, at, frame, frames)
+            if frame is None:
+                break
+            while frame is not None and number not in waiting:
+                with self.store.writing(part) as writer:
+                    made = Maker(self.encoding, self.stretch, self._count)
+                    number, at, frame = made.segment(writer, number, at, frame, frames)
                 part += 1
-            segments = self.store.segments()
-            if number != total or not segments or segments[-1].stop != total:
-                raise VsSrError(f"{number} frames of {total} were made; go on with --resume")
+            if frame is not None:
+                frame.close()
+        segments = self.store.segments()
+        if number != total or not segments or segments[-1].stop != total:
+            raise VsSrError(f"{number} frames of {total} were made; go on with --resume")
         return segments
 
-    def _segment(
-        self, part: int, number: int, at: Fraction, frame: vs.VideoFrame, frames: Iterator[vs.VideoFrame]
+    def _count(self, done: int) -> None:
+        self._recent.append(time.monotonic())
+        self.report(State(done=done, frames=self.clip.num_frames, fps=self._fps()))
+
+    def _fps(self) -> float:
+        if len(self._recent) < 2:
+            return 0.0
+        return (len(self._recent) - 1) / max(self._recent[-1] - self._recent[0], 1e-9)
+
+
+@dataclass
+class Maker:
+    """Frames on their way into one segment. It depends on them and on its beginning alone, not on those before it."""
+
+    encoding: Encoding
+    stretch: Fraction
+    """Of durations."""
+    count: Callable[[int], None]
+    """Called with the number of the frame after each that is done."""
+
+    def segment(
+        self, writer: Writer, number: int, at: Fraction, frame: vs.VideoFrame, frames: Iterator[vs.VideoFrame]
     ) -> tuple[int, Fraction, vs.VideoFrame | None]:
-        """Write one; the number, the time and the frame that follow it."""
-        start, encoder = number, self.encoding.encoder()
+        """Write it.
+
+        Args:
+            writer: of its file.
+            number: of its first frame.
+            at: seconds at which that is shown.
+            frame: that.
+            frames: those after it; where they end, the segment does.
+
+        Returns:
+            The number, the time and the frame that follow it.
+
+        Raises:
+            VsSrError: a frame cannot be made, or not be encoded.
+            OSError: the file cannot be written.
+        """
+        start, began, encoder = number, at, self.encoding.encoder()
+        fresh, usual = _begins(frame), 1 / self.encoding.rate
         following: vs.VideoFrame | None = frame
-        with self.store.writing(part) as writer:
-            while following is not None and not _ends(number - start, following):
-                at = self._add(encoder, writer, following, at)
-                number += 1
-                self._recent.append(time.monotonic())
-                self.report(State(done=number, frames=self.clip.num_frames, fps=self._fps()))
-                following = next(frames, None)
-            writer.add(encoder.encode(None))
-            writer.close(start, number, at, encoder.extradata)
+        while following is not None and not _ends(number - start, following):
+            duration = _duration(following)
+            usual = duration * self.stretch if duration else usual
+            self._add(encoder, writer, following, at, at + usual)
+            number, at = number + 1, at + usual
+            self.count(number)
+            following = next(frames, None)
+        writer.add(encoder.encode(None))
+        sure = following is not None or number - start >= MOST
+        writer.close(
+            {"start": start, "stop": number, "began": began, "fresh": fresh, "sure": sure, "time": at},
+            encoder.extradata,
+        )
         return number, at, following
 
-    def _add(self, encoder: av.VideoCodecContext, writer: Writer, frame: vs.VideoFrame, at: Fraction) -> Fraction:
-        """Encode a frame; the time at which it ends."""
+    def _add(
+        self, encoder: av.VideoCodecContext, writer: Writer, frame: vs.VideoFrame, at: Fraction, end: Fraction
+    ) -> None:
+        """Encode a frame that is shown from one time to another."""
         tick = self.encoding.tick
-        duration = _duration(frame)
-        self.usual = duration * self.stretch if duration else self.usual
-        end = at + self.usual
         pts = round(at / tick)
         writer.durations[pts] = round(end / tick) - pts
         try:
@@ -123,15 +175,11 @@ class Rendering:
             raise VsSrError(f"{self.encoding.codec} fails: {error.strerror or error}") from None
         finally:
             frame.close()
-        return end
 
-    def _frames(self, first: int) -> Iterator[vs.VideoFrame]:
-        yield from frames_of(self.clip[first:] if first else self.clip, max(vs.core.num_threads, _AT_ONCE))
 
-    def _fps(self) -> float:
-        if len(self._recent) < 2:
-            return 0.0
-        return (len(self._recent) - 1) / max(self._recent[-1] - self._recent[0], 1e-9)
+def ahead() -> int:
+    """Frames to ask for at a time."""
+    return max(int(vs.core.num_threads), _AT_ONCE)
 
 
 def frames_of(clip: vs.VideoNode, ahead: int) -> Iterator[vs.VideoFrame]:
@@ -157,9 +205,14 @@ def look(clip: vs.VideoNode) -> Look:
         return encoding.look_of(frame)
 
 
+def _begins(frame: vs.VideoFrame) -> bool:
+    """Whether a scene begins with a frame."""
+    return bool(frame.props.get(scenes.PREVIOUS))
+
+
 def _ends(length: int, following: vs.VideoFrame) -> bool:
     """Whether a segment ends before a frame: by the frames alone, so that a run that goes on cuts alike."""
-    return length >= MOST or (length >= LEAST and bool(following.props.get("_SceneChangePrev")))
+    return length >= MOST or (length >= LEAST and _begins(following))
 
 
 def _duration(frame: vs.VideoFrame) -> Fraction | None:

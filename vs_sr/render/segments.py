@@ -7,9 +7,9 @@ import json
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypedDict
 
-from vs_sr import files
+from vs_sr import files, system
 from vs_sr.errors import VsSrError
 
 if TYPE_CHECKING:
@@ -31,8 +31,14 @@ class Segment:
     """The first frame."""
     stop: int
     """The one after the last."""
+    began: Fraction
+    """Seconds at which the first frame is shown."""
+    fresh: bool
+    """Whether that begins a scene."""
+    sure: bool
+    """Whether it is known to end where a run in order ends it; if not, the segment that follows has to be fresh."""
     time: Fraction
-    """Seconds at which that is shown."""
+    """Seconds at which the frame after the last is shown."""
     packets: tuple[tuple[int, int, int, bool], ...]
     """Bytes, pts and duration in ticks, whether it is a keyframe; in the order of decoding."""
     extradata: str
@@ -63,6 +69,17 @@ class Segment:
         return max((number - place[pts] for number, (_, pts, _, _) in enumerate(self.packets)), default=0)
 
 
+class Facts(TypedDict):
+    """Of a segment, before it is read again: as :class:`Segment` has them."""
+
+    start: int
+    stop: int
+    began: Fraction
+    fresh: bool
+    sure: bool
+    time: Fraction
+
+
 class Writer:
     """Packets of one segment on their way into its file."""
 
@@ -82,18 +99,19 @@ class Writer:
             self._digest.update(data)
             self._packets.append((len(data), packet.pts, self.durations[packet.pts], packet.is_keyframe))
 
-    def close(self, start: int, stop: int, time: Fraction, extradata: bytes | None) -> None:
+    def close(self, facts: Facts, extradata: bytes | None) -> None:
         """Write what the packets are, after them.
 
         Raises:
             VsSrError: the encoder has lost frames.
         """
+        start, stop = facts["start"], facts["stop"]
         if len(self._packets) != stop - start:
             raise VsSrError(f"the encoder gave {len(self._packets)} packets for frames {start} to {stop - 1}")
         table = {
-            "start": start,
-            "stop": stop,
-            "time": str(time),
+            **facts,
+            "began": str(facts["began"]),
+            "time": str(facts["time"]),
             "packets": self._packets,
             "extradata": (extradata or b"").hex(),
             "sha256": self._digest.hexdigest(),
@@ -143,32 +161,55 @@ class Store:
     def segments(self) -> list[Segment]:
         """Those that are whole, from the beginning on without a gap."""
         found: list[Segment] = []
-        while (segment := self._open(len(found))) is not None and segment.start == (found[-1].stop if found else 0):
+        while (segment := read(self._path(len(found)))) is not None and segment.start == (
+            found[-1].stop if found else 0
+        ):
             found.append(segment)
         return found
 
     @contextmanager
     def writing(self, number: int) -> Iterator[Writer]:
         """A new segment, which is there once the block is left without an error."""
-        with files.replacing(self._path(number)) as file:
-            yield Writer(file)
+        with writing(self._path(number)) as writer:
+            yield writer
+
+    def ahead(self, start: int) -> Path:
+        """Where a segment is kept whose number is not known yet, since those before it are not there."""
+        return self.folder / f"from-{start:09}.segment"
+
+    def waiting(self) -> list[Segment]:
+        """Those that are kept so."""
+        return [found for path in sorted(self.folder.glob("from-*.segment")) if (found := read(path)) is not None]
+
+    def take(self, segment: Segment, number: int) -> None:
+        """Give one of them its number."""
+        system.replace(segment.path, self._path(number))
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06}.segment"
 
-    def _open(self, number: int) -> Segment | None:
-        path = self._path(number)
-        try:
-            with path.open("rb") as file:
-                end = file.seek(-len(_MAGIC) - 8, 2)
-                length, magic = int.from_bytes(file.read(8), "little"), file.read()
-                if magic != _MAGIC or length > end:
-                    return None
-                file.seek(end - length)
-                table = json.loads(file.read(length))
-        except (OSError, ValueError):
-            return None
-        packets = tuple((size, pts, duration, bool(key)) for size, pts, duration, key in table.pop("packets"))
-        if sum(size for size, _, _, _ in packets) != end - length:
-            return None
-        return Segment(path=path, packets=packets, time=Fraction(table.pop("time")), **table)
+
+@contextmanager
+def writing(path: Path) -> Iterator[Writer]:
+    """A new file of a segment, which is there once the block is left without an error."""
+    with files.replacing(path) as file:
+        yield Writer(file)
+
+
+def read(path: Path) -> Segment | None:
+    """The segment in a file, without its packets; None: there is none, or not the whole of it."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(-len(_MAGIC) - 8, 2)
+            length, magic = int.from_bytes(file.read(8), "little"), file.read()
+            if magic != _MAGIC or length > end:
+                return None
+            file.seek(end - length)
+            table = json.loads(file.read(length))
+    except (OSError, ValueError):
+        return None
+    packets = tuple((size, pts, duration, bool(key)) for size, pts, duration, key in table.pop("packets"))
+    if sum(size for size, _, _, _ in packets) != end - length:
+        return None
+    began, time = Fraction(table.pop("began")), Fraction(table.pop("time"))
+    return Segment(path=path, packets=packets, began=began, time=time, **table)
