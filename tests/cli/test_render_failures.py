@@ -203,7 +203,7 @@ def test_a_network_that_fails_loses_nothing(script: str, tmp_path: Path, capsys:
     assert "the network is gone" in last
     assert not target.exists()
     kept = tmp_path / "out.mkv.segments"
-    assert sorted(path.name for path in kept.iterdir()) == ["000000.segment", "render.json"]
+    assert sorted(path.name for path in kept.iterdir()) == ["000000.segment", "lock", "render.json"]
     assert run(capsys, source, target, *common)[1].endswith(
         "has what an interrupted run has left; --resume goes on with it, --restart deletes it"
     )
@@ -392,6 +392,10 @@ def test_interrupted_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     process = start(source, target, "--script", script)
     kept = tmp_path / "out.mkv.segments"
     wait_for((kept / "000000.segment").exists, process)
+    for way in ("--resume", "--restart"):  # beside it
+        code, last = run(capsys, source, target, "--script", script, way)
+        assert code == 1
+        assert f"another run is writing to {kept}; wait for its end" in last
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130

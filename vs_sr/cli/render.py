@@ -151,6 +151,8 @@ def _run(options: argparse.Namespace, say: _Speaker) -> int:
     _check_target(options)
     order = _order(options)
     with ExitStack() as stack:
+        if not options.dry_run:
+            stack.enter_context(_store(options.target).held())
         if not _several(options):
             return _make(options, say, prepare(order), None, began)
         work = prepare(order, device=())  # which one, the workers say

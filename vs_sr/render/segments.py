@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, BinaryIO, TypedDict
 
+from filelock import FileLock, Timeout
+
 from vs_sr import files, system
 from vs_sr.errors import VsSrError
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 _MAGIC = b"vs_srseg"
 _PLAN = "render.json"
+_LOCK = "lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +128,28 @@ class Store:
     """The folder beside the film that is being made."""
 
     folder: Path
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Be the only run that writes here, until the block is left or the process ends, however it does.
+
+        Raises:
+            VsSrError: another run is at it.
+        """
+        self.folder.mkdir(exist_ok=True)
+        path = self.folder / _LOCK
+        lock = FileLock(path, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise VsSrError(f"another run is writing to {self.folder}; wait for its end, or give another OUT") from None
+        try:
+            yield
+        finally:
+            lock.release()
+            if {*self.folder.iterdir()} <= {path}:  # the film is whole, or nothing was begun
+                path.unlink(missing_ok=True)
+                self.folder.rmdir()
 
     def plan(self) -> dict[str, Any] | None:
         """What the segments are of; None: there is nothing.
