@@ -24,6 +24,7 @@ def test_threads_sleep_and_doctor_says_so() -> None:
     assert f"sleep while they wait (GOMP_SPINCOUNT={threads.SPINS}" in done.stdout
 
 
+@pytest.mark.slow
 def test_what_the_user_says_wins() -> None:
     done = python(f"import vs_sr.runtime; {REPORT}", env=clean(OMP_WAIT_POLICY="ACTIVE"))
     assert f"GOMP_SPINCOUNT = '{threads.SPINS}'" not in done.stderr

