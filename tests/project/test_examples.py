@@ -65,7 +65,7 @@ def looks_like(clip: vs.VideoNode, source: Path) -> None:
     """As the film in another size; small networks of random weights keep no more than that."""
     original = vs.core.bs.VideoSource(str(source))
     assert (clip.num_frames, clip.fps, clip.format) == (original.num_frames, original.fps, original.format)
-    assert np.corrcoef(luma(clip).ravel(), luma(original.resize.Bicubic(clip.width, clip.height)).ravel())[0, 1] > 0.5
+    assert np.corrcoef(luma(clip).ravel(), luma(original.resize.Bicubic(clip.width, clip.height)).ravel())[0, 1] > 0.4
 
 
 def test_slowmo(source: Path) -> None:
@@ -86,12 +86,22 @@ def test_upscale(source: Path) -> None:
     (clip,) = run("upscale.vpy", source=source).values()
     assert (clip.width, clip.height) == (2 * SIZE[0], 2 * SIZE[1])
     looks_like(clip, source)
-    (clip,) = run("upscale.vpy", source=source, model="SRGAN", weights=image_networks.weights("SRGAN")).values()
-    assert (clip.get_frame(0).width, clip.num_frames) == (2 * SIZE[0], 5)
 
 
-def test_sharpen(source: Path) -> None:
-    whole, wide = run("sharpen.vpy", source=source, weights=image_networks.weights("VDSR")).values()
+@pytest.mark.parametrize("model", sorted(set(image_networks.CONFIGS) - set(image_networks.LUMA)))
+def test_upscale_with_another(model: str, source: Path) -> None:
+    more = {"scale": 2} if model == "MDSR" else {}
+    (clip,) = run("upscale.vpy", source=source, model=model, weights=image_networks.weights(model), **more).values()
+    assert clip.get_frame(0).width == clip.width > SIZE[0]
+    assert clip.num_frames == 5
+    text = (EXAMPLES / "upscale.vpy").read_text(encoding="utf-8")
+    assert model in text
+
+
+@pytest.mark.parametrize("model", image_networks.LUMA)
+def test_sharpen(model: str, source: Path) -> None:
+    given = {"model": model} if model != "VDSR" else {}
+    whole, wide = run("sharpen.vpy", source=source, weights=image_networks.weights(model), **given).values()
     assert (whole.width, whole.height) == (64, 48)
     assert (wide.width, wide.height) == (48, 36)
     looks_like(whole, source)
