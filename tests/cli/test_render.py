@@ -15,6 +15,9 @@ from helpers.media import CHAPTERS, LINES, bitmaps, copied, everything, look, pi
 from helpers.support import environment
 
 from vs_sr import cli
+from vs_sr.cli import _video
+from vs_sr.training.clips import as_frames, reduce_frames
+from vs_sr.training.demo import demo_scene
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -204,6 +207,20 @@ def test_the_network_on_a_film_with_everything(tmp_path: Path) -> None:
     assert after.heard == pytest.approx(before.heard, abs=FRAME)
     assert [words for _, _, words in after.lines] == [words for _, _, words in LINES]
     assert (after.size, after.sar) == ((96, 128), Fraction(9, 8))
+
+
+@pytest.mark.slow
+def test_no_frame_is_passed_through(tmp_path: Path) -> None:
+    """Frames at the film's own times come from the network, as those between them: else every second one flickers."""
+    source, target = tmp_path / "in.mp4", tmp_path / "out.mkv"
+    _video.write(source, list(reduce_frames(as_frames(demo_scene(5, 192, 256)))), Fraction(24))
+    render(source, target, "--codec", "ffv1", "--model", "ZoomingSlowMo:device_id=-1")
+    made = np.stack([planes[0] for planes in pixels(target)]).astype(float)
+    clip = vs.core.bs.VideoSource(str(source)).resize.Bicubic(256, 192)
+    passed = np.stack([np.asarray(frame[0]) for frame in clip.frames()])
+    sharpness = [np.abs(np.diff(each, axis=2)).mean((1, 2)) for each in (made, passed.astype(float))]
+    assert (sharpness[0][::2] > 1.1 * sharpness[1]).all()
+    assert sharpness[0][1:-1:2] == pytest.approx((sharpness[0][:-2:2] + sharpness[0][2::2]) / 2, rel=0.05)
 
 
 @pytest.mark.slow
