@@ -82,6 +82,7 @@ def vs_sr_models() -> Sequence[Model]:
             arguments={"scale": "that of the weights; 2 or 3 where these do not say it"},
             schemes=(Scheme(name="A2N", signature=_SIGNATURE),),
             hints={"scale": f"2 or 3: {_SCALE}", "range": f"1 or 255: {_RANGE}"},
+            weights="a2n_compact_x2",
             published=_published("aan_x2.pt", {"scale": "2", "range": "255"}),
             more=(
                 _published("aan_x3.pt", {"scale": "3", "range": "255"}),
