@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import sys
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -312,6 +315,18 @@ def test_what_scripts_are_told(double: str, tmp_path: Path, capsys: pytest.Captu
     (line,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert line["event"] == "error"
     assert "there is no file" in line["message"]
+
+
+def test_a_bar_on_a_terminal(double: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = io.StringIO()
+    monkeypatch.setattr(said, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", said)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    arguments = ["render", str(film(tmp_path / "in.mkv", 5)), str(tmp_path / "out.mkv"), "--script", double]
+    assert cli.main(arguments) == 0
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.getvalue())
+    assert re.search(r"Frame .*10/10 .* fps, 0:\d\d left, \d+ MiB", shown)
 
 
 def test_bits_per_second_and_other_options(double: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from vs_sr.errors import ArgumentError, VsSrError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from vs_sr.cli._bar import Bar
+    from vs_sr.cli._progress import Progress
     from vs_sr.render.encoding import Encoding
     from vs_sr.render.joining import Join, Kind
     from vs_sr.render.rendering import State
@@ -299,7 +302,6 @@ def _kept(options: argparse.Namespace, store: Store, facts: Mapping[str, Any]) -
 def _render(
     say: _Speaker, options: argparse.Namespace, work: Work, encoding: Encoding, store: Store, crew: Crew | None
 ) -> list[Segment]:
-    from vs_sr.cli._progress import Progress
     from vs_sr.render.rendering import Rendering
 
     with ExitStack() as stack:
@@ -309,7 +311,8 @@ def _render(
         elif options.quiet:
             report = _silent
         else:
-            progress = stack.enter_context(Progress())
+            progress = _progress()
+            stack.enter_context(progress)
 
             def report(state: State) -> None:
                 more = f", {state.fps:.3g} fps, {_clock(state.left)} left" if state.fps else ""
@@ -327,6 +330,17 @@ def _render(
             store=store,
             report=report,
         ).run()
+
+
+def _progress() -> Bar | Progress:
+    """A bar on a terminal where rich is installed, else lines."""
+    if sys.stderr.isatty() and find_spec("rich"):
+        from vs_sr.cli._bar import Bar
+
+        return Bar()
+    from vs_sr.cli._progress import Progress
+
+    return Progress()
 
 
 def _silent(state: State) -> None:
