@@ -205,7 +205,7 @@ class Origin:
     """Beside the driver: what workers fetch from there, and what they say of themselves."""
 
     def __init__(self) -> None:
-        self._told: dict[int, tuple[int, int, int]] = {}
+        self._reports: dict[int, tuple[int, int, int]] = {}
         self._nodes: set[str] = set()
 
     def piece(self, path: Path, offset: int, node: str) -> bytes:
@@ -215,13 +215,13 @@ class Origin:
             file.seek(offset)
             return file.read(_PIECE)
 
-    def tell(self, worker: int, start: int, frames: int, memory: int) -> None:
+    def report(self, worker: int, start: int, frames: int, memory: int) -> None:
         """So many frames of the segment that begins with one are done; bytes that the worker has taken."""
-        self._told[worker] = start, frames, memory
+        self._reports[worker] = start, frames, memory
 
-    def told(self) -> dict[int, tuple[int, int, int]]:
-        """The last word of each worker."""
-        return self._told
+    def reports(self) -> dict[int, tuple[int, int, int]]:
+        """The last report of each worker."""
+        return self._reports
 
     def nodes(self) -> set[str]:
         """Those that have fetched something."""
@@ -247,7 +247,7 @@ class Worker:
 
     def __init__(self, number: int, threads: int, task: Task) -> None:
         self._number, self._threads, self._task = number, threads, task
-        self._told = 0.0
+        self._reported = 0.0
 
     @cached_property
     def _work(self) -> Work:
@@ -295,17 +295,17 @@ class Worker:
 
     def _write(self, job: Job, encoding: Encoding, path: Path) -> None:
         frames = rendering.frames_of(self._work.clip[job.start : job.stop], rendering.ahead())
-        made = rendering.Maker(encoding, self._work.cut.stretch, lambda done: self._tell(job.start, done))
+        made = rendering.Maker(encoding, self._work.cut.stretch, lambda done: self._report(job.start, done))
         with segments.writing(path) as writer:
             _, _, following = made.segment(writer, job.start, job.began, next(frames), frames)
         if following is not None:
             following.close()
 
-    def _tell(self, start: int, done: int) -> None:
+    def _report(self, start: int, done: int) -> None:
         now = time.monotonic()
-        if now >= self._told:
-            self._told = now + _EVERY
-            self._origin.tell.remote(self._number, start, done - start, system.peak_memory())
+        if now >= self._reported:
+            self._reported = now + _EVERY
+            self._origin.report.remote(self._number, start, done - start, system.peak_memory())
 
     @contextmanager
     def _named(self, what: str) -> Iterator[None]:
@@ -466,9 +466,9 @@ class Crew:
                 store.take(whole, part)
                 part += 1
             while self._idle and (job := schedule.job()) is not None:
-                number, worker = self._idle.pop(0)
+                name, worker = self._idle.pop(0)
                 once = worker.render.options(max_task_retries=0)  # Ray's tries are over before it finds a node lost
-                self._running[once.remote(job, encoding, work.facts)] = number, worker, job
+                self._running[once.remote(job, encoding, work.facts)] = name, worker, job
             for made in self._finished(schedule):
                 schedule.finished(_kept(made, store))
                 work.repeated.extend(sorted({*made.repeated} - {*work.repeated}))
@@ -519,11 +519,11 @@ class Crew:
     def _state(self, schedule: Schedule, total: int) -> State:
         """What all of them have done."""
         running = {number: job for number, _, job in self._running.values()}
-        told: dict[int, tuple[int, int, int]] = self._got(self._origin.told.remote(), "progress")
-        busy = {job.start: told[n][1] for n, job in running.items() if n in told and told[n][0] == job.start}
+        reports: dict[int, tuple[int, int, int]] = self._got(self._origin.reports.remote(), "progress")
+        busy = {job.start: reports[n][1] for n, job in running.items() if n in reports and reports[n][0] == job.start}
         done, now = schedule.done(busy), time.monotonic()
         self._recent.append((now, done))
-        (before, first), memory = self._recent[0], sum(memory for _, _, memory in told.values())
+        (before, first), memory = self._recent[0], sum(memory for _, _, memory in reports.values())
         fps = max(0.0, (done - first) / (now - before)) if now > before else 0.0
         return State(done=done, frames=total, fps=fps, workers=len(running), memory=memory)
 
