@@ -126,6 +126,13 @@ def test_shipped_weights_draw_no_grid_on_smooth_ground(shipped, seed):
     assert np.ptp(cell(difference[:, 16:-16, 16:-16])) < 0.25
 
 
+def test_shipped_weights_draw_no_line_along_an_edge_that_had_to_be_padded(shipped):
+    clip = make_clip(HELD_OUT_SEED + 300, 3, 120)[:, :, :104]  # 30 rows and 26 columns are given
+    error, bicubic = (np.abs(luma(upscaled(each, clip)) - luma(clip)) for each in (shipped, Bicubic(4, 2)))
+    assert error[:, -4:].mean() < bicubic[:, -4:].mean()
+    assert error[..., -4:].mean() < bicubic[..., -4:].mean()
+
+
 @pytest.mark.slow
 def test_shipped_weights_keep_colors_and_add_no_grid_to_detail(shipped):
     # Images have means of their own at the 16 positions: bicubic on the same scenes says how large.

@@ -198,7 +198,9 @@ class ZoomingSlowMo(nn.Module):
     def encode(self, frame: Tensor) -> Timestep:
         """The timestep of an input frame (B, 3, H, W)."""
         pad = (0, -frame.shape[-1] % _MULTIPLE, 0, -frame.shape[-2] % _MULTIPLE)
-        pyramid = self.pyramid(as_weights(F.pad(frame, pad), self.conv_first))
+        # not by zeros, as the published code does it: they leave a bright line along the edge
+        padded = F.pad(frame, pad, "replicate") if any(pad) else frame
+        pyramid = self.pyramid(as_weights(padded, self.conv_first))
         return Timestep(frame, pyramid, self.ConvBLSTM.forward_net.pyramids(pyramid.l1))
 
     def between(self, before: Timestep, after: Timestep) -> Sequence[Timestep]:
