@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import vs_sr
 from tools import (
+    account_table,
     backends_table,
     cluster_table,
     cuts_table,
@@ -133,6 +134,7 @@ def files() -> dict[Path, str]:
     """Every file that is generated or holds generated lines, as it should be."""
     made = {STUB: stub(), **models_table.pages(), **drift_table.pages(), **cuts_table.pages()}
     made |= {**quality_table.pages(), **rates_table.pages(), **backends_table.pages(), **cluster_table.pages()}
+    made[account_table.PAGE] = account_table.page(made[account_table.PAGE])
     readme = ROOT / "README.md"
     text = speed_table.readme(made[readme])
     text = replaced(text, "arguments of ZoomingSlowMo", arguments_of_the_first_filter())

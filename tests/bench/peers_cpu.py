@@ -1,10 +1,11 @@
 """Films through vspipe on the CPU, against vs-mlrt's plugins: ``python -m tests.bench.peers_cpu --json FILE``.
 
 Eight frames of 320x180 YUV420P8, four times as large, with the conversions that each side needs: ours takes YUV, theirs
-are given RGBS and converted back. All run the same network, theirs as ONNX that is exported from ours. Sides take turns
-within a round, after a round that is not counted (in which ours compile and fill the cache). Three times are taken: of
-the command as a whole; of the frames, as vspipe says it, which leaves out loading the script (ours load torch at the
-first frame, theirs compile before it); and of the frames after the first, which is what a film takes.
+are given RGBS and converted back. All run the same network, theirs as ONNX that is exported from ours, and in the same
+precision: OpenVINO by itself takes bf16 on processors that have it, so theirs is measured so and held to float32.
+Sides take turns within a round, after a round that is not counted (in which ours compile and fill the cache). Three
+times are taken: of the command as a whole; of the frames, as vspipe says it, which leaves out loading the script (ours
+load torch at the first frame, theirs compile before it); and of the frames after the first, which is what a film takes.
 
 The peers (``vapoursynth-mlrt-ov``, ``vapoursynth-mlrt-ort``) are installed into an environment of their own, ours into
 a folder beside. ``--smoke`` takes one network, tiny frames and one round.
@@ -35,12 +36,14 @@ from safetensors.torch import save_file
 from vs_sr import settings
 
 from . import models
-from .backends import PACKAGES, network
+from .backends import PACKAGES, backends, network
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from torch import nn
+
+    from vs_sr.spec import Precision
 
 PEERS = {"ov": "vapoursynth-mlrt-ov", "ort": "vapoursynth-mlrt-ort"}
 """The plugin's name in VapourSynth's core, and its package."""
@@ -64,14 +67,20 @@ still = noise.std.ModifyFrame(noise, paint).resize.Bicubic(2 * {width}, {height}
 views = [still.std.CropAbs({width}, {height}, 2 * n, 0) for n in range({frames})]
 clip = core.std.Splice(views).std.SetFrameProps(_Matrix=1)
 """
-OURS = 'core.vs_sr.{model}(clip, weights={weights!r}, device_id=-1, backend="{backend}").set_output()\n'
-THEIRS = {
-    "ov": "core.ov.Model([rgb], {onnx!r}, device='CPU', num_streams=1)",
-    "ort": "core.ort.Model([rgb], {onnx!r}, provider='CPU', num_streams=1)",
-}
+OURS = (
+    "core.vs_sr.{model}(clip, weights={weights!r}, device_id=-1, backend={backend!r}, precision={precision!r})"
+    ".set_output()\n"
+)
+ORT = "made = core.ort.Model([rgb], {onnx!r}, provider='CPU', num_streams=1)"
+OV = """\
+def config():
+    return {{"INFERENCE_PRECISION_HINT": "{hint}"}}
+made = core.ov.Model([rgb], {onnx!r}, device="CPU", num_streams=1, config=config)
+"""
+HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
 AROUND = """\
 rgb = clip.resize.Bicubic(format=vs.RGBS)
-made = {call}
+{made}
 made.resize.Bicubic(format=vs.YUV420P8, matrix=1).set_output()
 """
 
@@ -85,11 +94,12 @@ class Times(NamedTuple):
     """From the end of the first frame to that of the last."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Side:
     """What makes a film."""
 
     name: str
+    precision: Precision
     python: Path
     env: Mapping[str, str]
     script: Path
@@ -141,42 +151,55 @@ def sides(case: models.Case, folder: Path, peers: Path, env: Mapping[str, str], 
     save_file(state, weights, metadata={"architecture": case.model, **METADATA[case.model]})
     onnx = exported(net, models.size(case, side), place / "network.onnx")
     clip = CLIP.format(width=side[0], height=side[1], frames=options.frames)
-    own = {
-        backend: OURS.format(model=case.model, weights=str(weights), backend=backend) for backend in options.backends
-    }
-    made = [(f"vs_sr {name}", Path(sys.executable), env, text) for name, text in own.items()]
-    for name, call in THEIRS.items():
-        text = AROUND.format(call=call.format(onnx=str(onnx)))
-        made.append((PEERS[name], peers, settings.with_programs(peers.parent), text))
     found = []
-    for name, python, where, text in made:
-        script = place / f"{name.replace(' ', '_')}.vpy"
+
+    def add(name: str, precision: Precision, python: Path, where: Mapping[str, str], text: str) -> None:
+        script = place / f"{name.replace(' ', '_')}_{precision}.vpy"
         script.write_text(clip + text, encoding="utf-8")
         frame = case.scale**2 * side[0] * side[1] * 3 // 2
-        found.append(Side(name=name, python=python, env=where, script=script, frame=frame))
+        found.append(Side(name=name, precision=precision, python=python, env=where, script=script, frame=frame))
+
+    able = {backend.name: backend for backend in backends()}
+    for precision in options.precisions:
+        for backend in options.backends:
+            if not able[backend].supports(model, variant, precision):
+                continue
+            text = OURS.format(model=case.model, weights=str(weights), backend=backend, precision=precision)
+            add(f"vs_sr {backend}", precision, Path(sys.executable), env, text)
+        theirs = {"ov": OV.format(onnx=str(onnx), hint=HINTS[precision])}
+        if precision == "fp32":
+            theirs["ort"] = ORT.format(onnx=str(onnx))
+        for name, made in theirs.items():
+            text = AROUND.format(made=made)
+            add(PEERS[name], precision, peers, settings.with_programs(peers.parent), text)
     return found
 
 
-def compare(title: str, contenders: list[Side], rounds: int) -> dict[str, Any]:
-    """Medians of seconds, and of each round's ratio of our best to every peer."""
-    times: dict[str, list[Times]] = {}
+def compare(title: str, contenders: list[Side], rounds: int) -> Iterator[dict[str, Any]]:
+    """For each precision: medians of seconds, and of each round's ratio of our best to every peer."""
+    times: dict[Side, list[Times]] = {side: [] for side in contenders}
     for number in range(rounds + 1):
         for side in contenders:
             taken = side.run()
             if number:
-                times.setdefault(side.name, []).append(taken)
-    seconds = {name: Times(*map(statistics.median, zip(*own, strict=True))) for name, own in times.items()}
-    best = min((name for name in seconds if name.startswith("vs_sr")), key=lambda name: seconds[name].later)
-    row: dict[str, Any] = {"network": title, "best": best, "rounds": rounds, "seconds": {}, "ratios": {}}
-    for name, own in seconds.items():
-        row["seconds"][name] = {what: round(value, 2) for what, value in own._asdict().items()}
-    for peer in PEERS.values():
-        pairs = list(zip(times[best], times[peer], strict=True))
-        row["ratios"][peer] = {
-            what: round(statistics.median(getattr(a, what) / max(getattr(b, what), 1e-3) for a, b in pairs), 3)
-            for what in Times._fields
+                times[side].append(taken)
+    medians = {side: Times(*map(statistics.median, zip(*own, strict=True))) for side, own in times.items()}
+    for precision in dict.fromkeys(side.precision for side in contenders):
+        sides = [side for side in contenders if side.precision == precision]
+        ours = [side for side in sides if side.name not in PEERS.values()]
+        best = min(ours, key=lambda side: medians[side].later)
+        row: dict[str, Any] = {"network": title, "precision": precision, "best": best.name, "rounds": rounds}
+        row["seconds"] = {
+            side.name: {what: round(value, 2) for what, value in medians[side]._asdict().items()} for side in sides
         }
-    return row
+        row["ratios"] = {}
+        for peer in (side for side in sides if side not in ours):
+            pairs = list(zip(times[best], times[peer], strict=True))
+            row["ratios"][peer.name] = {
+                what: round(statistics.median(getattr(a, what) / max(getattr(b, what), 1e-3) for a, b in pairs), 3)
+                for what in Times._fields
+            }
+        yield row
 
 
 def main() -> int:
@@ -186,9 +209,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--backends", nargs="+", default=["openvino", "onnxruntime", "eager"], help="ours")
+    parser.add_argument("--precisions", nargs="+", choices=sorted(HINTS), help="those that this processor has")
+    parser.add_argument("--only", help="a part of a network's name, as in 'ESRGAN 6'")
     parser.add_argument("--environment", type=Path, help="of the peers; made where it is missing, and kept")
     parser.add_argument("--smoke", action="store_true", help="one network, tiny, one round")
     options = parser.parse_args()
+    options.precisions = options.precisions or ["fp32", *["bf16"] * torch.cpu._is_avx512_bf16_supported()]
     with tempfile.TemporaryDirectory(prefix="vs_sr-peers-") as temporary:
         folder = Path(temporary)
         place = (options.environment or folder / "peers").absolute()
@@ -199,11 +225,15 @@ def main() -> int:
         paths = [installed(models.ROOT / "plugins" / name, folder / name)["PYTHONPATH"] for name in PACKAGES.values()]
         env = {**environment(), "PYTHONPATH": os.pathsep.join(paths)}
         rows = []
-        for model, name in NETWORKS[1:2] if options.smoke else NETWORKS:
+        networks = NETWORKS[1:2] if options.smoke else NETWORKS
+        for model, name in networks:
+            if options.only and options.only not in f"{model} {name}":
+                continue
             case = next(case for case in models.CASES if (case.model, case.name) == (model, name))
             contenders = sides(case, folder, peers, env, options)
-            rows.append(compare(f"{model} {name}", contenders, 1 if options.smoke else options.rounds))
-            print(json.dumps(rows[-1]), flush=True)
+            for row in compare(f"{model} {name}", contenders, 1 if options.smoke else options.rounds):
+                rows.append(row)
+                print(json.dumps(row), flush=True)
         code = f"import importlib.metadata as m; print(*(m.version(name) for name in {list(PEERS.values())!r}))"
         said = subprocess.run([str(peers), "-c", code], check=True, capture_output=True, text=True).stdout.split()
     versions = dict(zip(PEERS.values(), said, strict=True))

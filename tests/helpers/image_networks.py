@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ import vapoursynth as vs
 from safetensors.torch import save_file
 
 from vs_sr import registry
+from vs_sr.models.merging import merged
 from vs_sr.spec import Variant
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ def by_hand(name: str, clip: vs.VideoNode, scale: int = 2) -> vs.VideoNode:
     YUV and GRAY clips that :func:`moving` made (BT.709, limited range) give YUV of their subsampling and GRAYS,
     RGB gives RGBS.
     """
-    net = network(name)
+    net = merged(copy.deepcopy(network(name))).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     is_rgb = clip.format.color_family == vs.RGB
     is_gray = clip.format.color_family == vs.GRAY
     size = {"width": scale * clip.width, "height": scale * clip.height}

@@ -117,7 +117,7 @@ def test_every_layer_that_has_a_form_is_exchanged(name: str) -> None:
         type(module)
         for module in net.modules()
         if type(module) in (layers.DeformableConv, layers.ResidualBlock, layers.Align, ConvLSTMCell)
-        or (type(module) in (layers.Conv, layers.ShuffleConv) and module.out_channels % 8 == 0)
+        or (type(module) in (layers.Conv, layers.NearestConv, layers.ShuffleConv) and module.out_channels % 8 == 0)
     ]
     assert left == []
     for module in net.modules():
@@ -131,6 +131,7 @@ def test_layers_of_other_shapes_stay_or_are_sampled() -> None:
     assert type(forms.exchanged(layers.conv3(8, 3), torch.float32)) is layers.Conv
     assert type(forms.exchanged(layers.conv3(8, 8, bias=False), torch.float32)) is layers.Conv
     assert type(forms.exchanged(layers.ShuffleConv(8, 8, 3), torch.float32)) is layers.ShuffleConv
+    assert type(forms.exchanged(layers.NearestConv(8, 8, 3), torch.float32)) is layers.NearestConv
     for channels, groups in ((16, 2), (64, 4), (128, 8)):
         layer = layers.DeformableConv(channels, groups)
         assert type(forms.exchanged(layer, torch.float32)) is forms.SampledDeformableConv

@@ -52,12 +52,13 @@ RUNTIMES = {
 PACKAGES = [name for name, runtime in RUNTIMES.items() if runtime.package]
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in RUNTIMES]
 REAL = {
-    "A2N": "",
+    "A2N": "a2n_compact_x2",
+    "EDSR": "edsr_compact_x2",
     "ESRGAN": "",
     "SRGAN": "srgan_leftthomas_netG_epoch_4_100_2018-01-17.pth",
     "VDSR": "vdsr_twtygqyy_model_epoch_50.pth",
 }
-"""Models that are tried on real frames, and with which published weights; empty: of random ones."""
+"""Models that are tried on real frames, and with which weights: shipped, published, or (empty) random ones."""
 
 
 @pytest.fixture(autouse=True)
@@ -166,7 +167,9 @@ def lowest_psnr(found: vs.VideoNode, expected: vs.VideoNode) -> float:
 @pytest.mark.parametrize("backend", ["eager", *RUNTIMES])
 def test_real_frames_are_those_of_eager_in_float(backend: str, name: str) -> None:
     clip = real("set5", 3)
-    of = {"weights": str(golden.test_data(f"weights/{REAL[name]}"))} if REAL[name] else {}
+    of = {}
+    if file := REAL[name]:
+        of["weights"] = str(golden.test_data(f"weights/{file}")) if file.endswith(".pth") else file
     exact = filtered(name, clip, "eager", precision="fp32", **of)
     found = filtered(name, clip, backend, precision="fp32", **of)
     assert max(difference(a, b) for a, b in zip(found.frames(), exact.frames(), strict=True)) <= 1e-3

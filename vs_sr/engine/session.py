@@ -117,9 +117,11 @@ class Session:
     def _network(self) -> nn.Module:
         """The network with its weights, each time a new one."""
         from vs_sr import isolation
+        from vs_sr.models.merging import merged
 
         with isolation.OwnRandomNumbers():
-            return store.network(self.key.model, self.key.variant, self.key.source).eval().requires_grad_(False)
+            network = store.network(self.key.model, self.key.variant, self.key.source)
+            return merged(network.eval().requires_grad_(False))
 
     def _open_with(self, backend: Backend, network: nn.Module) -> Runner:
         key = self.key

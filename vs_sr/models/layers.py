@@ -64,6 +64,39 @@ class ShuffleConv(Conv):
         return activated(F.pixel_shuffle(super().forward(x), self.factor), LEAK)
 
 
+class NearestConv(Conv):
+    """To a larger size by repetition of pixels, then a 3x3 convolution and the leaky ReLU.
+
+    To twice the size, repetition and convolution are one transposed convolution, whose weights are sums of the nine:
+    4/9 of the products, and the repeated pixels are never written.
+
+    Args:
+        inputs: channels.
+        outputs: channels.
+        step: factor of the size.
+        slope: of the leaky ReLU; 1 for none.
+    """
+
+    def __init__(self, inputs: int, outputs: int, step: int, *, slope: float = 1) -> None:
+        super().__init__(inputs, outputs, 3, slope=slope)
+        self.step = step
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.step != 2:
+            return super().forward(F.interpolate(x, scale_factor=self.step, mode="nearest"))
+        return activated(F.conv_transpose2d(x, self.doubling(), self.bias, stride=2, padding=1), self.slope)
+
+    def doubling(self) -> Tensor:
+        """The weights (inputs, outputs, 4, 4) of the transposed convolution."""
+        return _on_pairs(_on_pairs(self.weight, 2), 3).transpose(0, 1)
+
+
+def _on_pairs(weight: Tensor, dim: int) -> Tensor:
+    """Three taps of a convolution over pairs of equal pixels, as four of a transposed one of stride two."""
+    before, at, after = weight.unbind(dim)
+    return torch.stack([after, at + after, before + at, before], dim)
+
+
 def conv3(inputs: int, outputs: int, stride: int = 1, *, bias: bool = True, slope: float = 1) -> Conv:
     """A 3x3 convolution with one pixel of zero padding."""
     return Conv(inputs, outputs, 3, stride, bias=bias, slope=slope)

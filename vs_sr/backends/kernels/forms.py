@@ -97,6 +97,17 @@ class Conv(_Form):
         return F.conv2d(x, self.weight, **cast("Any", self.how))
 
 
+class NearestConv(Conv):
+    """To twice the size by repetition, and a convolution; bias and activation after it in one pass."""
+
+    def __init__(self, layer: layers.NearestConv, dtype: torch.dtype) -> None:
+        _Form.__init__(self, layer.doubling(), cast("Tensor", layer.bias), dtype)
+        self.slope = layer.slope
+
+    def _product(self, x: Tensor) -> Tensor:
+        return F.conv_transpose2d(x, self.weight, stride=2, padding=1)
+
+
 class ShuffleConv(_Form):
     """A convolution; bias, pixel shuffle and activation after it in one pass."""
 
@@ -278,6 +289,9 @@ def _forms(dtype: torch.dtype, *, fused: bool, lanes: Lanes) -> _Forms:
     def conv(layer: layers.Conv) -> nn.Module | None:
         return Conv(layer, dtype) if layer.bias is not None and layer.out_channels % 8 == 0 else None
 
+    def nearest(layer: layers.NearestConv) -> nn.Module | None:
+        return NearestConv(layer, dtype) if layer.step == 2 and layer.out_channels % 8 == 0 else None
+
     def shuffle(layer: layers.ShuffleConv) -> nn.Module | None:
         return ShuffleConv(layer, dtype) if layer.factor == 2 and layer.out_channels % 32 == 0 else None
 
@@ -295,6 +309,7 @@ def _forms(dtype: torch.dtype, *, fused: bool, lanes: Lanes) -> _Forms:
 
     forms: _Forms = {
         layers.Conv: conv,
+        layers.NearestConv: nearest,
         layers.ShuffleConv: shuffle,
         layers.ResidualBlock: block,
         layers.DeformableConv: deform,

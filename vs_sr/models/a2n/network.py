@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vs_sr.models.layers import as_weights, conv3, upscale
+from vs_sr.models.layers import NearestConv, as_weights, conv3, upscale
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,9 +99,9 @@ class A2N(nn.Module):
         self.AAB_trunk = nn.Sequential(*(_Block(features, reduced, kernel) for _ in range(blocks)))
         self.trunk_conv = conv3(features, features)
         self.steps = [2, 2] if scale == 4 else [scale]
-        for number in range(1, len(self.steps) + 1):
+        for number, step in enumerate(self.steps, 1):
             inputs = features if number == 1 else upsampled
-            self.add_module(f"upconv{number}", conv3(inputs, upsampled))
+            self.add_module(f"upconv{number}", NearestConv(inputs, upsampled, step))
             self.add_module(f"att{number}", _PixelAttention(upsampled))
             self.add_module(f"HRconv{number}", conv3(upsampled, upsampled))
         self.conv_last = conv3(upsampled, 3)
@@ -110,9 +110,8 @@ class A2N(nn.Module):
         """(B, 3, H, W) in 0..1 -> (B, 3, scale*H, scale*W) in the type of ``x``, not clamped."""
         features = self.conv_first(as_weights(x * self.value_range, self.conv_first))
         features = features + self.trunk_conv(self.AAB_trunk(features))
-        for number, step in enumerate(self.steps, 1):
-            larger = F.interpolate(features, scale_factor=step, mode="nearest")
-            features = self.get_submodule(f"upconv{number}")(larger)
+        for number in range(1, len(self.steps) + 1):
+            features = self.get_submodule(f"upconv{number}")(features)
             features = _lrelu(self.get_submodule(f"att{number}")(features))
             features = _lrelu(self.get_submodule(f"HRconv{number}")(features))
         return self.conv_last(features).to(x.dtype) / self.value_range + upscale(x, self.scale)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from torch import nn
 
 from vs_sr.models.layers import as_weights, normalize
+from vs_sr.models.merging import MergedChain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,3 +107,8 @@ class EDSR(nn.Module):
         features = self.head(as_weights(self.shift.enter(x), self.head[0]))
         out = self.tail(features + self.body(features))
         return self.shift.leave(out.to(x.dtype))
+
+    def merge_chains(self) -> None:
+        """What follows the trunk has no activation."""
+        upsampler, last = self.tail
+        self.tail = nn.Sequential(MergedChain([*cast("Upsampler", upsampler), last]))

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vs_sr.models.layers import as_weights, conv3
+from vs_sr.models.layers import NearestConv, as_weights, conv3
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,8 +81,8 @@ class RRDBNet(nn.Module):
         self.conv_first = conv3(3 * unshuffle**2, features)
         self.body = nn.Sequential(*(_RRDB(features, growth) for _ in range(blocks)))
         self.conv_body = conv3(features, features)
-        for number in range(1, len(self.steps) + 1):
-            self.add_module(f"conv_up{number}", conv3(features, features, slope=_LEAK))
+        for number, step in enumerate(self.steps, 1):
+            self.add_module(f"conv_up{number}", NearestConv(features, features, step, slope=_LEAK))
         self.conv_hr = conv3(features, features, slope=_LEAK)
         self.conv_last = conv3(features, 3)
 
@@ -95,9 +95,8 @@ class RRDBNet(nn.Module):
             folded = F.pixel_unshuffle(F.pad(x, pad, mode="reflect"), self.unshuffle)
         features = self.conv_first(as_weights(folded, self.conv_first))
         features = features + self.conv_body(self.body(features))
-        for number, step in enumerate(self.steps, 1):
-            larger = F.interpolate(features, scale_factor=step, mode="nearest")
-            features = self.get_submodule(f"conv_up{number}")(larger)
+        for number in range(1, len(self.steps) + 1):
+            features = self.get_submodule(f"conv_up{number}")(features)
         out = self.conv_last(self.conv_hr(features)).to(x.dtype)
         scale = math.prod(self.steps) // self.unshuffle
         return out[..., : scale * height, : scale * width]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from torch import nn
 
 from vs_sr.models.edsr.network import DIV2K_MEAN, MeanShift, ResBlock, Upsampler, conv
 from vs_sr.models.layers import as_weights
+from vs_sr.models.merging import MergedChain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,3 +52,9 @@ class MDSR(nn.Module):
         features = self.pre_process[self.index](self.head(as_weights(self.shift.enter(x), self.head[0])))
         out = self.tail(self.upsample[self.index](features + self.body(features)))
         return self.shift.leave(out.to(x.dtype))
+
+    def merge_chains(self) -> None:
+        """What follows the trunk has no activation."""
+        upsampler = cast("Upsampler", self.upsample[self.index])
+        self.upsample[self.index] = nn.Identity()
+        self.tail = nn.Sequential(MergedChain([*upsampler, *self.tail]))

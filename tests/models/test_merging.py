@@ -1,0 +1,85 @@
+"""Layers that are computed as fewer ones give what they give one by one."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+import vapoursynth as vs
+from helpers.clips import moving
+from torch import nn
+from torch.nn import functional as F
+
+from vs_sr.backends import eager
+from vs_sr.models.edsr.network import EDSR
+from vs_sr.models.layers import NearestConv
+from vs_sr.models.mdsr.network import MDSR
+from vs_sr.models.merging import MergedChain, merged
+
+if TYPE_CHECKING:
+    from vs_sr.spec import Request, Runner
+
+SIZES = ((1, 1), (1, 9), (3, 4), (4, 3), (4, 4), (5, 13), (16, 12))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_a_chain_is_one_convolution_up_to_the_edges(scale: int, size: tuple[int, int]) -> None:
+    torch.manual_seed(scale)
+    net = EDSR(scale=scale, features=12, blocks=1, value_range=1.0, inner_bias=scale != 3).eval()
+    image = torch.rand(2, 3, *size)
+    with torch.inference_mode():
+        expected = net(image)
+        found = merged(copy.deepcopy(net))(image)
+    assert found.shape == expected.shape
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_of_several_scales_the_one_that_is_used(scale: int) -> None:
+    torch.manual_seed(scale)
+    net = MDSR(scale=scale, features=12, blocks=1, value_range=1.0).eval()
+    image = torch.rand(1, 3, 7, 9)
+    with torch.inference_mode():
+        torch.testing.assert_close(merged(copy.deepcopy(net))(image), net(image), atol=1e-6, rtol=1e-6)
+
+
+def test_a_network_without_chains_stays_as_it_is() -> None:
+    net = nn.Conv2d(3, 3, 1)
+    assert merged(net) is net
+
+
+def test_it_is_what_filters_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[nn.Module] = []
+    opened = eager.open
+
+    def open(request: Request) -> Runner:
+        seen.extend(request.network.modules())
+        return opened(request)
+
+    (backend,) = eager.vs_sr_backends()
+    monkeypatch.setitem(vars(backend), "open", open)
+    monkeypatch.setattr("vs_sr.registry._backends", {"eager": backend})
+    vs.core.vs_sr.EDSR(moving(1, 34, 26), device_id=-1).get_frame(0)
+    assert any(isinstance(module, MergedChain) for module in seen)
+
+
+@pytest.fixture(params=[2, 3])
+def layer(request: pytest.FixtureRequest) -> NearestConv:
+    torch.manual_seed(request.param)
+    return NearestConv(5, 7, request.param, slope=0.2)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_repetition_and_a_convolution_are_one(layer: NearestConv, size: tuple[int, int]) -> None:
+    """Its gradients, too."""
+    x = torch.randn(2, 5, *size, requires_grad=True)
+    larger = F.interpolate(x, scale_factor=layer.step, mode="nearest")
+    expected = F.leaky_relu(F.conv2d(larger, layer.weight, layer.bias, padding=1), layer.slope)
+    found = layer(x)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    inputs = [x, layer.weight, layer.bias]
+    a, b = (torch.autograd.grad(made.square().sum(), inputs) for made in (found, expected))
+    torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-4)
