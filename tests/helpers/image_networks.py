@@ -119,7 +119,8 @@ def by_hand(name: str, clip: vs.VideoNode, scale: int = 2) -> vs.VideoNode:
     YUV and GRAY clips that :func:`moving` made (BT.709, limited range) give YUV of their subsampling and GRAYS,
     RGB gives RGBS.
     """
-    net = merged(copy.deepcopy(network(name))).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = merged(copy.deepcopy(network(name)).to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
+    net = net.to(memory_format=torch.channels_last)  # in the order of a session: merged weights have the same bits
     is_rgb = clip.format.color_family == vs.RGB
     is_gray = clip.format.color_family == vs.GRAY
     size = {"width": scale * clip.width, "height": scale * clip.height}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from helpers.clips import moving
 from torch import nn
 from torch.nn import functional as F
 
+from vs_sr import registry
 from vs_sr.backends import eager
 from vs_sr.models.edsr.network import EDSR
 from vs_sr.models.layers import NearestConv
@@ -60,9 +62,8 @@ def test_it_is_what_filters_run(monkeypatch: pytest.MonkeyPatch) -> None:
         return opened(request)
 
     (backend,) = eager.vs_sr_backends()
-    monkeypatch.setitem(vars(backend), "open", open)
-    monkeypatch.setattr("vs_sr.registry._backends", {"eager": backend})
-    vs.core.vs_sr.EDSR(moving(1, 34, 26), device_id=-1).get_frame(0)
+    monkeypatch.setitem(registry._backends, "eager", replace(backend, open=open))
+    vs.core.vs_sr.EDSR(moving(1, 34, 26), device_id=-1, backend="eager").get_frame(0)
     assert any(isinstance(module, MergedChain) for module in seen)
 
 
