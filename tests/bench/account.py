@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 RECORD = models.ROOT / "benchmarks" / "account.json"
 FRAMES, SIDE = 4, (112, 64)
 ROUNDS = 7
-GOAL = 0.42
-"""Of the plain form's time."""
 PARTS = (
     ("conv_first", "features of the frames"),
     ("feature_extraction", "features of the frames"),
@@ -104,10 +102,11 @@ class Account(TorchDispatchMode):
         start = time.perf_counter()
         out = func(*args, **(kwargs or {}))
         spent = time.perf_counter() - start
-        layer = Layer(part(self._inside[-1]), *_described(func, args, out))
+        what, size, flops = _described(func.overloadpacket.__name__, args, out)
+        layer = Layer(part(self._inside[-1]), what, size)
         self.seconds[layer] += spent
         self.calls[layer] += 1
-        self.flops[layer] += _flops(layer, args, out)
+        self.flops[layer] += flops
         return out
 
 
@@ -115,22 +114,17 @@ _WEIGHTS = {"conv2d": 1, "convolution": 1, "deform_conv2d": 3}
 """The place of the weights among the arguments of operators that multiply."""
 
 
-def _described(func: Any, args: Any, out: Any) -> tuple[str, str]:
-    """What an operator does, and the size of its output; all that do not multiply are one."""
-    name = func.overloadpacket.__name__
-    if name not in _WEIGHTS:
-        return "activations, sums, copies", ""
-    outputs, inputs, height, width = args[_WEIGHTS[name]].shape
-    kind = "deformable" if name == "deform_conv2d" else f"{height}x{width}"
-    return f"{kind}, {inputs} to {outputs}", f"{out.shape[3]}x{out.shape[2]}"
+def _described(operator: str, args: Any, out: Any) -> tuple[str, str, int]:
+    """What an operator does, the size of its output, and its operations; all that do not multiply are one.
 
-
-def _flops(layer: Layer, args: Any, out: Any) -> int:
-    """Of the product; the samples of a deformable convolution are not counted."""
-    if not layer.size:
-        return 0
-    weight: Tensor = args[_WEIGHTS["deform_conv2d" if layer.what.startswith("deformable") else "conv2d"]]
-    return 2 * int(out.numel()) * weight[0].numel()
+    Samples of a deformable convolution are not counted.
+    """
+    if operator not in _WEIGHTS:
+        return "activations, sums, copies", "", 0
+    weight: Tensor = args[_WEIGHTS[operator]]
+    outputs, inputs, height, width = weight.shape
+    kind = "deformable" if operator == "deform_conv2d" else f"{height}x{width}"
+    return f"{kind}, {inputs} to {outputs}", f"{out.shape[3]}x{out.shape[2]}", 2 * out.numel() * weight[0].numel()
 
 
 def ceiling(smoke: bool) -> tuple[float, int]:
@@ -214,7 +208,6 @@ def main() -> int:
         "machine": models.machine(),
         "versions": {"torch": importlib.metadata.version("torch"), "python": platform.python_version()},
         "input": f"{FRAMES} x {size[0]}x{size[1]}",
-        "goal": GOAL,
         "ceiling_gflop_per_second": round(rate / 1e9, 1),
         "ceiling_channels": channels,
         **found,

@@ -22,6 +22,7 @@ import torch
 
 from vs_sr import registry, settings
 from vs_sr.engine import recurrence
+from vs_sr.models.merging import merged
 from vs_sr.spec import Request, Variant
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def opened(
     precision: Precision = "fp32",
     *sizes: tuple[int, int],
 ) -> Any:
-    """A runner's network on the CPU.
+    """A runner's network on the CPU, as sessions open it.
 
     Args:
         backend: that opens it.
@@ -115,7 +116,7 @@ def opened(
         sizes: width and height of the images that will come.
     """
     asked: dict[str, Any] = {"device": "cpu", "batch": 1, "cache": settings.cache_folder()}
-    request = Request(model=model, variant=variant, network=network, precision=precision, sizes=sizes, **asked)
+    request = Request(model=model, variant=variant, network=merged(network), precision=precision, sizes=sizes, **asked)
     return backend.open(request).network
 
 

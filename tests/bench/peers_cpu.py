@@ -1,7 +1,7 @@
 """Films through vspipe on the CPU, against vs-mlrt's plugins: ``python -m tests.bench.peers_cpu --json FILE``.
 
 Eight frames of 320x180 YUV420P8, four times as large, with the conversions that each side needs: ours takes YUV, theirs
-are given RGBS and converted back. All run the same network, theirs as ONNX that is exported from ours, and in the same
+are given RGBS and converted back. All run the same network, theirs as ONNX of its layers one by one, and in the same
 precision: OpenVINO by itself takes bf16 on processors that have it, so theirs is measured so and held to float32.
 Sides take turns within a round, after a round that is not counted (in which ours compile and fill the cache). Three
 times are taken: of the command as a whole; of the frames, as vspipe says it, which leaves out loading the script (ours
@@ -27,6 +27,7 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 from helpers.packages import installed, loaded
@@ -34,6 +35,7 @@ from helpers.support import environment
 from safetensors.torch import save_file
 
 from vs_sr import settings
+from vs_sr.models.layers import NearestConv
 
 from . import models
 from .backends import PACKAGES, backends, network
@@ -133,9 +135,10 @@ class Side:
 
 
 def exported(net: nn.Module, size: tuple[int, int, int], path: Path) -> Path:
-    """The network as ONNX, for images of one size."""
+    """The network as ONNX, for images of one size: layer by layer, as people have it."""
     package = loaded(models.ROOT / "plugins" / "vs_sr_onnxruntime" / "vs_sr_onnxruntime.py")
-    path.write_bytes(package._exported(torch.export.export(net, (torch.zeros(1, *size),))))
+    with patch.object(NearestConv, "forward", NearestConv.one_by_one):
+        path.write_bytes(package._exported(torch.export.export(net, (torch.zeros(1, *size),))))
     return path
 
 

@@ -79,6 +79,7 @@ def test_repetition_and_a_convolution_are_one(layer: NearestConv, size: tuple[in
     x = torch.randn(2, 5, *size, requires_grad=True)
     larger = F.interpolate(x, scale_factor=layer.step, mode="nearest")
     expected = F.leaky_relu(F.conv2d(larger, layer.weight, layer.bias, padding=1), layer.slope)
+    torch.testing.assert_close(layer.one_by_one(x), expected, atol=0, rtol=0)
     found = layer(x)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     inputs = [x, layer.weight, layer.bias]

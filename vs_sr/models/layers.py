@@ -83,8 +83,12 @@ class NearestConv(Conv):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.step != 2:
-            return super().forward(F.interpolate(x, scale_factor=self.step, mode="nearest"))
+            return self.one_by_one(x)
         return activated(F.conv_transpose2d(x, self.doubling(), self.bias, stride=2, padding=1), self.slope)
+
+    def one_by_one(self, x: Tensor) -> Tensor:
+        """Repetition, and then the convolution."""
+        return super().forward(F.interpolate(x, scale_factor=self.step, mode="nearest"))
 
     def doubling(self) -> Tensor:
         """The weights (inputs, outputs, 4, 4) of the transposed convolution."""
