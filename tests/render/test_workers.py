@@ -22,11 +22,13 @@ from helpers.support import BIN, environment
 
 from vs_sr import cli
 from vs_sr.errors import ArgumentError
-from vs_sr.render import segments, work, workers
+from vs_sr.render import cluster, segments, work
+from vs_sr.render.cluster import Team
+from vs_sr.render.crew import Crew
 from vs_sr.render.encoding import Wish
 from vs_sr.render.schedule import Job
 from vs_sr.render.work import Order, Script
-from vs_sr.render.workers import Team
+from vs_sr.render.worker import Origin, Worker, task_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +63,7 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Any]:
+def two_nodes(folder: Path) -> Iterator[Any]:
     """Two nodes of one core each."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="vs-sr-") as own:  # for sockets
         Path(own, "ray").mkdir()
@@ -112,7 +114,7 @@ def test_a_cluster_of_two_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[st
     """Started once for all of it; the last part ends one of the nodes."""
     source, script = film(tmp_path / "in.mkv", 100, size=(32, 32)), written(tmp_path, pause=0.01)
     assert run(source, tmp_path / "whole.mkv", "--script", script, *LOSSLESS) == 0
-    with cluster(tmp_path) as nodes:
+    with two_nodes(tmp_path) as nodes:
         carried(nodes, tmp_path)
         fetched(nodes, source, script, tmp_path)
         failed(nodes, source, script, tmp_path, capsys)
@@ -136,25 +138,25 @@ def fetched(nodes: Any, source: Path, script: Path, folder: Path) -> None:
     order = Order(film=source, script=Script.read(script), wish=Wish(codec="ffv1"))
     here, name = work.prepare(order), Path("/nowhere/in.mkv")
 
-    class Elsewhere(workers.Origin):
+    class Elsewhere(Origin):
         def piece(self, path: Path, offset: int, node: str) -> bytes:
             assert path == name
             return super().piece(source, offset, node)
 
-    task = workers.task(order, segments.Store(folder / "no.segments"))
+    task = task_of(order, segments.Store(folder / "no.segments"))
     away = replace(order, film=name, script=replace(order.script, path=Path("/nowhere/script.vpy")))
     task = replace(task, order=away, files={str(name): (name, *task.files[str(source)][1:])})
-    with workers.cluster(nodes.address, 1, 1):
-        ray = workers.load()
+    with cluster.connected(nodes.address, 1, 1):
+        ray = cluster.load()
         origin = ray.remote(Elsewhere).options(name=task.run, num_cpus=0).remote()
-        worker = ray.remote(workers.Worker).remote(0, 1, task)
+        worker = ray.remote(Worker).remote(0, 1, task)
         assert ray.get(worker.facts.remote()) == here.facts
         look = ray.get(worker.look.remote())
         made = ray.get(worker.render.remote(Job(26, here.clock(26), 146), here.encoding(look), here.facts))
         copies = list((folder / "cache" / "fetched" / task.run).rglob("in.mkv"))
         assert [copy.read_bytes() for copy in copies] == [source.read_bytes()]
         assert len(ray.get(origin.nodes.remote())) == 1
-        with pytest.raises(workers.load().exceptions.RayTaskError, match=r"size was .*; all machines have to agree"):
+        with pytest.raises(cluster.load().exceptions.RayTaskError, match=r"size was .*; all machines have to agree"):
             ray.get(worker.render.remote(Job(0, here.start, 26), here.encoding(look), {**here.facts, "size": [1, 1]}))
     (folder / "segment").write_bytes(made.data)
     found = segments.read(folder / "segment")
@@ -179,7 +181,7 @@ def failed(nodes: Any, source: Path, script: Path, folder: Path, capsys: pytest.
 def died(nodes: Any, source: Path, script: Path, folder: Path) -> None:
     """The head's worker in the middle of its segment, and then the other node with its own: the first one is back."""
     dead: list[str] = []
-    original = workers.Crew._state
+    original = Crew._state
     raylet = nodes.head_node.all_processes["raylet"][0].process.pid
     for path in folder.glob("process *"):
         path.unlink()
@@ -187,7 +189,7 @@ def died(nodes: Any, source: Path, script: Path, folder: Path) -> None:
     def processes(parent: object = "*") -> list[int]:
         return sorted({int(path.name.split()[1]) for path in folder.glob(f"process * {parent}")})
 
-    def deadly(self: workers.Crew, *arguments: Any) -> Any:
+    def deadly(self: Crew, *arguments: Any) -> Any:
         state = original(self, *arguments)
         if not dead and len(processes()) == 2:
             os.kill(processes(raylet)[0], signal.SIGKILL)
@@ -199,7 +201,7 @@ def died(nodes: Any, source: Path, script: Path, folder: Path) -> None:
 
     target = folder / "died.mkv"
     with taken() as found, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers.Crew, "_state", deadly)
+        patch.setattr(Crew, "_state", deadly)
         assert run(source, target, "--script", script, *LOSSLESS, "--ray", nodes.address) == 0
     assert dead == ["worker", "node"]
     assert len(processes()) > 2
@@ -287,7 +289,7 @@ CARDS = [{"CPU": 4.0}, {"CPU": 16.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 1.0}]
 def test_what_workers_take(
     machines: list[dict[str, float]], workers_: int | None, threads: int | None, team: Team
 ) -> None:
-    assert workers._room(machines, workers_, threads, cards=True) == team
+    assert cluster._room(machines, workers_, threads, cards=True) == team
 
 
 @pytest.mark.parametrize(
@@ -298,4 +300,4 @@ def test_workers_that_do_not_fit(
     machines: list[dict[str, float]], workers_: int, threads: int | None, fit: int
 ) -> None:
     with pytest.raises(ArgumentError, match=f"--workers {workers_}: the cluster has room for {fit} with"):
-        workers._room(machines, workers_, threads, cards=True)
+        cluster._room(machines, workers_, threads, cards=True)

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from vs_sr.cli._bar import Bar
     from vs_sr.cli._progress import Progress
+    from vs_sr.render.crew import Crew
     from vs_sr.render.encoding import Encoding
     from vs_sr.render.joining import Join, Kind
     from vs_sr.render.rendering import State
     from vs_sr.render.segments import Segment, Store
     from vs_sr.render.work import Order, Work
-    from vs_sr.render.workers import Crew
 
 _DROPPED = ("audio", "subtitles", "attachments", "chapters", "metadata")
 _PYAV = 19
@@ -170,15 +170,15 @@ def _several(options: argparse.Namespace) -> bool:
 @contextmanager
 def _crew(options: argparse.Namespace, order: Order) -> Iterator[Crew]:
     """The workers that are asked for."""
-    from vs_sr.render import workers
+    from vs_sr.render import cluster, crew, worker
 
-    task = workers.task(order, _store(options.target))
+    task = worker.task_of(order, _store(options.target))
     with (
         redirect_stdout(sys.stderr),  # Ray says there what has died
-        workers.cluster(options.ray, options.workers, options.worker_threads, cards=task.cards) as team,
-        workers.Crew(team=team, task=task) as crew,
+        cluster.connected(options.ray, options.workers, options.worker_threads, cards=task.cards) as team,
+        crew.Crew(team=team, task=task) as found,
     ):
-        yield crew
+        yield found
 
 
 def _make(options: argparse.Namespace, say: _Speaker, work: Work, crew: Crew | None, began: float) -> int:
