@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib
 import re
+import shutil
+import sys
 import textwrap
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,11 +22,11 @@ from helpers.packages import installed, loaded
 from helpers.support import ROOT, vspipe
 
 from vs_sr import registry
-from vs_sr.backends import inductor
+from vs_sr.backends import export, inductor
 from vs_sr.cli import doctor
 from vs_sr.evaluation import measure
 from vs_sr.evaluation.metrics import psnr
-from vs_sr.spec import Variant
+from vs_sr.spec import Request, Variant
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,6 +150,42 @@ def test_other_weights_are_another_file(backend: str, tmp_path: Path) -> None:
     filtered("SRCNN", clip, backend).get_frame(0)
     found, expected = (filtered("SRCNN", clip, each, weights=str(other)).get_frame(0) for each in (backend, "eager"))
     assert difference(found, expected) <= 1e-4
+
+
+def test_other_code_is_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same name and the same weights, as after an update: what was compiled of the code before is not taken."""
+    compiled: list[float] = []
+
+    def compile(program: torch.export.ExportedProgram) -> bytes:
+        compiled.append(float(program.module()(torch.ones(1, 3, 4, 4)).max()))
+        return b"compiled"
+
+    runtime = export.Runtime(
+        name="none",
+        suffix=".none",
+        facts=(),
+        versions=export.versions(),
+        compile=compile,
+        load=lambda path: lambda image: image,
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for factor in (2, 3, 3):
+        (tmp_path / "updated.py").write_text(
+            f"from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        return {factor} * x\n"
+        )
+        monkeypatch.delitem(sys.modules, "updated", raising=False)
+        importlib.invalidate_caches()
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        asked: dict[str, Any] = {
+            "device": "cpu",
+            "precision": "fp32",
+            "batch": 1,
+            "sizes": ((4, 4),),
+            "cache": tmp_path,
+        }
+        model, network = registry.model("EDSR"), importlib.import_module("updated").Net()
+        export.network(Request(model=model, variant=Variant(scale=1), network=network, **asked), runtime)
+    assert compiled == [2, 3]
 
 
 def real(folder: str, count: int) -> vs.VideoNode:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import sys
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vs_sr import cache, settings
@@ -17,7 +19,6 @@ from vs_sr.messages import log_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from torch import Tensor, dtype, nn
     from torch.export import ExportedProgram
@@ -115,10 +116,14 @@ def _file(request: Request, plain: nn.Module, size: tuple[int, int], digest: str
 
 
 def _digest(request: Request, plain: nn.Module) -> str:
-    """What tells a network with its weights from every other."""
+    """What tells a network with its weights from every other; of one name and of the same tensors, by its code."""
     import torch
 
-    digest = hashlib.sha256(repr((request.model.name, request.variant)).encode())
+    digest = hashlib.sha256(repr((request.model.name, request.variant, versions("vs-sr"))).encode())
+    for name in sorted({type(module).__module__ for module in plain.modules()}):
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path and name.partition(".")[0] != "torch":  # whose version is a fact of its own
+            digest.update(Path(path).read_bytes())
     for name, tensor in plain.state_dict().items():
         digest.update(f"{name} {tensor.dtype}".encode())
         digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
