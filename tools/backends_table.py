@@ -1,5 +1,8 @@
-"""What ``backend="auto"`` goes by, and the table in docs/backends.md: both of ``benchmarks/backends.json``, which
-``python -m tests.bench.backends`` writes."""
+"""What ``backend="auto"`` goes by, and the tables in docs/backends.md.
+
+They are made of ``benchmarks/backends.json`` (``python -m tests.bench.backends``) and ``benchmarks/peers_cpu.json``
+(``python -m tests.bench.peers_cpu``).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RECORD = ROOT / "benchmarks" / "backends.json"
+PEERS = ROOT / "benchmarks" / "peers_cpu.json"
 PAGE = ROOT / "docs" / "backends.md"
 MODULE = ROOT / "vs_sr" / "backends" / "measured.py"
 
@@ -95,10 +99,23 @@ def _cell(row: dict[str, Any], name: str) -> str:
     return ""
 
 
+def films(record: dict[str, Any]) -> str:
+    """The lines that compare films with those of other filters."""
+    peers = {name: version for name, version in record["versions"].items() if name.startswith("vapoursynth-")}
+    heads = " | ".join(f"{name} {version}" for name, version in peers.items())
+    lines = [f"| network | precision | our best | {heads} |", "|---" * (3 + len(peers)) + "|"]
+    for row in record["rows"]:
+        cells = [
+            f"{ratios['later']:.2f}; {ratios['command']:.2f}" if (ratios := row["ratios"].get(peer)) else ""
+            for peer in peers
+        ]
+        best = row["best"].removeprefix("vs_sr ")
+        lines.append(f"| {row['network']} | {row['precision']} | `{best}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def pages() -> dict[Path, str]:
     """The module and the page as they should be."""
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    return {
-        MODULE: module(record),
-        PAGE: replaced(PAGE.read_text(encoding="utf-8"), "backends", table(record)),
-    }
+    record, peers = (json.loads(path.read_text(encoding="utf-8")) for path in (RECORD, PEERS))
+    page = replaced(PAGE.read_text(encoding="utf-8"), "backends", table(record))
+    return {MODULE: module(record), PAGE: replaced(page, "peers", films(peers))}
