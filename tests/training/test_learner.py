@@ -11,8 +11,11 @@ from vs_sr import _names
 from vs_sr.engine import recurrence
 from vs_sr.errors import ArgumentError
 from vs_sr.evaluation.protocols import LUMAS
-from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo
-from vs_sr.training.learner import Learner, blend, single_image, upscale
+from vs_sr.models.layers import DeformableConv
+from vs_sr.models.zooming_slow_mo.network import PCDAlign, ZoomingSlowMo
+from vs_sr.training.learner import Learner, upscale
+from vs_sr.training.offsets import Offsets
+from vs_sr.training.parts import blend, single_image, unaligned
 from vs_sr.training.recipe import Data, Loss, Network, Recipe, Scenes, Stage
 
 ZSM = {"channels": 8, "groups": 2, "front_blocks": 1, "back_blocks": 1, "hr_channels": 8, "base": "bicubic"}
@@ -116,6 +119,26 @@ def test_x2_becomes_x4_by_the_tensors_that_fit():
     assert "tail.0.2.weight" in state.keys() - stored.keys()
 
 
+def test_what_is_fresh_is_not_taken_from_the_file(tmp_path):
+    known = image_networks.weights("EDSR")
+    found = made("EDSR", str(known), network={"fresh": ("tail.", "body.0.")})
+    stored, state = load_file(known), found.network.state_dict()
+    for name, tensor in state.items():
+        if name.startswith(("tail.", "body.0.")) and "weight" in name:
+            assert not torch.equal(tensor, stored[name]), name
+        elif not name.startswith(("tail.", "body.0.")):
+            assert torch.equal(tensor, stored[name]), name
+
+
+def test_what_is_fresh_has_to_be_there_and_the_rest_has_to_fit():
+    known = str(image_networks.weights("EDSR"))
+    with pytest.raises(ArgumentError, match=r"no tensor's name begins with 'taill'"):
+        made("EDSR", known, network={"fresh": ("taill",)})
+    larger = {**image_networks.CONFIGS["EDSR"][0], "features": 24}
+    with pytest.raises(ArgumentError, match=r"EDSR\.safetensors does not fit this network"):
+        made("EDSR", known, config=larger, network={"fresh": ("tail.",)})
+
+
 def test_a_transfer_of_nothing_is_refused():
     config = {**image_networks.CONFIGS["VDSR"][0], "features": 4}
     with pytest.raises(ArgumentError, match=r"no tensor of VDSR\.safetensors fits"):
@@ -131,6 +154,9 @@ def test_a_transfer_of_nothing_is_refused():
         ("EDSR", {"loss": Loss(l1=1.0, temporal=1.0)}, "loss.temporal and loss.pulse compare frames"),
         ("EDSR", {"stage": Stage(steps=1, rate=1.0, single=True)}, "stage.single is for ZoomingSlowMo alone"),
         ("ZoomingSlowMo", {"multi": (4,), "stage": Stage(steps=1, rate=1.0, single=True)}, "data.multi=[4] has no 2"),
+        ("EDSR", {"stage": Stage(steps=1, rate=1.0, unaligned=True)}, "stage.unaligned is for ZoomingSlowMo alone"),
+        ("ZoomingSlowMo", {"multi": (4,), "stage": Stage(steps=1, rate=1, unaligned=True)}, "data.multi=[4] has no 2"),
+        ("EDSR", {"loss": Loss(l1=1.0, offsets=1.0)}, "loss.offsets is about deformable convolutions; EDSR has none"),
         ("EDSR", {"network": {"initialization": "single-image"}}, "'single-image' is for ZoomingSlowMo alone"),
         ("EDSR", {"config": {"scale": 2, "feature": 8}}, "network.config does not make a network of EDSR"),
         ("EDVR", {"inputs": (3,)}, "data.inputs must be 5"),
@@ -163,6 +189,48 @@ def test_the_whole_network_starts_close_to_the_single_image_one():
         base = single_image(net, frames)
     assert float((single - base).std()) > 0.01
     assert float((whole - single).std()) < 0.6 * float((single - base).std())
+
+
+def test_without_alignment_is_the_whole_network_whose_alignment_is_the_identity():
+    net = made("ZoomingSlowMo", network={"initialization": "single-image"}).network
+    torch.nn.init.normal_(net.conv_last.weight, std=0.1)
+    identity = torch.zeros(8, 8, 3, 3)
+    identity[:, :, 1, 1] = torch.eye(8)
+    with torch.no_grad():
+        for align in (module for module in net.modules() if isinstance(module, PCDAlign)):
+            for side in (1, 2):
+                align.get_parameter(f"L1_dcnpack_{side}.weight").copy_(2 * identity)  # its mask is a half
+                align.get_parameter(f"L1_fea_conv_{side}.weight").copy_(torch.cat([identity, 0 * identity], 1))
+        halves = torch.eye(8)[..., None, None]
+        net.fusion.weight.copy_(torch.cat([halves, halves], 1) / 2)
+        lstm = net.ConvBLSTM.forward_net
+        for pcd in (lstm.pcd_h, lstm.pcd_c):
+            pcd.fusion.weight.copy_(torch.cat([0 * halves, halves], 1))
+        net.ConvBLSTM.forward_net.cell_list[0].conv.bias.normal_()  # both directions, and every gate, count
+        frames = torch.rand(2, 3, 3, 16, 20)
+        assert torch.allclose(unaligned(net, frames), recurrence.sequence(net, frames, 2), atol=1e-5)
+        assert not torch.allclose(unaligned(net, frames), single_image(net, frames), atol=1e-3)
+
+
+def test_offsets_beyond_reach_are_a_loss_that_brings_them_back():
+    conv = DeformableConv(8, 2)
+    heard = Offsets(conv)
+    with torch.no_grad():
+        conv.offset_conv.bias[:36] = 15.0
+        conv.offset_conv.bias[:18] = -8.0
+        conv.offset_conv.bias[36:] = 99.0  # of the mask
+    x = torch.rand(1, 8, 6, 6)
+    conv(x, x)
+    strayed = heard.strayed(10.0, x.device)
+    assert strayed.item() == pytest.approx(2.5)
+    strayed.backward()
+    assert bool((conv.offset_conv.bias.grad[18:36] > 0).all())
+    assert not conv.offset_conv.bias.grad[:18].any()
+    assert not conv.offset_conv.bias.grad[36:].any()
+    assert float(heard.strayed(10.0, x.device)) == 0  # they are asked for once
+    with torch.no_grad():
+        conv(x, x)
+    assert float(heard.strayed(10.0, x.device)) == 0  # nothing learns of samples
 
 
 def test_sub_pixels_start_equal():

@@ -66,7 +66,7 @@ def test_a_step_can_be_captured(tmp_path, name):
     place = Place(out=tmp_path, fast=True, steps="eager", device="cpu")
     run = step_run(recipe)
     stepper = step.Stepper(run, recipe, place, Clips.of(FILMS[0][None], data.scale[0], data.multi[0]), None, None)
-    lr, hr, scale, multi = stepper._batch(np.random.default_rng(0), single=False, images=False)
+    lr, hr, scale, multi = stepper._batch(np.random.default_rng(0), "whole", images=False)
     gradients = stepper._gradients
     gradients(lr, hr, (scale, multi, False))
     with Watched() as watched:

@@ -289,7 +289,7 @@ def test_a_step_of_several_batches_is_one_of_a_larger_one(tmp_path):
     batch = train.Stepper(
         train._made(once, place(tmp_path), "", torch.device("cpu")), once, place(tmp_path, batches=2),
         pool.load(once.data, None), None, None,
-    )._batch(np.random.default_rng(0), single=False, images=False)  # fmt: skip
+    )._batch(np.random.default_rng(0), "whole", images=False)  # fmt: skip
     assert batch[0].shape[0] == 4
 
 

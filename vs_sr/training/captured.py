@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from vs_sr.training.parts import Part
+
     type Way = Literal["captured", "compiled", "eager"]
-    type Facts = tuple[int, int, bool]
-    """Scale, frame-rate factor, and whether the network runs as one of single images."""
-    type Compute = Callable[[Tensor, Tensor, int, int, bool], Tensor]
+    type Facts = tuple[int, int, Part]
+    """Scale, frame-rate factor, and the part of the network that runs."""
+    type Compute = Callable[[Tensor, Tensor, int, int, Part], Tensor]
     """LR and HR (B, T, 3, h, w) and the facts to numbers, the first of which is the loss."""
 
 _WARMUP = 3

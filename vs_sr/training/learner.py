@@ -7,7 +7,6 @@ through the engine's own driver, as in filters. Networks on luma and on upscaled
 from __future__ import annotations
 
 from functools import cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,16 +17,19 @@ from vs_sr.engine.recurrence import multi_frame, sequence
 from vs_sr.errors import AmbiguousError, ArgumentError
 from vs_sr.evaluation.protocols import LUMAS
 from vs_sr.evaluation.resample import resize_matrix
-from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo, bicubic
+from vs_sr.models.layers import DeformableConv
+from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo
 from vs_sr.spec import Variant
-from vs_sr.training import losses, start
+from vs_sr.training import losses, parts, start
+from vs_sr.training.offsets import Offsets
 from vs_sr.weights import checkpoint, recognition, store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor, nn
 
+    from vs_sr.training.parts import Part
     from vs_sr.training.recipe import Recipe
     from vs_sr.weights.checkpoint import Checkpoint
     from vs_sr.weights.recognition import Recognition
@@ -64,13 +66,15 @@ class Learner:
         self.network = self._built(config, max(data.scale))
         start.initialize(self.network, facts.initialization)
         if found and file:
-            _begin(self.network, file, found, partly=facts.transfer)
+            _begin(self.network, file, found, partly=facts.transfer, fresh=facts.fresh)
         known = {**({} if facts.transfer else self.earlier), **hints}
         self.variant = self._recognized(config, known)
         self.metadata = {"architecture": self.model.name, "scale": str(self.variant.scale), **self.variant.metadata}
         self.metadata |= {key: known[key] for key in ("base",) if key in known} | hints
         self._check(recipe)
         self.network.to(device).train()
+        self.offsets = Offsets(self.network) if recipe.loss.offsets else None
+        """Those of its deformable convolutions, where a loss is about them."""
         if self.model.kind == "image" or any(stage.images for stage in recipe.stage):
             # half to four fifths of the time of a step on single frames; sequences gain nothing, and lose nothing
             self.network.to(memory_format=torch.channels_last)
@@ -125,11 +129,15 @@ class Learner:
             raise ArgumentError(f"loss.temporal and loss.pulse compare frames; {model.name} gives one at a time")
         if self.variant.color == "y" and (loss.pulse or loss.perceptual or loss.adversarial):
             raise ArgumentError(f"loss.pulse, perceptual and adversarial take RGB; {model.name} gives luma")
-        for key in ("single", "images"):
+        if loss.offsets and not any(isinstance(module, DeformableConv) for module in self.network.modules()):
+            raise ArgumentError(f"loss.offsets is about deformable convolutions; {model.name} has none")
+        for key in ("single", "unaligned", "images"):
             if any(getattr(stage, key) for stage in recipe.stage) and not isinstance(self.network, ZoomingSlowMo):
                 raise ArgumentError(f"stage.{key} is for ZoomingSlowMo alone; leave it out for {model.name}")
-        if any(stage.single for stage in recipe.stage) and 2 not in data.multi:
-            raise ArgumentError(f"stage.single takes every second frame; data.multi={list(data.multi)} has no 2")
+        if any(stage.single or stage.unaligned for stage in recipe.stage) and 2 not in data.multi:
+            raise ArgumentError(
+                f"stage.single and stage.unaligned take every second frame; data.multi={list(data.multi)} has no 2"
+            )
 
     def prepared(self, lr: Tensor, hr: Tensor, scale: int) -> tuple[Tensor, Tensor]:
         """Inputs and target as the network has them: luma, upscaled, or the middle frame alone."""
@@ -139,36 +147,48 @@ class Learner:
             lr = upscale(lr, scale).clamp(0, 1)
         return lr, hr[:, hr.shape[1] // 2, None] if self.model.kind == "multi-frame" else hr
 
-    def run(self, inputs: Tensor, scale: int, multi: int, *, single: bool = False) -> Tensor:
-        """The films (B, S, C, H, W) that the network makes of inputs (B, T, C, h, w)."""
-        if single:
-            return single_image(self.network, inputs)  # type: ignore[arg-type]
+    def run(self, inputs: Tensor, scale: int, multi: int, part: Part = "whole") -> Tensor:
+        """The films (B, S, C, H, W) that the network, or a part of it, makes of inputs (B, T, C, h, w)."""
+        if part != "whole":
+            made = parts.single_image if part == "single" else parts.unaligned
+            return made(self.network, inputs)  # type: ignore[arg-type]
         if self.model.kind == "sequence":
             return sequence(self.network, inputs, multi)  # type: ignore[arg-type]
         if self.model.kind == "multi-frame":
             return multi_frame(self.network, inputs)[:, None]  # type: ignore[arg-type]
         if (scales := self.variant.config.get("scales")) is not None:
             self.network.index = list(scales).index(scale)  # type: ignore[assignment]
-        made: Tensor = self.network(inputs.flatten(0, 1))
-        films: Tensor = made.unflatten(0, inputs.shape[:2])
+        images: Tensor = self.network(inputs.flatten(0, 1))
+        films: Tensor = images.unflatten(0, inputs.shape[:2])
         return films
 
     def base(self, inputs: Tensor, scale: int, multi: int) -> Tensor:
         """What bicubic and blend make of the same: the films that a loss is put in proportion to."""
         if self.model.kind == "multi-frame":
             inputs = inputs[:, inputs.shape[1] // 2, None]
-        return blend(inputs if self.variant.upscaled else upscale(inputs, scale), multi)
+        return parts.blend(inputs if self.variant.upscaled else upscale(inputs, scale), multi)
 
 
-def _begin(network: nn.Module, file: Checkpoint, found: Recognition, *, partly: bool) -> None:
-    """Put a file's tensors into ``network``: all of them, or ``partly`` those that fit by name and shape."""
+def _begin(
+    network: nn.Module, file: Checkpoint, found: Recognition, *, partly: bool, fresh: Sequence[str] = ()
+) -> None:
+    """Put a file's tensors into ``network``: all of them, ``partly`` those that fit by name and shape, or none whose
+    names begin as ``fresh`` says."""
     shapes = {new: file.shapes[old] for old, new in found.names.items()}
     stream = ((found.names[old], tensor) for old, tensor in file.stream(found.names))
-    if not partly:
+    if not partly and not fresh:
         recognition.fit(network, shapes, stream, file.path.name)
         return
     state = network.state_dict()
-    fitting = {name for name, shape in shapes.items() if name in state and tuple(state[name].shape) == tuple(shape)}
+    for beginning in fresh:
+        if not any(name.startswith(beginning) for name in state):
+            raise ArgumentError(
+                f"network.fresh: no tensor's name begins with {beginning!r}; the first: {next(iter(state))}"
+            )
+    wanted = {name: tensor for name, tensor in state.items() if not name.startswith(tuple(fresh))}
+    fitting = {name for name, shape in shapes.items() if name in wanted and tuple(wanted[name].shape) == tuple(shape)}
+    if not partly and (missing := sorted(wanted.keys() - fitting)):
+        raise ArgumentError(f"{file.path.name} does not fit this network: {missing[0]}, and {len(missing) - 1} more")
     if not fitting:
         raise ArgumentError(f"network.transfer: no tensor of {file.path.name} fits this network")
     for name, tensor in stream:
@@ -195,23 +215,3 @@ def upscale(films: Tensor, scale: int) -> Tensor:
 def _matrix(length: int, scale: int, device: torch.device) -> Tensor:
     with torch.inference_mode(mode=False):
         return torch.from_numpy(np.array(resize_matrix(length, scale), dtype=np.float32)).to(device)
-
-
-def blend(films: Tensor, multi: int) -> Tensor:
-    """(B, T, ...) with ``multi`` - 1 weighted means of neighbors between each two frames."""
-    frames = [films[:, 0]]
-    for before, after in pairwise(films.unbind(1)):
-        frames += [torch.lerp(before, after, part / multi) for part in range(1, multi)] + [after]
-    return torch.stack(frames, 1)
-
-
-def single_image(net: ZoomingSlowMo, frames: Tensor) -> Tensor:
-    """``net`` without alignment and recurrence: (B, T, 3, h, w) -> (B, 2T-1, 3, 4h, 4w) at a tenth of the work."""
-    batch, count = frames.shape[:2]
-    known = net.feature_extraction(net.conv_first(frames.flatten(0, 1)))
-    features = blend(known.unflatten(0, (batch, count)), 2)
-    detail: Tensor = net.detail(features.flatten(0, 1)).unflatten(0, (batch, 2 * count - 1))
-    if net.base == "none":
-        return detail
-    base = torch.stack([bicubic(frame) for frame in blend(frames, 2).unbind(1)], 1)
-    return detail + base  # in float32, whatever the network's precision is

@@ -46,6 +46,8 @@ class Network:
     """A weights file, or a shipped name, to begin with; "?": one that ``--start`` has to give."""
     transfer: bool = False
     """Whether tensors of ``start`` that do not fit are left out, as from x2 to x4."""
+    fresh: tuple[str, ...] = ()
+    """Beginnings of the names of tensors that ``start`` does not give: they begin anew, by ``initialization``."""
     notes: Mapping[str, str] = field(default_factory=dict)
     """Metadata of the file besides: ``border``, ``value_range``, ..."""
 
@@ -196,6 +198,10 @@ class Loss:
     """Change of the error from one output frame to the next."""
     pulse: float = 0.0
     """Change of sharpness against the target's: any mean error leaves moving detail soft."""
+    offsets: float = 0.0
+    """How far deformable convolutions look beyond ``reach``: an offset that has left the picture learns no more."""
+    reach: float = 10.0
+    """In pixels of the level that a convolution is at."""
     tv: float = 0.0
     perceptual: float = 0.0
     """Distance in the space of VGG features; the file is given with ``--features``."""
@@ -211,6 +217,7 @@ class Loss:
         parts = ("l1", "l2", "charbonnier", "perceptual")
         _require(any(getattr(self, part) for part in parts), f"needs one of {', '.join(parts)} above 0")
         _require(self.eps > 0 and self.border >= 0, "eps must be above 0, border at least 0")
+        _require(self.reach > 0, f"reach must be above 0; got {self.reach}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,6 +276,8 @@ class Stage:
     """Halving: steps of the stage at which the rate is halved."""
     single: bool = False
     """Zooming Slow-Mo without alignment and recurrence: a tenth of the work."""
+    unaligned: bool = False
+    """Zooming Slow-Mo without alignment: what the recurrence is worth where little moves, at a quarter of the work."""
     images: float = 0.0
     """Share of the steps that see single frames, likewise: detail is learned at a tenth of the price."""
 
@@ -276,6 +285,7 @@ class Stage:
         _require(self.steps >= 1 and self.rate > 0, "steps must be >= 1, rate above 0")
         _require(0 <= self.images <= 1, f"images must be in 0..1; got {self.images}")
         _require(not (self.single and self.images), "single and images exclude each other")
+        _require(not (self.single and self.unaligned), "single and unaligned exclude each other")
         _require((self.every > 0) == (self.schedule == "step"), "every belongs to schedule 'step', which needs it")
         _require(
             bool(self.halve) == (self.schedule == "halving"), "halve belongs to schedule 'halving', which needs it"

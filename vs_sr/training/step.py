@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from vs_sr.training.checkpoint import Run
     from vs_sr.training.clips import Clips
     from vs_sr.training.journal import Journal
+    from vs_sr.training.parts import Part
     from vs_sr.training.perceptual import Perceptual
-    from vs_sr.training.recipe import Place, Recipe, Stage
+    from vs_sr.training.recipe import Place, Recipe
 
 
 _WARMUP = 50
@@ -102,7 +103,7 @@ class Stepper:
     def __call__(self) -> tuple[object, float]:
         """One step of the network, and of the discriminator: its kind, by what it takes, and the learning rate."""
         recipe, run, facts = self.recipe, self.run, self.recipe.optimizer
-        rng, stage, images = self._begin(run.progress.step)
+        rng, part, images = self._begin(run.progress.step)
         rate = schedule.rate(recipe.stage, run.progress.plan.at(run.progress.step)) * optimizers.larger(
             facts, self.place.batches
         )
@@ -110,17 +111,16 @@ class Stepper:
             rate *= min(1.0, (run.progress.step + 1 - run.progress.moments) / _WARMUP)
         optimizers.set_rate(run.optimizer, rate)
         run.optimizer.zero_grad(set_to_none=True)
-        single = stage.single or images
         numbers: list[Tensor] = []
         adversarial = 0.0
         kind: list[object] = []
         for _ in range(facts.accumulate):
-            lr, hr, scale, multi = self._batch(rng, single=stage.single, images=images)
-            kind.append((lr.shape, scale, multi, single))
+            lr, hr, scale, multi = self._batch(rng, part, images=images)
+            kind.append((lr.shape, scale, multi, part))
             if self._gradients:
-                numbers.append(self._gradients(lr, hr, (scale, multi, single)))
+                numbers.append(self._gradients(lr, hr, (scale, multi, part)))
                 continue
-            films, row = self._compared(lr, hr, scale, multi, single=single)
+            films, row = self._compared(lr, hr, scale, multi, part)
             if not bool(row[0].detach().isfinite()):
                 raise self._not_finite(run.progress.step, lr, hr)
             run.scaler.scale(row[0] / facts.accumulate).backward()
@@ -143,7 +143,7 @@ class Stepper:
             self.read(adversarial if run.adversary else None)
         if (run.progress.step + 1) % self.place.measure_every == 0:
             with torch.no_grad():
-                films, _ = self._compared(lr, hr, scale, multi, single=single)
+                films, _ = self._compared(lr, hr, scale, multi, part)
             named = {"bicubic": films.base, "output": films.output, "target": films.target}
             self.journal.sample(run.progress.step + 1, named)
         return tuple(kind), rate
@@ -182,11 +182,11 @@ class Stepper:
         total = dict.fromkeys(("data", "forward", "backward", "optimizer"), 0.0)
         for step in range(steps + 1):
             marks = [self._now()]
-            rng, stage, images = self._begin(run.progress.step + step)
-            lr, hr, scale, multi = self._batch(rng, single=stage.single, images=images)
+            rng, part, images = self._begin(run.progress.step + step)
+            lr, hr, scale, multi = self._batch(rng, part, images=images)
             marks.append(self._now())
             run.optimizer.zero_grad(set_to_none=True)
-            row = self._numbers(lr, hr, scale, multi, stage.single or images)
+            row = self._numbers(lr, hr, scale, multi, part)
             marks.append(self._now())
             row[0].backward()
             marks.append(self._now())
@@ -204,26 +204,30 @@ class Stepper:
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
-    def _begin(self, step: int) -> tuple[np.random.Generator, Stage, bool]:
-        """What a step draws from, its stage, and whether it sees single frames."""
+    def _begin(self, step: int) -> tuple[np.random.Generator, Part, bool]:
+        """What a step draws from, the part of the network that it runs, and whether it sees single frames."""
         stage, _ = schedule.stage_at(self.recipe.stage, self.run.progress.plan.at(step))
         # Every step draws from its own generator: a resumed run sees what an uninterrupted one would have.
         rng = np.random.default_rng([self.recipe.seed, step])
-        return rng, stage, stage.images > 0 and float(rng.random()) < stage.images
+        images = stage.images > 0 and float(rng.random()) < stage.images
+        part: Part = "single" if stage.single or images else "unaligned" if stage.unaligned else "whole"
+        return rng, part, images
 
     def _again(self, step: int) -> tuple[Tensor, Tensor]:
         """The first batch of a step that is over."""
-        rng, stage, images = self._begin(step)
-        return self._batch(rng, single=stage.single, images=images)[:2]
+        rng, part, images = self._begin(step)
+        return self._batch(rng, part, images=images)[:2]
 
-    def _batch(self, rng: np.random.Generator, *, single: bool, images: bool) -> tuple[Tensor, Tensor, int, int]:
+    def _batch(self, rng: np.random.Generator, part: Part, *, images: bool) -> tuple[Tensor, Tensor, int, int]:
         """LR and HR of a step, its scale and its frame-rate factor."""
         data = self.recipe.data
         scale, multi = (_drawn(rng, choices) for choices in (data.scale, data.multi))
+        if part == "unaligned":
+            multi = 2
         fitting = tuple(inputs for inputs in data.inputs if multi * (inputs - 1) < data.frames)
         if images:
             inputs = 1
-        elif single:
+        elif part == "single":
             multi, inputs = 2, min(fitting)
         else:
             inputs = _drawn(rng, fitting)
@@ -231,19 +235,21 @@ class Stepper:
         lr, hr = self._clips.batch(rng, count, inputs, data.patch, scale=scale, multi=multi, colors=data.colors)
         return lr.to(self.device), hr.to(self.device), scale, multi
 
-    def _numbers(self, lr: Tensor, hr: Tensor, scale: int, multi: int, single: bool) -> Tensor:
-        return self._compared(lr, hr, scale, multi, single=single)[1]
+    def _numbers(self, lr: Tensor, hr: Tensor, scale: int, multi: int, part: Part) -> Tensor:
+        return self._compared(lr, hr, scale, multi, part)[1]
 
-    def _compared(self, lr: Tensor, hr: Tensor, scale: int, multi: int, *, single: bool) -> tuple[_Films, Tensor]:
+    def _compared(self, lr: Tensor, hr: Tensor, scale: int, multi: int, part: Part) -> tuple[_Films, Tensor]:
         """What the network makes of a batch; the loss, the pixels' loss, bicubic's, and the loss's parts."""
         learner, recipe = self.run.learner, self.recipe
         inputs, target = learner.prepared(lr, hr, scale)
         with torch.autocast(self.device.type, _type(self.precision), enabled=self.precision != "fp32"):
-            output = learner.run(inputs, scale, multi, single=single)
+            output = learner.run(inputs, scale, multi, part)
         base = learner.base(inputs, scale, multi)
         if (border := recipe.loss.border) > 0:
             output, target, base = (film[..., border:-border, border:-border] for film in (output, target, base))
         parts = _parts(recipe, output, target, multi, self.perceptual, self.run.adversary)
+        if learner.offsets:
+            parts["offsets"] = recipe.loss.offsets * learner.offsets.strayed(recipe.loss.reach, output.device)
         loss = torch.stack(list(parts.values())).sum()
         pixels, bicubic = _pixels(recipe, output.detach(), target, multi), _pixels(recipe, base, target, multi)
         self._names = tuple(parts)

@@ -67,6 +67,7 @@ def vs_sr_models() -> Sequence[Model]:
             build=build,
             detect=detect,
             arguments={"scale": UPSCALED},
+            weights="srcnn",
             schemes=(Scheme(name="SRCNN", signature=_TENSORS),),
             published=_published("srcnn_x2.pth", "rxluu1y8ptjm4rn"),
             more=(_published("srcnn_x3.pth", "zn4fdobm2kw0c58"), _published("srcnn_x4.pth", "pd5b2ketm0oamhj")),
