@@ -68,9 +68,9 @@ def test_a_step_can_be_captured(tmp_path, name):
     stepper = step.Stepper(run, recipe, place, Clips.of(FILMS[0][None], data.scale[0], data.multi[0]), None, None)
     lr, hr, scale, multi = stepper._batch(np.random.default_rng(0), "whole", images=False)
     gradients = stepper._gradients
-    gradients(lr, hr, (scale, multi, False))
+    gradients(lr, hr, (scale, multi, "whole"))
     with Watched() as watched:
-        numbers = gradients(lr, hr, (scale, multi, False))
+        numbers = gradients(lr, hr, (scale, multi, "whole"))
     assert not watched.seen
     assert bool(numbers.isfinite().all())
     with Watched() as watched:  # the test sees what it looks for
@@ -93,7 +93,7 @@ def test_what_cannot_be_compiled_runs_all_the_same_and_is_said_once(monkeypatch,
     unused = torch.nn.Parameter(torch.ones(2))
     gradients = Gradients(lambda lr, hr, *facts: ((lr * weight - hr) ** 2).sum()[None], [weight, unused], "compiled")
     for _ in range(2):
-        numbers = gradients(torch.full((3,), 3.0), torch.ones(3), (4, 2, False))
+        numbers = gradients(torch.full((3,), 3.0), torch.ones(3), (4, 2, "whole"))
     assert numbers.item() == 12.0
     assert weight.grad.tolist() == [24.0] * 3  # two batches add up
     assert unused.grad is None

@@ -40,7 +40,7 @@ class Network:
     """Arguments of the network's constructor; the others keep their defaults."""
     hints: Mapping[str, Any] = field(default_factory=dict)
     """What no tensor tells and the file therefore has to say: ``base``, ``range``, ..., see ``Model.hints``."""
-    initialization: Literal["torch", "single-image", "he", "small"] = "torch"
+    initialization: Literal["torch", "single-image", "unaligned", "he", "small"] = "torch"
     """See :mod:`vs_sr.training.start`."""
     start: str = ""
     """A weights file, or a shipped name, to begin with; "?": one that ``--start`` has to give."""

@@ -3,7 +3,9 @@
 - "torch": what its layers come with;
 - "he": every convolution normal with deviation sqrt(2 / (k k outputs)), biases zero: VDSR (He et al., ICCV 2015);
 - "small": a tenth of He's uniform form with slope 0, biases zero: ESRGAN's residual blocks;
-- "single-image": Zooming Slow-Mo as a network that looks at one frame, see :func:`single_image`.
+- "single-image": Zooming Slow-Mo as a network that looks at one frame, see :func:`single_image`;
+- "unaligned": the same without random weights in what aligns: to begin as what ``stage.unaligned`` has trained, in which
+  a still film stays still.
 """
 
 from __future__ import annotations
@@ -36,10 +38,10 @@ def initialize(network: nn.Module, name: str) -> None:
             for conv in _convolutions(network):
                 nn.init.kaiming_normal_(conv.weight)
                 conv.weight.data.mul_(0.1)
-        case "single-image":
+        case "single-image" | "unaligned":
             if not isinstance(network, ZoomingSlowMo):
-                raise ArgumentError("network.initialization='single-image' is for ZoomingSlowMo alone; choose 'torch'")
-            single_image(network)
+                raise ArgumentError(f"network.initialization={name!r} is for ZoomingSlowMo alone; choose 'torch'")
+            single_image(network, in_alignment=0.1 if name == "single-image" else 0.0)
 
 
 def _convolutions(network: nn.Module) -> list[nn.Conv2d]:
@@ -51,8 +53,9 @@ def _convolutions(network: nn.Module) -> list[nn.Conv2d]:
     return found
 
 
-def single_image(net: ZoomingSlowMo) -> None:
-    """Initialize ``net`` as a single-image network that looks no further, plus small random weights.
+def single_image(net: ZoomingSlowMo, in_alignment: float = 0.1) -> None:
+    """Initialize ``net`` as a single-image network that looks no further, plus small random weights: a share
+    ``in_alignment`` of what they would be elsewhere in alignment and its fusion.
 
     An interpolated frame starts as the mean of its neighbors' features, alignment as the identity, and the
     recurrence hands its input through. So what the first, cheap part of the training learns without
@@ -76,11 +79,11 @@ def single_image(net: ZoomingSlowMo) -> None:
     for align in (net.pcd_align, lstm.pcd_h.pcd_align, lstm.pcd_c.pcd_align):
         for side in (1, 2):
             # twice the identity, since the mask starts at a half
-            near_identity(align.get_parameter(f"L1_dcnpack_{side}.weight"), (2.0,))
-            near_identity(align.get_parameter(f"L1_fea_conv_{side}.weight"), (1.0, 0.0))
-    near_identity(net.fusion.weight, (0.5, 0.5))  # the neighbors' mean
+            near_identity(align.get_parameter(f"L1_dcnpack_{side}.weight"), (2.0,), in_alignment)
+            near_identity(align.get_parameter(f"L1_fea_conv_{side}.weight"), (1.0, 0.0), in_alignment)
+    near_identity(net.fusion.weight, (0.5, 0.5), in_alignment)  # the neighbors' mean
     for pcd in (lstm.pcd_h, lstm.pcd_c):
-        near_identity(pcd.fusion.weight, (0.0, 1.0))  # the state, not the frame
+        near_identity(pcd.fusion.weight, (0.0, 1.0), in_alignment)  # the state, not the frame
     # tanh is nearly linear at a quarter of the features' size; conv_1x1 undoes the quarter and the gates.
     weight, bias = lstm.get_parameter("cell_list.0.conv.weight"), lstm.get_parameter("cell_list.0.conv.bias")
     i, f, o, g = weight.data.chunk(4)
@@ -93,10 +96,10 @@ def single_image(net: ZoomingSlowMo) -> None:
     near_identity(net.ConvBLSTM.conv_1x1.weight, (1 / passed, 1 / passed))
 
 
-def near_identity(weight: Tensor, gains: tuple[float, ...]) -> None:
-    """A tenth of the weights (O, len(gains) * O, k, k) as they are, plus ``gains`` times each input half."""
+def near_identity(weight: Tensor, gains: tuple[float, ...], share: float = 0.1) -> None:
+    """A ``share`` of the weights (O, len(gains) * O, k, k) as they are, plus ``gains`` times each input half."""
     with torch.no_grad():
-        weight.mul_(0.1)
+        weight.mul_(share)
         middle = weight.shape[-1] // 2
         for part, gain in zip(weight.chunk(len(gains), 1), gains, strict=True):
             part[:, :, middle, middle] += gain * torch.eye(weight.shape[0], device=weight.device)
