@@ -75,8 +75,8 @@ class Learner:
         self.network.to(device).train()
         self.offsets = Offsets(self.network) if recipe.loss.offsets else None
         """Those of its deformable convolutions, where a loss is about them."""
-        if self.model.kind == "image" or any(stage.images for stage in recipe.stage):
-            # half to four fifths of the time of a step on single frames; sequences gain nothing, and lose nothing
+        if self.model.kind == "image" or any(stage.images or stage.unaligned for stage in recipe.stage):
+            # half to four fifths of the time of a step on single frames; sequences gain a tenth
             self.network.to(memory_format=torch.channels_last)
 
     def _built(self, config: Mapping[str, Any], scale: int) -> nn.Module:

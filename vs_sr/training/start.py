@@ -4,8 +4,8 @@
 - "he": every convolution normal with deviation sqrt(2 / (k k outputs)), biases zero: VDSR (He et al., ICCV 2015);
 - "small": a tenth of He's uniform form with slope 0, biases zero: ESRGAN's residual blocks;
 - "single-image": Zooming Slow-Mo as a network that looks at one frame, see :func:`single_image`;
-- "unaligned": the same without random weights in what aligns, so that it is what ``stage.unaligned`` trains, and a still
-  film stays still.
+- "unaligned": the same without random weights in what aligns, so that it is what ``stage.unaligned`` trains, and a
+  still film stays still.
 """
 
 from __future__ import annotations
