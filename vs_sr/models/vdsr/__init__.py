@@ -61,6 +61,7 @@ def vs_sr_models() -> Sequence[Model]:
             build=build,
             detect=detect,
             arguments={"scale": UPSCALED},
+            weights="vdsr",
             schemes=(
                 Scheme(
                     name="pytorch-vdsr",
