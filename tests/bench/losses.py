@@ -1,8 +1,8 @@
 """The first losses of recipes, again: ``python -m tests.bench.losses --video bbb.mp4 --photos photos [RECIPE ...]``.
 
 Runs 100 steps of each on the CPU and compares them with ``benchmarks/training/losses``, which ``--write`` makes. The
-same kind of device has to give the same losses within 2 %; exit status 1 where it does not. Recipes for x4 begin with
-weights for x2, which ``--start FOLDER`` has by name: shipped ones by default.
+same kind of device has to give the same losses within 2 %; exit status 1 where it does not. Recipes that begin with
+weights begin with shipped ones here, those for x4 with x2's; ``--start FOLDER`` has others by these names.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def first(name: str, out: Path, options: argparse.Namespace) -> list[float]:
 
 
 def _start(name: str) -> str:
-    """The weights that a recipe for x4 begins with: those for x2."""
-    return name.replace("_x4", "_x2")
+    """The weights that a recipe begins with: those for x2 where it is for x4, or its model's."""
+    return name.replace("_x4", "_x2") if name.endswith("_x4") else recipes.load(name).name
 
 
 def main() -> int:
