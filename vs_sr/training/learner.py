@@ -75,7 +75,7 @@ class Learner:
         self.network.to(device).train()
         self.offsets = Offsets(self.network) if recipe.loss.offsets else None
         """Those of its deformable convolutions, where a loss is about them."""
-        if self.model.kind == "image" or any(stage.images or stage.unaligned for stage in recipe.stage):
+        if self.model.kind == "image" or isinstance(self.network, ZoomingSlowMo):
             # half to four fifths of the time of a step on single frames; sequences gain a tenth
             self.network.to(memory_format=torch.channels_last)
 
