@@ -295,6 +295,8 @@ FILTERS = {
         *((name, {}) for name in FILTERS),
         *((name, {"tilesize": (24, 16)}) for name in ("ZoomingSlowMo", "EDSR", "EDVR")),
         *((name, {"window": 3}) for name in ("ZoomingSlowMo", "BasicVSR")),
+        *((name, {"window": 3, "carry": True}) for name in ("ZoomingSlowMo", "BasicVSR")),
+        ("ZoomingSlowMo", {"window": 2, "carry": True, "segment": 2, "lookahead": 1}),
         ("ZoomingSlowMo", {"multi": 1}),
     ],
 )
@@ -305,7 +307,8 @@ def test_the_bits_are_those_of_the_filter(name: str, ways: dict[str, Any]) -> No
     multi = ways.get("multi", model.multi[0])
     network = Network(
         model, variant, source, scale=2 if variant.upscaled else variant.scale, multi=multi,
-        options=Arguments(device_id=-1, tilesize=ways.get("tilesize")), running=Running(window=ways.get("window")),
+        options=Arguments(device_id=-1, **{key: ways[key] for key in ways if key not in ("window", "multi")}),
+        running=Running(window=ways.get("window")),
     )  # fmt: skip
     if variant.upscaled:  # the filter is given what the protocol upscales
         given, measured = [protocols.upscale(frame, 2, PROTOCOL) for frame in frames], network(frames, PROTOCOL)

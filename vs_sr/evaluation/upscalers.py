@@ -265,7 +265,16 @@ class Network:
     def _filtered(self, frames: Tensor, window: int, multi: int | None = None) -> Iterator[Tensor]:
         """What the filter makes of a clip (T, C, h, w) of one scene, (C, H, W) each; the last one is not repeated."""
         multi = self.multi if multi is None else multi
-        grid = windows.grid(self.model, len(frames), window=max(2, window), multi=multi)
+        wishes = self.options
+        grid = windows.grid(
+            self.model,
+            len(frames),
+            window=max(2, window),
+            multi=multi,
+            lookahead=wishes.lookahead,
+            carry=wishes.carry,
+            segment=wishes.segment,
+        )
         pipeline = Pipeline(
             model=self.model,
             variant=self.variant,
