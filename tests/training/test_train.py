@@ -488,7 +488,8 @@ def test_samples_are_images_side_by_side(tmp_path):
 def test_what_a_run_needs_is_asked_for_at_once(tmp_path):
     for recipe, message in (
         (made(network=Network(model="EDSR", start="?")), "give them with --start FILE"),
-        (made(network=Network(model="EDSR", transfer=True)), "network.transfer takes tensors of other weights"),
+        (made(network=Network(model="EDSR", transfer=True)), "network.transfer is about tensors of other weights"),
+        (made(network=Network(model="EDSR", fresh=("tail.",))), "network.fresh is about tensors of other weights"),
         (GAN, "needs weights of vgg16; give them with --features FILE"),
     ):
         with pytest.raises(ArgumentError, match=message):

@@ -1,4 +1,4 @@
-"""Parts of Zooming Slow-Mo that are trained before the whole: without its alignment, they cost a tenth to a quarter.
+"""Parts of Zooming Slow-Mo that are trained before the whole: without its alignment, they cost a tenth of it.
 
 Features of a frame in between are the mean of its neighbors', as the whole network begins with
 (:func:`vs_sr.training.start.single_image`).
@@ -28,7 +28,7 @@ def single_image(net: ZoomingSlowMo, frames: Tensor) -> Tensor:
 
 
 def unaligned(net: ZoomingSlowMo, frames: Tensor) -> Tensor:
-    """``net`` without alignment alone: as :func:`single_image`, at a quarter of the work of the whole.
+    """``net`` without alignment alone: as :func:`single_image`, at a tenth of the work of the whole, too.
 
     Both directions of the recurrence have the same weights, and are one batch here.
     """

@@ -277,7 +277,7 @@ class Stage:
     single: bool = False
     """Zooming Slow-Mo without alignment and recurrence: a tenth of the work."""
     unaligned: bool = False
-    """Zooming Slow-Mo without alignment: what the recurrence is worth where little moves, at a quarter of the work."""
+    """Zooming Slow-Mo without alignment: what the recurrence is worth where little moves, at a tenth of the work."""
     images: float = 0.0
     """Share of the steps that see single frames, likewise: detail is learned at a tenth of the price."""
 

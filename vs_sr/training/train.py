@@ -135,8 +135,9 @@ def _begin(recipe: Recipe, place: Place) -> str:
     begin = place.start or recipe.network.start
     if begin == "?":
         raise ArgumentError("the recipe begins with weights of yours; give them with --start FILE")
-    if recipe.network.transfer and not begin:
-        raise ArgumentError("network.transfer takes tensors of other weights; give them with --start FILE")
+    for key in ("transfer", "fresh"):
+        if getattr(recipe.network, key) and not begin:
+            raise ArgumentError(f"network.{key} is about tensors of other weights; give them with --start FILE")
     return begin
 
 
