@@ -56,7 +56,7 @@ def test_a_step_can_be_captured(tmp_path, name):
         config = {"channels": 8, "groups": 2, "front_blocks": 1, "back_blocks": 1, "hr_channels": 8, "base": "bicubic"}
         network = Network(model=name, config=config, hints={"base": "bicubic"}, initialization="single-image")
         data = Data(multi=(2,), inputs=(2,), patch=8, batch=2, scenes=(Scenes(count=1),))
-        loss = Loss(charbonnier=1.0, between=1.2, temporal=0.3, pulse=0.1)
+        loss = Loss(charbonnier=1.0, between=1.2, temporal=0.3, pulse=0.1, offsets=0.1)
     else:
         config, hints = image_networks.CONFIGS[name]
         network = Network(model=name, config=config, hints=hints)

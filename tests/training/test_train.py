@@ -23,6 +23,7 @@ from vs_sr.errors import ArgumentError, DeviceError, VsSrError
 from vs_sr.evaluation.upscalers import find
 from vs_sr.training import pool, train
 from vs_sr.training.clips import Clips
+from vs_sr.training.journal import Journal
 from vs_sr.training.recipe import (
     Adversary,
     Data,
@@ -483,6 +484,33 @@ def test_samples_are_images_side_by_side(tmp_path):
     (path,) = (tmp_path / "samples").iterdir()
     with Image.open(path) as image:
         assert image.size == (3 * 32, 32)
+
+
+def test_a_stage_without_alignment_then_one_with_offsets_that_come_back(tmp_path):
+    """Parts of the network learn when their stage has come, and offsets that have strayed are nearer after it."""
+    config = {"channels": 8, "groups": 2, "front_blocks": 1, "back_blocks": 1, "hr_channels": 8, "base": "bicubic"}
+    recipe = made(
+        network=Network(model="ZoomingSlowMo", config=config, hints={"base": "bicubic"}, initialization="unaligned"),
+        data=Data(multi=(2, 4), inputs=(2,), patch=8, batch=2, scenes=(Scenes(count=1, frames=5, size=32),)),
+        loss=Loss(charbonnier=1.0, offsets=1.0),
+        stage=(Stage(steps=3, rate=1e-2, unaligned=True), Stage(steps=3, rate=1e-2)),
+    )
+    run = train._made(recipe, place(tmp_path), "", torch.device("cpu"))
+    lstm = run.learner.network.ConvBLSTM.forward_net
+    offsets = lstm.pcd_h.pcd_align.L1_dcnpack_2.offset_conv.bias
+    with torch.no_grad():
+        offsets[:36] = 20.0
+    journal = Journal(tmp_path, 0, tensorboard=False)
+    steps = train.Stepper(run, recipe, place(tmp_path), pool.load(recipe.data, place(tmp_path)), None, journal)
+    strayed, gates = offsets.detach().clone(), lstm.cell_list[0].conv.weight.detach().clone()
+    for run.progress.step in range(6):
+        (kind,), _ = steps()
+        assert kind[-1] == ("unaligned" if run.progress.step < 3 else "whole")
+        if run.progress.step == 2:
+            assert torch.equal(offsets, strayed)
+            assert not torch.equal(lstm.cell_list[0].conv.weight, gates)
+    journal.close()
+    assert bool((offsets[:36] < strayed[:36] - 0.02).all())
 
 
 def test_what_a_run_needs_is_asked_for_at_once(tmp_path):
