@@ -1,6 +1,6 @@
-"""Offsets of deformable convolutions, as a network makes them, for a loss that keeps them in the picture.
+"""Offsets of deformable convolutions, as a network makes them, for a loss that keeps them in the image.
 
-Where an offset has left the picture its sample is zero wherever it goes on to, so nothing calls it back: in recurrent
+Where an offset has left the image its sample is zero wherever it goes on to, so nothing calls it back: in recurrent
 networks most of them go, and what they should have aligned is lost. Chan et al., "Understanding Deformable Alignment
 in Video Super-Resolution" (AAAI 2021, section 4), hold them near optical flow; here they are held near their place.
 """

@@ -1,6 +1,6 @@
 """Parts of Zooming Slow-Mo that are trained before the whole: without its alignment, they cost a tenth of it.
 
-Features of a frame in between are the mean of its neighbors', as the whole network begins with
+Features of an interpolated frame are the mean of its neighbors', as the whole network begins with
 (:func:`vs_sr.training.start.single_image`).
 """
 

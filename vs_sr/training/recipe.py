@@ -47,7 +47,7 @@ class Network:
     transfer: bool = False
     """Whether tensors of ``start`` that do not fit are left out, as from x2 to x4."""
     fresh: tuple[str, ...] = ()
-    """Beginnings of the names of tensors that ``start`` does not give: they begin anew, by ``initialization``."""
+    """Beginnings of the names of tensors that ``start`` does not give: they begin again, by ``initialization``."""
     notes: Mapping[str, str] = field(default_factory=dict)
     """Metadata of the file besides: ``border``, ``value_range``, ..."""
 
@@ -199,7 +199,7 @@ class Loss:
     pulse: float = 0.0
     """Change of sharpness against the target's: any mean error leaves moving detail soft."""
     offsets: float = 0.0
-    """How far deformable convolutions look beyond ``reach``: an offset that has left the picture learns no more."""
+    """How far deformable convolutions look beyond ``reach``: an offset that has left the image learns no more."""
     reach: float = 10.0
     """In pixels of the level that a convolution is at."""
     tv: float = 0.0
