@@ -189,7 +189,7 @@ _MUTATIONS = [
     ("a2n", "A2N", "a2n_x2_g2", "self.AAB_trunk(features)", "self.AAB_trunk[::-1](features)"),
     ("a2n", "A2N", "a2n_x2_g2", "F.leaky_relu(x, 0.2)", "F.leaky_relu(x, 0.1)"),
     ("a2n", "A2N", "a2n_x2_g2", "self.k4(self.k3(x) * weight)", "self.k3(self.k4(x) * weight)"),
-    ("esrgan", "RRDBNet", "rrdbnet_basicsr_x4_6B_he", "torch.cat(seen, 1)", "torch.cat(seen[::-1], 1)"),
+    ("esrgan", "RRDBNet", "rrdbnet_basicsr_x4_6B_he", ", seen)", ", seen[::-1])"),
     ("esrgan", "RRDBNet", "rrdbnet_basicsr_x4_6B_he", "_LEAK = 0.2", "_LEAK = 0.1"),
     (
         "esrgan",

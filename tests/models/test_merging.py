@@ -1,4 +1,4 @@
-"""Layers that are computed as fewer ones give what they give one by one."""
+"""Layers that are computed in another way than their definition give what it gives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from vs_sr import registry
 from vs_sr.backends import eager
 from vs_sr.models.edsr.network import EDSR
-from vs_sr.models.layers import NearestConv
+from vs_sr.models.layers import Conv, NearestConv, side_by_side
 from vs_sr.models.mdsr.network import MDSR
 from vs_sr.models.merging import MergedChain, merged
 
@@ -85,3 +85,25 @@ def test_repetition_and_a_convolution_are_one(layer: NearestConv, size: tuple[in
     inputs = [x, layer.weight, layer.bias]
     a, b = (torch.autograd.grad(made.square().sum(), inputs) for made in (found, expected))
     torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_convolution_of_several_features_is_that_of_all_of_them(size: tuple[int, int]) -> None:
+    """Its gradients, too."""
+    torch.manual_seed(0)
+    layer = Conv(5 + 3 + 2, 7, 3, slope=0.2)
+    parts = [torch.randn(2, channels, *size, requires_grad=True) for channels in (5, 3, 2)]
+    expected = F.leaky_relu(F.conv2d(torch.cat(parts, 1), layer.weight, layer.bias, padding=1), layer.slope)
+    found = side_by_side(layer, parts)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    inputs = [*parts, layer.weight, layer.bias]
+    a, b = (torch.autograd.grad(made.square().sum(), inputs) for made in (found, expected))
+    torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-4)
+
+
+def test_in_half_precision_it_is_rounded_once() -> None:
+    torch.manual_seed(0)
+    layer = Conv(8, 4, 3).bfloat16()
+    parts = list(torch.randn(1, 8, 6, 6).bfloat16().split([5, 3], 1))
+    expected = F.conv2d(torch.cat(parts, 1), layer.weight, layer.bias, padding=1)
+    torch.testing.assert_close(side_by_side(layer, parts), expected, atol=0, rtol=0)

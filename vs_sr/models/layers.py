@@ -101,6 +101,22 @@ def _on_pairs(weight: Tensor, dim: int) -> Tensor:
     return torch.stack([after, at + after, before + at, before], dim)
 
 
+def side_by_side(layer: nn.Module, parts: Sequence[Tensor]) -> Tensor:
+    """What a convolution makes of several features (B, C, H, W) side by side.
+
+    On the CPU it is the sum of a convolution of each: to copy them together moves more memory than the sums do, in torch
+    as in OpenVINO and ONNX Runtime.
+    """
+    first = parts[0]
+    if not isinstance(layer, Conv) or first.device.type != "cpu" or first.dtype != torch.float32:
+        return cast("Tensor", layer(torch.cat(list(parts), 1)))  # in half precision every summand would be rounded
+    weights = layer.weight.split([part.shape[1] for part in parts], 1)
+    made = F.conv2d(first, weights[0], layer.bias, layer.stride, layer.padding)
+    for part, weight in zip(parts[1:], weights[1:], strict=True):
+        made += F.conv2d(part, weight, None, layer.stride, layer.padding)
+    return activated(made, layer.slope)
+
+
 def conv3(inputs: int, outputs: int, stride: int = 1, *, bias: bool = True, slope: float = 1) -> Conv:
     """A 3x3 convolution with one pixel of zero padding."""
     return Conv(inputs, outputs, 3, stride, bias=bias, slope=slope)
@@ -234,13 +250,13 @@ class Align(nn.Module):
         feature: Tensor | None = None
         for level, a, b in zip(levels, reversed(source), reversed(target), strict=True):
             first, second, *rest = level.offset
-            found = first(torch.cat([a, b], 1))
-            found = second(found if offset is None else torch.cat([found, up2(2 * offset)], 1))
+            found = side_by_side(first, [a, b])
+            found = second(found) if offset is None else side_by_side(second, [found, up2(2 * offset)])
             for layer in rest:
                 found = layer(found)
             offset, deformed = found, level.deform(a, found)
             if feature is not None and level.fuse is not None:
-                deformed = level.fuse(torch.cat([deformed, up2(feature)], 1))
+                deformed = side_by_side(level.fuse, [deformed, up2(feature)])
             feature = deformed
         assert feature is not None
         return feature

@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vs_sr.models.layers import NearestConv, as_weights, conv3
+from vs_sr.models.layers import NearestConv, as_weights, conv3, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,8 +38,8 @@ class _DenseBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         seen = [x]
         for number in range(1, 5):
-            seen.append(self.get_submodule(f"conv{number}")(torch.cat(seen, 1)))
-        return x + _RES_SCALE * self.get_submodule("conv5")(torch.cat(seen, 1))
+            seen.append(side_by_side(self.get_submodule(f"conv{number}"), seen))
+        return x + _RES_SCALE * side_by_side(self.get_submodule("conv5"), seen)
 
 
 class _RRDB(nn.Module):
