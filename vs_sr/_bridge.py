@@ -19,6 +19,8 @@ from vs_sr.errors import ArgumentError, VsSrError, bounded
 from vs_sr.windows import Need
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 _log = logging.getLogger(__name__)
@@ -253,17 +255,25 @@ def attached(clip: vs.VideoNode, prop: str, *, width: int, height: int, format: 
     return node
 
 
-def planes(image: "Tensor", format: int, conversion: bytes | None = None) -> tuple[vs.VideoFrame, bool]:
+def planes(
+    image: "Tensor | NDArray[np.float32]", format: int, conversion: bytes | None = None
+) -> tuple[vs.VideoFrame, bool]:
     """A frame from an image (C, H, W), float32 in host memory, of any strides; and whether the image is finite, where
     "no" may be said of values near the end of float32, too.
 
     Args:
         image: in 0..1.
         format: RGBS or GRAYS; or YUV of 8 to 16 bits, with chroma of at least half the width and height.
-        conversion: to YUV, as ``vs_sr.ops._conversion.down_conversion`` gives it.
+        conversion: to YUV, as ``vs_sr.conversion.down_conversion`` gives it.
     """
+    import numpy as np
+
     height, width = image.shape[1:]
-    made = vs.core.vs_sr.XPlanes(image.data_ptr(), list(image.stride()), width, height, format, conversion)
+    if isinstance(image, np.ndarray):
+        address, strides = image.ctypes.data, [stride // image.itemsize for stride in image.strides]
+    else:
+        address, strides = image.data_ptr(), list(image.stride())
+    made = vs.core.vs_sr.XPlanes(address, strides, width, height, format, conversion)
     return made["frame"], bool(made["finite"])
 
 

@@ -22,6 +22,8 @@ from vs_sr.errors import ArgumentError, FrameError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from vs_sr.engine.transfer import Image
@@ -191,8 +193,10 @@ def to_network(
     return _bridge.route(name, clip, convert, keys, width=width, height=height, format=format)
 
 
-def _written(number: int, image: Tensor, format: int, coding: color.Coding | None = None) -> vs.VideoFrame:
-    from vs_sr.ops._conversion import down_conversion
+def _written(
+    number: int, image: Tensor | NDArray[np.float32], format: int, coding: color.Coding | None = None
+) -> vs.VideoFrame:
+    from vs_sr.conversion import down_conversion
 
     conversion = None
     if coding is not None:
@@ -403,15 +407,9 @@ def upload(frame: vs.VideoFrame) -> Image:
     carries."""
     import numpy as np
 
-    from vs_sr.runtime import torch
-
-    # The thread is VapourSynth's, and other filters may have given it another default device.
     carried = frame.props.get(_PLANES)
     if not isinstance(carried, vs.VideoFrame):
-        tensor = torch.empty((frame.format.num_planes, frame.height, frame.width), dtype=torch.float32, device="cpu")
-        for plane, target in enumerate(tensor.numpy()):
-            np.copyto(target, np.asarray(frame[plane]))
-        return tensor
+        return np.stack([np.asarray(frame[plane]) for plane in range(frame.format.num_planes)])
     y, u, v = (transfer.pinned(np.asarray(carried[plane])) for plane in range(3))
     coding = _coding(color.Tags.of("YUV", cast("Mapping[str, int]", frame.props)), carried.format)
     return transfer.Planes((y, u, v), cast("color.Coding", coding))

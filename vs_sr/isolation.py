@@ -23,8 +23,6 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch.overrides import TorchFunctionMode
-
 from vs_sr import threads
 from vs_sr.runtime import torch
 
@@ -212,7 +210,7 @@ _DRAWS = {
 """Functions that take a generator, beside those of ``torch.nn.init``."""
 
 
-class OwnRandomNumbers(TorchFunctionMode):
+class OwnRandomNumbers(torch.overrides.TorchFunctionMode):
     """Within it, this thread draws from a generator of its own, the same numbers each time; the host's stands still.
 
     A mode of functions: one of operators (``TorchDispatchMode``) would import torch's compiler.

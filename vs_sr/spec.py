@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -242,8 +243,8 @@ class Request:
 
     model: Model
     variant: Variant
-    network: nn.Module
-    """With its weights, float32, in host memory, in evaluation mode; the runner's own, to be changed at will."""
+    load: Callable[[], nn.Module]
+    """Makes :attr:`network`."""
     device: str
     """As torch names it: "cpu", "cuda:0", ..."""
     precision: Precision
@@ -253,6 +254,19 @@ class Request:
     """... their width and height in pixels: all that will come, the most frequent first, unless memory runs out."""
     cache: Path
     """A folder for what takes long to compile. It may not exist, or not be writable, and others may use it, too."""
+    identify: Callable[[], str] = lambda: ""
+    """What tells the numbers of the weights from all others, known without the network; empty: nothing does."""
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """With its weights, float32, in host memory, in evaluation mode; the runner's own, to be changed at will.
+
+        It is made, by torch, when it is asked for first: who has it compiled already need not ask.
+
+        Raises:
+            WeightsError: the weights are damaged or do not fit.
+        """
+        return self.load()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,3 +308,6 @@ class Backend:
     """Whether it runs a model. Quick, changes nothing."""
     per_size: bool = False
     """Whether a runner is for the sizes of its request alone; else filters of all sizes share one."""
+    arrays: bool = False
+    """Whether its networks take and give NumPy arrays in host memory in place of tensors: image models alone. Where
+    nothing else needs torch, it is not loaded then, which saves seconds at the start."""

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
     import onnxruntime
+    from numpy.typing import NDArray
     from torch import Tensor
     from torch.export import ExportedProgram
 
@@ -78,8 +80,6 @@ class Provider:
         Raises:
             DeviceError: the provider's own libraries or devices are missing.
         """
-        import torch
-
         runtime = export.Runtime(
             name=self.backend,
             suffix=".onnx",
@@ -92,10 +92,10 @@ class Provider:
             compile=_exported,
             load=lambda path: self._load(path, request),
         )
-        network = export.network(request, runtime, torch.float16 if request.precision == "fp16" else None)
+        network = export.network(request, runtime, request.precision)
         return Runner(network=network, identity=f"{runtime.identity}, {self.name}, {threads.count()} threads")
 
-    def _load(self, path: Path, request: Request) -> Callable[[Tensor], Tensor]:
+    def _load(self, path: Path, request: Request) -> Callable[[Any], Any]:
         import onnxruntime
 
         settings = onnxruntime.SessionOptions()
@@ -128,11 +128,10 @@ class Provider:
         return f"pip install {self.install}"
 
 
-def _on_host(session: Any, image: Tensor) -> Tensor:
-    import torch
-
-    (made,) = session.run(None, {session.get_inputs()[0].name: image.contiguous().numpy()})
-    return torch.from_numpy(made)
+def _on_host(session: Any, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    (made,) = session.run(None, {session.get_inputs()[0].name: image})
+    found: NDArray[np.float32] = made
+    return found
 
 
 def _on_card(session: Any, scale: int, number: int, image: Tensor) -> Tensor:
@@ -226,6 +225,7 @@ def vs_sr_backends() -> Sequence[Backend]:
             obstacle=provider.obstacle,
             supports=provider.supports,
             per_size=True,
+            arrays=provider.device == "cpu",
         )
         for provider in PROVIDERS
     ]

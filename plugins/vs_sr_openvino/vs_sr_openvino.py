@@ -13,6 +13,8 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vs_sr import Backend, Runner, hookimpl, settings, threads
 from vs_sr.backends import export
 from vs_sr.errors import DeviceError
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from torch import Tensor
+    from numpy.typing import NDArray
     from torch.export import ExportedProgram
 
     from vs_sr.spec import Model, Precision, Request, Variant
+
+    type Array = NDArray[np.float32]
 
 __version__ = "0.1.0"
 
@@ -89,7 +93,7 @@ class Device:
             core.compile_model(model, self.name, options).export_model(blob)
             return blob.getvalue()
 
-        def load(path: Path) -> Callable[[Tensor], Tensor]:
+        def load(path: Path) -> Callable[[Array], Array]:
             blob = io.BytesIO(path.read_bytes())
             return _network(core.import_model(blob, self.name, options), request.variant.scale)
 
@@ -106,17 +110,15 @@ class Device:
         )
 
 
-def _network(compiled: Any, scale: int) -> Callable[[Tensor], Tensor]:
-    import torch
-
+def _network(compiled: Any, scale: int) -> Callable[[Array], Array]:
     openvino = _openvino()
     infer = compiled.create_infer_request()
 
-    def run(image: Tensor) -> Tensor:
+    def run(image: Array) -> Array:
         batch, channels, height, width = image.shape
-        made = torch.empty(batch, channels, scale * height, scale * width, device="cpu", dtype=torch.float32)
-        infer.set_output_tensor(openvino.Tensor(made.numpy(), shared_memory=True))
-        infer.infer([image.contiguous().numpy()], share_inputs=True)
+        made = np.empty((batch, channels, scale * height, scale * width), np.float32)
+        infer.set_output_tensor(openvino.Tensor(made, shared_memory=True))
+        infer.infer([image], share_inputs=True)
         return made
 
     return run
@@ -160,6 +162,7 @@ def vs_sr_backends() -> Sequence[Backend]:
             obstacle=device.obstacle,
             supports=device.supports,
             per_size=True,
+            arrays=True,
         )
         for device in DEVICES
     ]

@@ -116,8 +116,11 @@ def opened(
         sizes: width and height of the images that will come.
     """
     asked: dict[str, Any] = {"device": "cpu", "batch": 1, "cache": settings.cache_folder()}
-    request = Request(model=model, variant=variant, network=merged(network), precision=precision, sizes=sizes, **asked)
-    return backend.open(request).network
+    load = partial(merged, network)
+    run = backend.open(
+        Request(model=model, variant=variant, load=load, precision=precision, sizes=sizes, **asked)
+    ).network
+    return (lambda image: torch.from_numpy(run(image.contiguous().numpy()))) if backend.arrays else run
 
 
 def measure(case: Case) -> dict[str, Any]:

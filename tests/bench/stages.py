@@ -162,7 +162,7 @@ def rows(bench: Bench) -> Iterator[dict[str, Any]]:
                         Request(
                             model=MODEL,
                             variant=variant,
-                            network=store.network(MODEL, variant, source).eval().requires_grad_(False),
+                            load=lambda: store.network(MODEL, variant, source).eval().requires_grad_(False),  # noqa: B023
                             device=device,
                             precision=precision,  # type: ignore[arg-type]
                             batch=1,

@@ -93,7 +93,7 @@ def test_it_is_what_auto_takes_and_opens(tmp_path: Path) -> None:
         Request(
             model=model,
             variant=variant,
-            network=network,
+            load=lambda: network,
             device="cuda:0",
             precision="fp16",
             batch=1,

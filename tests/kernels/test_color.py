@@ -13,8 +13,8 @@ from helpers.emulation import emulator as emulation
 from helpers.emulation.checks import Mutated, mutant
 from helpers.emulation.emulator import Emulator, run_all_orders
 
+from vs_sr.conversion import MATRICES
 from vs_sr.ops import color, rgb_to_yuv, yuv_to_rgb
-from vs_sr.ops._conversion import MATRICES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

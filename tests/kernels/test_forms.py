@@ -161,7 +161,7 @@ def request_for(tmp_path: Path, device: str = "cuda:0") -> Request:
     return Request(
         model=model,
         variant=variant,
-        network=model.build(variant).eval().requires_grad_(False),
+        load=lambda: model.build(variant).eval().requires_grad_(False),
         device=device,
         precision="fp16",
         batch=1,

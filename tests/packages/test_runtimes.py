@@ -19,7 +19,7 @@ import vapoursynth as vs
 from helpers import golden, image_networks
 from helpers.clips import digest, moving, pixels, slow
 from helpers.packages import installed, loaded
-from helpers.support import ROOT, vspipe
+from helpers.support import ROOT, python, vspipe
 
 from vs_sr import registry
 from vs_sr.backends import export, inductor
@@ -27,6 +27,7 @@ from vs_sr.cli import doctor
 from vs_sr.evaluation import measure
 from vs_sr.evaluation.metrics import psnr
 from vs_sr.spec import Request, Variant
+from vs_sr.weights import store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,6 +153,49 @@ def test_other_weights_are_another_file(backend: str, tmp_path: Path) -> None:
     assert difference(found, expected) <= 1e-4
 
 
+WITHOUT_TORCH = """
+import importlib.util
+import sys
+import vapoursynth as vs
+from vs_sr import registry
+
+registry.backends()
+spec = importlib.util.spec_from_file_location({package!r}, {path!r})
+package = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(package)
+registry._backends.update((each.name, each) for each in package.vs_sr_backends())
+clip = vs.core.std.BlankClip(width=34, height=26, format=vs.YUV420P8, length=2)
+made = vs.core.vs_sr.EDSR(clip, scale=2, backend={backend!r}, tilesize=20)
+made.get_frame(1)
+print("torch" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("backend", PACKAGES)
+def test_what_is_compiled_needs_no_torch(backend: str) -> None:
+    """Which takes seconds to load; in tiles, and on the device that a user gets who says nothing."""
+    package = RUNTIMES[backend].package
+    pytest.importorskip(RUNTIMES[backend].needs)
+    path = str(ROOT / "plugins" / package / f"{package}.py")
+    script = WITHOUT_TORCH.format(package=package, path=path, backend=backend)
+    compiles, finds = (python(script) for _ in range(2))
+    assert (compiles.returncode, compiles.stdout) == (0, "True\n"), compiles.stderr
+    assert (finds.returncode, finds.stdout) == (0, "False\n"), finds.stderr
+
+
+@pytest.mark.parametrize("backend", PACKAGES)
+def test_damaged_weights_are_an_error_all_the_same(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where what was compiled of them before they were damaged is in the cache."""
+    clip, copy = moving(1, 34, 22), tmp_path / "copy.safetensors"  # in no session that is open
+    shutil.copyfile(image_networks.weights("SRCNN"), copy)
+    filtered("SRCNN", clip, backend).get_frame(0)
+    monkeypatch.setattr(store, "damage", lambda source: f"{source.path.name} is damaged")
+    with pytest.raises(vs.Error, match=r"copy\.safetensors is damaged"):
+        filtered("SRCNN", clip, backend, weights=str(copy)).get_frame(0)
+
+
 def test_other_code_is_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the same name and the same weights, as after an update: what was compiled of the code before is not taken."""
     compiled: list[float] = []
@@ -184,7 +228,9 @@ def test_other_code_is_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             "cache": tmp_path,
         }
         model, network = registry.model("EDSR"), importlib.import_module("updated").Net()
-        export.network(Request(model=model, variant=Variant(scale=1), network=network, **asked), runtime)
+        export.network(
+            Request(model=model, variant=Variant(scale=1), load=functools.partial(copy.copy, network), **asked), runtime
+        )
     assert compiled == [2, 3]
 
 

@@ -11,8 +11,8 @@ import torch
 import vapoursynth as vs
 
 from vs_sr import _bridge
+from vs_sr.conversion import MATRICES, down_conversion
 from vs_sr.ops import color
-from vs_sr.ops._conversion import MATRICES, down_conversion
 
 if TYPE_CHECKING:
     from torch import Tensor

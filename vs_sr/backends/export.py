@@ -5,6 +5,7 @@ Backends of packages use it, too: ``docs/backends.md`` has what it guarantees.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import sys
@@ -20,17 +21,20 @@ from vs_sr.messages import log_once
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from torch import Tensor, dtype, nn
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
     from torch.export import ExportedProgram
 
     from vs_sr.spec import Model, Precision, Request
 
+_PACKAGE = Path(__file__).parents[1]
 _lock = threading.Lock()
 """torch exports one network at a time; others that are compiled alike then find it in the cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Runtime:
+class Runtime[T]:
     """What compiles and runs a network for images of one size."""
 
     name: str
@@ -43,8 +47,9 @@ class Runtime:
     """Package to version, of all that decides a file or a result."""
     compile: Callable[[ExportedProgram], bytes]
     """What is kept of a network. torch is as in a new process: neither in inference mode nor with gradients."""
-    load: Callable[[Path], Callable[[Tensor], Tensor]]
-    """The network of a kept file: (B, C, H, W) to (B, C, scale*H, scale*W), float32 on the request's device."""
+    load: Callable[[Path], Callable[[T], T]]
+    """The network of a kept file: (B, C, H, W) to (B, C, scale*H, scale*W), float32. Tensors are on the request's
+    device; of a backend on arrays it takes and gives these."""
 
     @property
     def identity(self) -> str:
@@ -62,26 +67,29 @@ def versions(*packages: str) -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in (*packages, "torch")}
 
 
-def network(request: Request, runtime: Runtime, weights: dtype | None = None) -> Callable[[Tensor], Tensor]:
-    """A runner's network: compiled for each size of the request, or found in the cache.
+def network[T: (Tensor, NDArray[np.float32])](
+    request: Request, runtime: Runtime[T], weights: Precision = "fp32"
+) -> Callable[[T], T]:
+    """A runner's network: compiled for each size of the request, or found in the cache, without torch where it is a
+    model of ours.
 
     Args:
         request: of an image model; its network is used up.
         runtime: what compiles it.
-        weights: the type that its weights are exported in; None: float32.
+        weights: the type that its weights are exported in.
 
     Raises:
         DeviceError: called with an image of another size.
     """
-    plain = _plain(request.network if weights is None else request.network.to(weights))
-    digest = _digest(request, plain)
+    plain = functools.cache(lambda: _plain(request.network, weights))
+    digest = _known(request, weights) or _digest(request, plain())
     folder = cache.shared_folder("inductor") or cache.private_folder("inductor")
     # torch's exporter makes a folder for its compiler, else among the temporary files, and leaves its name behind
     with settings.lent("TORCHINDUCTOR_CACHE_DIR", str(folder)):
         found = {size: runtime.load(_file(request, plain, size, digest, runtime)) for size in request.sizes}
     sizes = ", ".join(f"{width}x{height}" for width, height in found)
 
-    def run(image: Tensor) -> Tensor:
+    def run(image: T) -> T:
         height, width = image.shape[-2:]
         if (width, height) not in found:
             raise DeviceError(
@@ -93,14 +101,17 @@ def network(request: Request, runtime: Runtime, weights: dtype | None = None) ->
     return run
 
 
-def _file(request: Request, plain: nn.Module, size: tuple[int, int], digest: str, runtime: Runtime) -> Path:
+def _file(
+    request: Request, plain: Callable[[], nn.Module], size: tuple[int, int], digest: str, runtime: Runtime[Any]
+) -> Path:
     """The network compiled for a size, from the cache or made now."""
     width, height = size
     facts = digest, size, request.batch, runtime.facts, sorted(runtime.versions.items())
     key = hashlib.sha256(repr(facts).encode()).hexdigest()[:24]
 
     def make() -> bytes:
-        import torch
+        from vs_sr import isolation
+        from vs_sr.runtime import torch
 
         log_once(
             f"{runtime.name} compiles {request.model.name} for {width}x{height}: "
@@ -108,16 +119,31 @@ def _file(request: Request, plain: nn.Module, size: tuple[int, int], digest: str
         )
         channels = 1 if request.variant.color == "y" else 3
         example = torch.zeros(request.batch, channels, height, width)
-        with torch.inference_mode(False), torch.no_grad():  # export wants neither
-            return runtime.compile(torch.export.export(plain, (example,)))
+        # export wants neither inference mode nor gradients
+        with isolation.ours(request.device), torch.inference_mode(False), torch.no_grad():
+            return runtime.compile(torch.export.export(plain(), (example,)))
 
     with _lock:
         return cache.kept(runtime.name, f"{request.model.name}-{width}x{height}-{key}", runtime.suffix, make)
 
 
+def _known(request: Request, weights: Precision) -> str | None:
+    """What :func:`_digest` gives, without the network: by its file and by all code of ours that networks are made of.
+    None of a model of others, whose code may be anywhere."""
+    identity = request.identify()
+    if not identity or not request.model.build.__module__.startswith("vs_sr.models."):
+        return None
+    facts = request.model.name, request.variant, identity, weights, versions("vs-sr")
+    digest = hashlib.sha256(repr(facts).encode())
+    for folder in ("models", "weights"):
+        for path in sorted((_PACKAGE / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def _digest(request: Request, plain: nn.Module) -> str:
     """What tells a network with its weights from every other; of one name and of the same tensors, by its code."""
-    import torch
+    from vs_sr.runtime import torch
 
     digest = hashlib.sha256(repr((request.model.name, request.variant, versions("vs-sr"))).encode())
     for name in sorted({type(module).__module__ for module in plain.modules()}):
@@ -130,10 +156,11 @@ def _digest(request: Request, plain: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _plain(network: Any) -> Any:
-    """The network with ordinary tensors: those of inference mode cannot be exported."""
-    import torch
+def _plain(network: Any, weights: Precision) -> Any:
+    """The network with ordinary tensors of a type: those of inference mode cannot be exported."""
+    from vs_sr.runtime import torch
 
+    network = network.to({"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[weights])
     with torch.inference_mode(False):
         for module in network.modules():
             for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:

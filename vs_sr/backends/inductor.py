@@ -57,8 +57,7 @@ def open(request: Request) -> Runner:
         compile=_compiled,
         load=_load,
     )
-    weights = torch.bfloat16 if request.precision == "bf16" else None
-    network = export.network(request, runtime, weights)
+    network = export.network(request, runtime, request.precision)
     return Runner(network=network, identity=f"compile, {runtime.identity}, {threads.count()} threads")
 
 

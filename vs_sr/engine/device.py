@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
+import sys
 from typing import TYPE_CHECKING, Literal
 
 from vs_sr import machine, nvidia, threads
@@ -25,31 +27,41 @@ def choose(device_id: int | None) -> str:
     Raises:
         DeviceError: there is no such GPU.
     """
-    from vs_sr.runtime import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    names = [] if device_id == -1 else _cards()
     if device_id is None:
-        log_once(f"running on {torch.cuda.get_device_name(0) if count else f'the CPU: {_no_gpu()}'}")
-    if device_id == -1 or (device_id is None and not count):
+        log_once(f"running on {names[0] if names else f'the CPU: {_no_gpu()}'}")
+    if device_id == -1 or (device_id is None and not names):
         if problem := threads.restless():
             log_once(problem, logging.WARNING)
         return "cpu"
     if device_id is None:
         return "cuda:0"
-    if not 0 <= device_id < count:
-        found = ", ".join(f"{i} ({torch.cuda.get_device_name(i)})" for i in range(count)) or f"none ({_no_gpu()})"
+    if not 0 <= device_id < len(names):
+        found = ", ".join(f"{i} ({name})" for i, name in enumerate(names)) or f"none ({_no_gpu()})"
         raise DeviceError(f"device_id={device_id}: no such CUDA device; found: {found}; device_id=-1 runs on the CPU")
     return f"cuda:{device_id}"
 
 
-def _no_gpu() -> str:
-    """Why there is no GPU to run on."""
+def _cards() -> list[str]:
+    """The names of the GPUs that torch can use. Where there can be none it is not loaded to find that out."""
+    if "torch" not in sys.modules and "rocm" not in importlib.metadata.version("torch") and not nvidia.driver():
+        return []
     from vs_sr.runtime import torch
 
+    if not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+
+
+def _no_gpu() -> str:
+    """Why there is no GPU to run on."""
     if driver := nvidia.driver():
         return f"torch does not use the {driver.cards[0]} that is there; `vs-sr doctor` says what to install"
-    if torch.backends.mps.is_available():
-        return "no CUDA device was found, and Apple's GPUs (MPS) are not supported"
+    if sys.platform == "darwin" or "torch" in sys.modules:
+        from vs_sr.runtime import torch
+
+        if torch.backends.mps.is_available():
+            return "no CUDA device was found, and Apple's GPUs (MPS) are not supported"
     return "no CUDA device was found"
 
 

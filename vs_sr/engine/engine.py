@@ -95,15 +95,18 @@ class Engine:
         except NotFiniteError as error:
             raise FrameError(f"{error}: {_no_numbers(scheduler.pipeline)}") from None
 
-    def clip(self, frames: Sequence[Tensor]) -> Iterator[Tensor]:
+    def clip(self, frames: Sequence[Image]) -> Iterator[Tensor]:
         """The images of all outputs of a clip of one scene, (C, scale*H, scale*W) float32 in host memory.
 
         Args:
             frames: (C, H, W) float32 in host memory, as many as the grid has.
         """
+        from vs_sr.runtime import torch
+
         held = Held(frozenset(range(len(frames))), frozenset(), frames.__getitem__)
         for group in range(self._grid.groups):
-            yield from finish(self.render(group, self._grid.outputs(group), held, checked, as_float))
+            images = finish(self.render(group, self._grid.outputs(group), held, checked, as_float))
+            yield from (torch.as_tensor(image, device="cpu") for image in images)
 
     def where(self) -> dict[str, str]:
         """Where and how it is run, for reports."""

@@ -10,20 +10,22 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vs_sr import settings
 from vs_sr.engine import choice
+from vs_sr.engine.transfer import OnArrays
 from vs_sr.engine.worker import Worker
-from vs_sr.errors import DeviceError, PluginError, described
+from vs_sr.errors import DeviceError, PluginError, WeightsError, described
 from vs_sr.messages import log_once
 from vs_sr.spec import METHODS, Request, Runner
 from vs_sr.weights import store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from torch import nn
 
@@ -60,6 +62,7 @@ class Session:
         self.key = key
         self._worker = worker
         self._runner: Runner | None = None
+        self._arrays = False
 
     def call[T](self, function: Callable[[Any], T]) -> T:
         """``function(network)``, run on the network's own thread.
@@ -78,10 +81,20 @@ class Session:
         return self._opened().identity
 
     def _call[T](self, function: Callable[[Any], T]) -> T:
+        runner = self._opened()
+        with self._within(arrays=self._arrays):
+            return function(runner.network)
+
+    @contextmanager
+    def _within(self, *, arrays: bool) -> Iterator[None]:
+        """What a network is run, and opened, within; of torch there is none about one on arrays."""
+        if arrays:
+            yield
+            return
         from vs_sr import isolation
 
         with isolation.ours(self.key.device), self._worker.context:
-            return function(self._opened().network)
+            yield
 
     def _opened(self) -> Runner:
         if self._runner is None:
@@ -99,9 +112,10 @@ class Session:
         key = self.key
         found, refused = choice.candidates(key.backend, key.model, key.variant, key.device, key.precision)
         for backend in found:
-            network = self._network()
             try:
-                runner = self._open_with(backend, network)
+                runner = self._open_with(backend)
+            except WeightsError:
+                raise
             except Exception as error:
                 reason = refused[backend.name] = described(error)
                 if key.backend != "auto":
@@ -119,29 +133,32 @@ class Session:
         from vs_sr import isolation
         from vs_sr.models.merging import merged
 
-        with isolation.OwnRandomNumbers():
+        with isolation.ours(self.key.device), isolation.OwnRandomNumbers():
             network = store.network(self.key.model, self.key.variant, self.key.source)
             return merged(network.eval().requires_grad_(False))
 
-    def _open_with(self, backend: Backend, network: nn.Module) -> Runner:
+    def _open_with(self, backend: Backend) -> Runner:
         key = self.key
         request = Request(
             model=key.model,
             variant=key.variant,
-            network=network,
+            load=self._network,
+            identify=partial(store.fingerprint, key.source),
             device=key.device,
             precision=key.precision,
             batch=1,
             sizes=key.sizes,
             cache=settings.cache_folder(),
         )
-        runner = backend.open(request)
+        with self._within(arrays=backend.arrays):
+            runner = backend.open(request)
         if not isinstance(runner, Runner):
             raise PluginError(f"it gives a {type(runner).__name__} in place of a Runner")
         missing = [name for name in METHODS[key.model.kind] if not callable(getattr(runner.network, name, None))]
         if missing:
             raise PluginError(f"its network lacks {', '.join(missing)}, which models of kind {key.model.kind!r} need")
-        return runner
+        self._arrays = backend.arrays
+        return replace(runner, network=OnArrays(runner.network)) if backend.arrays else runner
 
 
 _sessions: weakref.WeakValueDictionary[Key, Session] = weakref.WeakValueDictionary()

@@ -10,12 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vs_sr.errors import FrameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import numpy as np
+    import torch
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -30,7 +32,7 @@ class NotFiniteError(FrameError):
 class Made:
     """What a scheduler makes of a group, on the device, where it may still be being computed."""
 
-    images: Mapping[int, Tensor]
+    images: Mapping[int, Tensor | NDArray[np.float32]]
     """Output frame to its image (C, H, W). An output that repeats another has the same tensor."""
     before: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
     """States that the images are made from, which have to be finite, too, by what they are called in an error."""
@@ -77,8 +79,19 @@ class Planes:
         return self._rgb
 
 
-type Image = Tensor | Planes
-"""A frame or an image in host memory: (C, H, W) float32, or planes of integers."""
+type Image = Tensor | NDArray[np.float32] | Planes
+"""A frame or an image in host memory: (C, H, W) float32, of torch's or of NumPy's, or planes of integers."""
+
+
+@dataclass(frozen=True)
+class OnArrays:
+    """A network that takes and gives NumPy arrays, see :attr:`vs_sr.spec.Backend.arrays`."""
+
+    network: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+    def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(B, C, H, W) -> (B, C, scale*H, scale*W)."""
+        return self.network(image)
 
 
 class Download:
@@ -91,24 +104,26 @@ class Download:
     """
 
     def __init__(self, made: Made, outputs: Sequence[int], coding: Callable[[int], Coding | None]) -> None:
-        from vs_sr.runtime import torch
-
         self._before = [(name, park(finite(part))) for name, parts in made.before.items() for part in parts]
         self._after = [(name, park(finite(part))) for name, parts in made.after.items() for part in parts]
         self._images: dict[int, Image] = {}
+        self._done: torch.cuda.Event | None = None
         arrived: dict[tuple[int, Coding | None], Image] = {}
         for output in outputs:
             image, how = made.images[output], coding(output)
             key = id(image), how
             if key not in arrived:
-                if how is None:
+                if isinstance(image, np.ndarray):
+                    arrived[key] = image
+                elif how is None:
                     arrived[key] = park(image.float())
                 else:  # integers cannot say that they are none
                     self._before.append((f"frame {output}", park(finite(image))))
                     arrived[key] = Planes.of(image, how)
             self._images[output] = arrived[key]
-        self._done = None
-        if image.device.type != "cpu":
+        if not isinstance(image, np.ndarray) and image.device.type != "cpu":
+            from vs_sr.runtime import torch
+
             self._done = torch.cuda.Event()
             self._done.record(torch.cuda.current_stream(image.device))
 
@@ -134,20 +149,21 @@ def as_float(output: int) -> None:
     """No output is converted on the device."""
 
 
-def _check(flags: Sequence[tuple[str, Tensor]]) -> None:
+def _check(flags: Sequence[tuple[str, Tensor | np.bool]]) -> None:
     for name, well in flags:
         if not well:
             raise NotFiniteError(name)
 
 
-def checked(output: int, image: Image) -> Tensor:
+def checked(output: int, image: Image) -> Tensor | NDArray[np.float32]:
     """The image of an output frame, which was asked for in floating point.
 
     Raises:
         NotFiniteError: it has NaN or infinity in it.
     """
     assert not isinstance(image, Planes)
-    _check([(f"frame {output}", finite(image))])
+    well = np.isfinite(image).all() if isinstance(image, np.ndarray) else finite(image)
+    _check([(f"frame {output}", well)])
     return image
 
 

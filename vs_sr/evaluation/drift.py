@@ -327,7 +327,7 @@ def _images(
             made = running.call(partial(_render, network, scheduler, group, held, numbers)).wait(checked)
             done += 1
             for image in made:
-                yield mode, protocols.code_values(image.numpy().transpose(1, 2, 0) * 255, protocol), done
+                yield mode, protocols.code_values(np.asarray(image).transpose(1, 2, 0) * 255, protocol), done
         network.forget()
 
 

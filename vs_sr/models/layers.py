@@ -104,8 +104,8 @@ def _on_pairs(weight: Tensor, dim: int) -> Tensor:
 def side_by_side(layer: nn.Module, parts: Sequence[Tensor]) -> Tensor:
     """What a convolution makes of several features (B, C, H, W) side by side.
 
-    On the CPU it is the sum of a convolution of each: to copy them together moves more memory than the sums do, in torch
-    as in OpenVINO and ONNX Runtime.
+    On the CPU it is the sum of a convolution of each: to copy them together moves more memory than the sums do, in
+    torch as in OpenVINO and ONNX Runtime.
     """
     first = parts[0]
     if not isinstance(layer, Conv) or first.device.type != "cpu" or first.dtype != torch.float32:

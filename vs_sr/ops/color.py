@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.library import Library, register_fake
 
-from vs_sr.ops._conversion import DOWN_FIRST, DOWN_TAPS, MATRICES, down_conversion, up_conversion
+from vs_sr.conversion import DOWN_FIRST, DOWN_TAPS, MATRICES, down_conversion, up_conversion
 from vs_sr.ops._launch import Launch, check_device, obstacle, pointer, run, usable
 from vs_sr.ops._nvrtc import Kernel
 

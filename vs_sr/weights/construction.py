@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torch.overrides import TorchFunctionMode
-
 from vs_sr.errors import WeightsError
 from vs_sr.runtime import torch
 
@@ -15,7 +13,7 @@ _SLACK, _CALLS = 1 << 22, 4096
 _MAKERS = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.eye})
 
 
-class Allowance(TorchFunctionMode):
+class Allowance(torch.overrides.TorchFunctionMode):
     """Within it, tensors can be made in proportion to a file: twice its numbers, and some calls for each tensor.
 
     A file says what its network is like by a few shapes and by how many tensors it has. One that lies would have a

@@ -196,6 +196,19 @@ def digest(source: Source) -> str:
         return files.sha256(file)
 
 
+def fingerprint(source: Source | None) -> str:
+    """What tells the numbers of a file, and what the user says of them, from all others; empty where there is no file.
+
+    Raises:
+        WeightsError: the file has changed since the filter was made, or its checksum is wrong.
+    """
+    if source is None:
+        return ""
+    if (problem := damage(source)) is not None:
+        raise WeightsError(problem)
+    return repr((digest(source), sorted(source.hints)))
+
+
 def network(model: Model, variant: Variant, source: Source | None) -> nn.Module:
     """The network of a variant, with the numbers of a weights file; of random ones where there is none.
 

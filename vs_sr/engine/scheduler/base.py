@@ -7,12 +7,15 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vs_sr.engine.device import OutOfMemoryError, out_of_memory
 from vs_sr.engine.transfer import Planes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from vs_sr.engine.pipeline import Pipeline
@@ -102,13 +105,15 @@ class Scheduler(ABC):
         self.tiles = smaller.tiles()
         self._reset()
 
-    def _assemble(self, parts: Sequence[Tensor]) -> Tensor:
-        """An image from those of the tiles."""
+    def _assemble(self, parts: Sequence[Any]) -> Any:
+        """An image from those of the tiles: tensors or arrays, as these are."""
         if len(parts) == 1:
             return parts[0]
         scale = self.pipeline.variant.scale
         width, height = (scale * side for side in self.pipeline.size)
-        out = parts[0].new_empty((*parts[0].shape[:-2], height, width))
+        like = parts[0]
+        shape = (*like.shape[:-2], height, width)
+        out = np.empty(shape, like.dtype) if isinstance(like, np.ndarray) else like.new_empty(shape)
         for tile, part in zip(self.tiles, parts, strict=True):
             rows, columns = tile.rows.result(scale), tile.columns.result(scale)
             out[..., rows.target, columns.target] = part[..., rows.source, columns.source]
@@ -131,5 +136,13 @@ def finish[T](work: Work[T]) -> T:
 
 def upload(image: Image, tile: Tile, device: str) -> Tensor:
     """The part of a frame that a tile sees, (1, C, H, W) float32 on the device."""
-    whole = image.rgb(device) if isinstance(image, Planes) else image
+    from vs_sr.runtime import torch
+
+    whole = image.rgb(device) if isinstance(image, Planes) else torch.as_tensor(image, device="cpu")
     return whole[None, ..., tile.rows.run, tile.columns.run].contiguous().to(device)
+
+
+def cut(image: Image, tile: Tile) -> NDArray[np.float32]:
+    """The part of a frame that a tile sees, (1, C, H, W), for a network on arrays."""
+    assert not isinstance(image, Planes)  # which come where the device converts
+    return np.ascontiguousarray(np.asarray(image)[None, ..., tile.rows.run, tile.columns.run])

@@ -106,6 +106,17 @@ def _to_yuv(matrix: int) -> NDArray[np.float64]:
 def down_conversion(
     bits: int, shift_x: int, shift_y: int, matrix: int, full: bool, location: int, filter: str
 ) -> NDArray[np.void]:
+    """From RGB in 0..1 to integers of YUV: a record for the kernels and the plugin, as these lay it out.
+
+    Args:
+        bits: of the samples.
+        shift_x: 1 where chroma has half the width.
+        shift_y: 1 where chroma has half the height.
+        matrix: of :data:`MATRICES`.
+        full: whether the range is full.
+        location: of chroma, as ``_ChromaLocation`` has it.
+        filter: that resizes chroma, as ``vs_sr.ops.color`` names it.
+    """
     scale, offset = _scales(bits, matrix, full)
     conversion = np.zeros(1, _DOWN)
     conversion["matrix"] = _to_yuv(matrix) * scale[:, None]
@@ -120,6 +131,7 @@ def down_conversion(
 def up_conversion(
     bits: int, shift_x: int, shift_y: int, matrix: int, full: bool, location: int, filter: str
 ) -> NDArray[np.void]:
+    """The way back: from integers of YUV to RGB in 0..1. Arguments as of :func:`down_conversion`."""
     scale, offset = _scales(bits, matrix, full)
     conversion = np.zeros(1, _UP)
     conversion["matrix"] = np.linalg.inv(_to_yuv(matrix)) / scale
