@@ -5,7 +5,7 @@ are given RGBS and converted back. All run the same network, theirs as ONNX of i
 precision: OpenVINO by itself takes bf16 on processors that have it, so theirs is measured so and held to float32.
 Sides take turns within a round, after a round that is not counted (in which ours compile and fill the cache). Three
 times are taken: of the command as a whole; of the frames, as vspipe says it, which leaves out loading the script (ours
-load torch at the first frame, theirs compile before it); and of the frames after the first, which is what a film takes.
+load what is compiled at the first frame, theirs compile before it); and of the frames after the first.
 
 The peers (``vapoursynth-mlrt-ov``, ``vapoursynth-mlrt-ort``) are installed into an environment of their own, ours into
 a folder beside. ``--smoke`` takes one network, tiny frames and one round.
@@ -35,15 +35,16 @@ from helpers.support import environment
 from safetensors.torch import save_file
 
 from vs_sr import settings
+from vs_sr.models.esrgan import network as esrgan
 from vs_sr.models.layers import NearestConv
 
 from . import models
 from .backends import PACKAGES, backends, network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from vs_sr.spec import Precision
 
@@ -137,7 +138,13 @@ class Side:
 def exported(net: nn.Module, size: tuple[int, int, int], path: Path) -> Path:
     """The network as ONNX, for images of one size: layer by layer, as people have it."""
     package = loaded(models.ROOT / "plugins" / "vs_sr_onnxruntime" / "vs_sr_onnxruntime.py")
-    with patch.object(NearestConv, "forward", NearestConv.one_by_one):
+
+    def joined(layer: nn.Module, parts: Sequence[Tensor]) -> Tensor:
+        found: Tensor = layer(torch.cat(list(parts), 1))
+        return found
+
+    plain = patch.object(NearestConv, "forward", NearestConv.one_by_one), patch.object(esrgan, "side_by_side", joined)
+    with plain[0], plain[1]:
         path.write_bytes(package._exported(torch.export.export(net, (torch.zeros(1, *size),))))
     return path
 
