@@ -15,10 +15,13 @@ from torch.nn import functional as F
 
 from vs_sr import registry
 from vs_sr.backends import eager
+from vs_sr.engine import recurrence
 from vs_sr.models.edsr.network import EDSR
-from vs_sr.models.layers import Conv, NearestConv, side_by_side
+from vs_sr.models.layers import Conv, DeformableConv, NearestConv, side_by_side
 from vs_sr.models.mdsr.network import MDSR
 from vs_sr.models.merging import MergedChain, merged
+from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo
+from vs_sr.training.start import single_image
 
 if TYPE_CHECKING:
     from vs_sr.spec import Request, Runner
@@ -107,3 +110,46 @@ def test_in_half_precision_it_is_rounded_once() -> None:
     parts = list(torch.randn(1, 8, 6, 6).bfloat16().split([5, 3], 1))
     expected = F.conv2d(torch.cat(parts, 1), layer.weight, layer.bias, padding=1)
     torch.testing.assert_close(side_by_side(layer, parts), expected, atol=0, rtol=0)
+
+
+@pytest.fixture
+def unaligned() -> ZoomingSlowMo:
+    """A network that was trained without alignment, which is the identity in it."""
+    torch.manual_seed(0)
+    net = ZoomingSlowMo(channels=8, groups=1, front_blocks=1, back_blocks=1, hr_channels=4, base="bicubic").eval()
+    single_image(net, in_alignment=0.0)
+    for name, parameter in net.requires_grad_(False).named_parameters():
+        if not any(part in name for part in ("pcd_", "fusion", "fea_L")):
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return net
+
+
+@pytest.mark.parametrize("multi", [1, 2, 4])
+def test_alignment_that_moves_nothing_is_left_out(unaligned: ZoomingSlowMo, multi: int) -> None:
+    """At sizes that the pyramid does not divide, too."""
+    net = merged(copy.deepcopy(unaligned))
+    assert not any(isinstance(module, DeformableConv) for module in net.modules())
+    frames = torch.rand(1, 3, 3, 18, 13)
+    with torch.inference_mode():
+        found, expected = (recurrence.sequence(each, frames, multi) for each in (net, unaligned))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pcd_align.L1_dcnpack_2.conv_offset_mask.bias",
+        "ConvBLSTM.forward_net.pcd_h.pcd_align.L1_dcnpack_1.weight",
+        "ConvBLSTM.forward_net.pcd_h.pcd_align.L1_fea_conv_1.weight",
+        "ConvBLSTM.forward_net.pcd_c.fusion.bias",
+    ],
+)
+def test_alignment_that_moves_something_stays(unaligned: ZoomingSlowMo, name: str) -> None:
+    """Of the part that it is in; a fusion that takes something of the frame stays, too."""
+    unaligned.get_parameter(name).view(-1)[0] += 0.25
+    net = merged(copy.deepcopy(unaligned))
+    frames = torch.rand(1, 2, 3, 12, 16)
+    with torch.inference_mode():
+        found, expected = (recurrence.sequence(each, frames, 2) for each in (net, unaligned))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert name in dict(net.named_parameters())

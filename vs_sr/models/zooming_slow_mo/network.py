@@ -28,6 +28,7 @@ from vs_sr.models.layers import (
     conv3,
     conv3_lrelu,
 )
+from vs_sr.models.zooming_slow_mo.straight import straighten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -194,6 +195,11 @@ class ZoomingSlowMo(nn.Module):
         self.upconv2 = ShuffleConv(channels, hr_channels)
         self.HRconv = conv3_lrelu(hr_channels, hr_channels)
         self.conv_last = conv3(hr_channels, 3)
+
+    def merge_chains(self) -> None:
+        """Leave out alignment that moves nothing."""
+        for part in (self, self.ConvBLSTM.forward_net.pcd_h, self.ConvBLSTM.forward_net.pcd_c):
+            straighten(part)
 
     def encode(self, frame: Tensor) -> Timestep:
         """The timestep of an input frame (B, 3, H, W)."""
