@@ -1,7 +1,8 @@
 """Seconds per megapixel of output of every network, on this machine's CPU: ``python -m tests.bench.models``.
 
 Writes ``benchmarks/models.json``, of which the tables in the README and in docs/models are made
-(``python -m tools.generate``). Weights are random: what they are does not change the time.
+(``python -m tools.generate``). Most weights are random: what they are does not change the time, but where alignment
+that moves nothing is left out.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from vs_sr import registry, settings
 from vs_sr.engine import recurrence
 from vs_sr.models.merging import merged
 from vs_sr.spec import Request, Variant
+from vs_sr.weights import store
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,6 +53,8 @@ class Case:
     """Given at a time."""
     outputs: int = 1
     """Counted frames of the result: those that a step adds to a film."""
+    weights: str = ""
+    """Shipped ones; empty: random."""
 
 
 _EDSR = {"res_scale": 1.0, "value_range": 255.0, "mean": (0.4488, 0.4371, 0.4040), "inner_bias": True}
@@ -78,7 +82,14 @@ CASES = (
     Case(model="A2N", name="x4", config={**_A2N, "scale": 4}),
     Case(model="ESRGAN", name="23 blocks, x4", config={**_RRDB, "blocks": 23}),
     Case(model="ESRGAN", name="6 blocks (anime), x4", config={**_RRDB, "blocks": 6}),
-    Case(model="ZoomingSlowMo", name="compact (shipped)", frames=4, outputs=6, config=_COMPACT),
+    Case(
+        model="ZoomingSlowMo",
+        name="compact (shipped)",
+        frames=4,
+        outputs=6,
+        config=_COMPACT,
+        weights="zooming_slow_mo_compact",
+    ),
     Case(model="ZoomingSlowMo", name="as published", frames=4, outputs=6, config=_ZSM),
     Case(model="EDVR", name="M, 5 frames", frames=5, config={**_EDVR, **_EDVR_PARTS}),
     Case(model="BasicVSR", name="30 blocks, 5 frames", frames=5, outputs=5, config={"channels": 64, "blocks": 30}),
@@ -126,7 +137,9 @@ def opened(
 def measure(case: Case) -> dict[str, Any]:
     """The row of a case: median seconds per megapixel of output, and the network's size."""
     model, variant = found(case)
-    network = model.build(variant).eval().requires_grad_(False)
+    source = store.shipped(case.weights) if case.weights else None
+    network = store.network(model, variant, source).eval().requires_grad_(False)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
     eager = opened(registry.backend("eager"), model, variant, network)
     run = {
         "image": eager,
@@ -147,7 +160,7 @@ def measure(case: Case) -> dict[str, Any]:
     return {
         "model": case.model,
         "configuration": case.name,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "parameters": parameters,
         "seconds_per_megapixel": round(statistics.median(times) / megapixels, 4),
         "runs": len(times),
         "input": f"{shape[2]}x{shape[1]}",
