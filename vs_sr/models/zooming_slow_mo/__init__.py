@@ -83,8 +83,8 @@ def vs_sr_models() -> Sequence[Model]:
             ),
             multi=(2, 1, 4, 8),
             window=4,
-            carry=False,  # these three as docs/drift.md advises
-            segment=0,
+            carry=True,  # these three as docs/drift.md advises
+            segment=2,
             lookahead=0,
         )
     ]
