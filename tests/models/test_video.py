@@ -136,7 +136,7 @@ _EDVR_MUTATIONS = [  # (module, what is replaced, by what)
     ),
     ("edvr.network", "F.avg_pool2d(x, 3, 2, 1)", "F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)"),
     ("edvr.network", "self.pcd_align(pyramid, middle)", "self.pcd_align(middle, pyramid)"),
-    ("layers", "torch.cat([deformed, up2(feature)], 1)", "torch.cat([up2(feature), deformed], 1)"),
+    ("layers", "level.fuse, [deformed, up2(feature)]", "level.fuse, [up2(feature), deformed]"),
     ("edvr.network", "weighted.flatten(1, 2)", "weighted.flip(1).flatten(1, 2)"),
     ("edvr.network", "2 * feature * torch.sigmoid(attention)", "feature * torch.sigmoid(attention)"),
     ("edvr.network", "self.reconstruction(self.fusion(aligned))", "self.reconstruction[::-1](self.fusion(aligned))"),

@@ -7,7 +7,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Literal
 
-from vs_sr import machine, nvidia, threads
+from vs_sr import machine, nvidia, system, threads
 from vs_sr.errors import DeviceError
 from vs_sr.messages import log_once
 
@@ -57,7 +57,7 @@ def _no_gpu() -> str:
     """Why there is no GPU to run on."""
     if driver := nvidia.driver():
         return f"torch does not use the {driver.cards[0]} that is there; `vs-sr doctor` says what to install"
-    if sys.platform == "darwin" or "torch" in sys.modules:
+    if system.APPLE or "torch" in sys.modules:
         from vs_sr.runtime import torch
 
         if torch.backends.mps.is_available():

@@ -10,13 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from vs_sr.errors import FrameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import numpy as np
     import torch
     from numpy.typing import NDArray
     from torch import Tensor
@@ -104,6 +103,8 @@ class Download:
     """
 
     def __init__(self, made: Made, outputs: Sequence[int], coding: Callable[[int], Coding | None]) -> None:
+        import numpy as np
+
         self._before = [(name, park(finite(part))) for name, parts in made.before.items() for part in parts]
         self._after = [(name, park(finite(part))) for name, parts in made.after.items() for part in parts]
         self._images: dict[int, Image] = {}
@@ -161,6 +162,8 @@ def checked(output: int, image: Image) -> Tensor | NDArray[np.float32]:
     Raises:
         NotFiniteError: it has NaN or infinity in it.
     """
+    import numpy as np
+
     assert not isinstance(image, Planes)
     well = np.isfinite(image).all() if isinstance(image, np.ndarray) else finite(image)
     _check([(f"frame {output}", well)])

@@ -8,6 +8,7 @@ import sys
 
 if sys.platform == "win32":
     from vs_sr.system.windows import (
+        APPLE,
         CACHE,
         COMPILER,
         NVIDIA,
@@ -24,6 +25,7 @@ if sys.platform == "win32":
     )
 else:
     from vs_sr.system.posix import (
+        APPLE,
         CACHE,
         COMPILER,
         NVIDIA,
@@ -40,6 +42,7 @@ else:
     )
 
 __all__ = [
+    "APPLE",
     "CACHE",
     "COMPILER",
     "NVIDIA",

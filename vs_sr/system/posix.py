@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 assert sys.platform != "win32"
 
+APPLE = sys.platform == "darwin"
+"""Whether there may be a GPU of Apple's."""
 CACHE = ("XDG_CACHE_HOME", "~/.cache")
 """Where programs keep what they can make again: an environment variable, and the folder without it."""
-COMPILER = "clang++" if sys.platform == "darwin" else "g++"
+COMPILER = "clang++" if APPLE else "g++"
 """What torch compiles C++ with."""
 NVIDIA = "libnvidia-ml.so.1"
 """The library of NVIDIA's driver that tells of cards and versions."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 assert sys.platform == "win32"
 
+APPLE = False
+"""Whether there may be a GPU of Apple's."""
 CACHE = ("LOCALAPPDATA", "~/AppData/Local")
 """Where programs keep what they can make again: an environment variable, and the folder without it."""
 COMPILER = "cl"

@@ -7,14 +7,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vs_sr.engine.device import OutOfMemoryError, out_of_memory
 from vs_sr.engine.transfer import Planes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -109,6 +108,8 @@ class Scheduler(ABC):
         """An image from those of the tiles: tensors or arrays, as these are."""
         if len(parts) == 1:
             return parts[0]
+        import numpy as np
+
         scale = self.pipeline.variant.scale
         width, height = (scale * side for side in self.pipeline.size)
         like = parts[0]
@@ -144,5 +145,7 @@ def upload(image: Image, tile: Tile, device: str) -> Tensor:
 
 def cut(image: Image, tile: Tile) -> NDArray[np.float32]:
     """The part of a frame that a tile sees, (1, C, H, W), for a network on arrays."""
+    import numpy as np
+
     assert not isinstance(image, Planes)  # which come where the device converts
     return np.ascontiguousarray(np.asarray(image)[None, ..., tile.rows.run, tile.columns.run])
