@@ -66,6 +66,7 @@ _EDVR = {"frames": 5, "channels": 64, "groups": 8, "front_blocks": 5, "back_bloc
 _EDVR_PARTS = {"tsa": True, "predeblur": False, "hr_in": False}
 _ZSM = {"channels": 64, "groups": 8, "front_blocks": 5, "back_blocks": 40, "hr_channels": 64, "base": "none"}
 _COMPACT = {"channels": 32, "groups": 4, "front_blocks": 2, "back_blocks": 8, "hr_channels": 32, "base": "bicubic"}
+_TINY = {"channels": 12, "groups": 1, "front_blocks": 2, "back_blocks": 10, "hr_channels": 8, "base": "bicubic"}
 
 CASES = (
     Case(model="SRCNN", name="9-1-5", scale=1, color="y", config={"kernels": (9, 1, 5)}),
@@ -89,6 +90,14 @@ CASES = (
         outputs=6,
         config=_COMPACT,
         weights="zooming_slow_mo_compact",
+    ),
+    Case(
+        model="ZoomingSlowMo",
+        name="tiny (shipped)",
+        frames=4,
+        outputs=6,
+        config=_TINY,
+        weights="zooming_slow_mo_tiny",
     ),
     Case(model="ZoomingSlowMo", name="as published", frames=4, outputs=6, config=_ZSM),
     Case(model="EDVR", name="M, 5 frames", frames=5, config={**_EDVR, **_EDVR_PARTS}),

@@ -160,7 +160,7 @@ def _plain(network: Any, weights: Precision) -> Any:
     """The network with ordinary tensors of a type: those of inference mode cannot be exported."""
     from vs_sr.runtime import torch
 
-    network = network.to({"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[weights])
+    dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[weights]
     with torch.inference_mode(False):
         for module in network.modules():
             for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
@@ -168,4 +168,4 @@ def _plain(network: Any, weights: Precision) -> Any:
                     plain = tensor.clone()
                     is_parameter = isinstance(tensor, torch.nn.Parameter)
                     setattr(module, name, torch.nn.Parameter(plain, False) if is_parameter else plain)
-    return network
+    return network.to(dtype)

@@ -128,21 +128,12 @@ class Session:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
         raise DeviceError(f"no backend runs {key.model.name} on {key.device} in {key.precision}: {reasons}")
 
-    def _network(self) -> nn.Module:
-        """The network with its weights, each time a new one."""
-        from vs_sr import isolation
-        from vs_sr.models.merging import merged
-
-        with isolation.ours(self.key.device), isolation.OwnRandomNumbers():
-            network = store.network(self.key.model, self.key.variant, self.key.source)
-            return merged(network.eval().requires_grad_(False))
-
     def _open_with(self, backend: Backend) -> Runner:
         key = self.key
         request = Request(
             model=key.model,
             variant=key.variant,
-            load=self._network,
+            load=partial(_network, key),  # not of the session: a runner may hold its request
             identify=partial(store.fingerprint, key.source),
             device=key.device,
             precision=key.precision,
@@ -159,6 +150,16 @@ class Session:
             raise PluginError(f"its network lacks {', '.join(missing)}, which models of kind {key.model.kind!r} need")
         self._arrays = backend.arrays
         return replace(runner, network=OnArrays(runner.network)) if backend.arrays else runner
+
+
+def _network(key: Key) -> nn.Module:
+    """The network with its weights, each time a new one."""
+    from vs_sr import isolation
+    from vs_sr.models.merging import merged
+
+    with isolation.ours(key.device), isolation.OwnRandomNumbers():
+        network = store.network(key.model, key.variant, key.source)
+        return merged(network.eval().requires_grad_(False))
 
 
 _sessions: weakref.WeakValueDictionary[Key, Session] = weakref.WeakValueDictionary()
