@@ -84,8 +84,8 @@ def test_each_rewrite(versus: Callable[..., float], network: ZoomingSlowMo, rewr
 
 
 def test_a_film_through_vspipe(versus: Callable[..., float]) -> None:
-    """The shipped weights, 96x64: what everything around the network costs. Start-up is part of both."""
-    length = 25
+    """The shipped weights, 96x64: what everything around the network costs, start-up included."""
+    length = 73
     model = registry.model("ZoomingSlowMo")
     source = store.shipped(model.weights or "")
     grid = windows.grid(model, length)
