@@ -13,8 +13,6 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vs_sr import Backend, Runner, hookimpl, settings, threads
 from vs_sr.backends import export
 from vs_sr.errors import DeviceError
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
     from torch.export import ExportedProgram
 
@@ -111,6 +110,8 @@ class Device:
 
 
 def _network(compiled: Any, scale: int) -> Callable[[Array], Array]:
+    import numpy as np
+
     openvino = _openvino()
     infer = compiled.create_infer_request()
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 import textwrap
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -232,6 +233,34 @@ def test_other_code_is_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             Request(model=model, variant=Variant(scale=1), load=functools.partial(copy.copy, network), **asked), runtime
         )
     assert compiled == [2, 3]
+
+
+def test_what_a_file_of_our_own_models_is_known_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the network: its weights, their type, and all code that networks are made of."""
+    for folder in ("models", "weights"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "code.py").write_text("a = 1")
+    monkeypatch.setattr(export, "_PACKAGE", tmp_path)
+    asked: dict[str, Any] = {"device": "cpu", "precision": "fp32", "batch": 1, "sizes": (), "cache": tmp_path}
+
+    def known(weights: str = "of a file", scale: int = 2, model: str = "EDSR", **more: Any) -> Any:
+        request = Request(
+            model=replace(registry.model(model), **more),
+            variant=Variant(scale=scale),
+            load=lambda: 1 / 0,
+            identify=lambda: weights,
+            **asked,
+        )
+        return export._known(request, "fp32"), export._known(request, "bf16")
+
+    found = [*known(), *known("of another"), *known(scale=3), *known(model="MDSR")]
+    for folder in ("models", "weights"):
+        (tmp_path / folder / "code.py").write_text("a = 2")
+        found += known()
+    assert len(set(found)) == len(found)
+    assert known() == known()
+    assert known("") == (None, None), "random numbers"
+    assert known(build=lambda variant: 1 / 0) == (None, None), "a model of others"
 
 
 def real(folder: str, count: int) -> vs.VideoNode:

@@ -128,7 +128,7 @@ def _file(
 
 
 def _known(request: Request, weights: Precision) -> str | None:
-    """What :func:`_digest` gives, without the network: by its file and by all code of ours that networks are made of.
+    """In place of :func:`_digest`, without the network: by its file, and by all code of ours that networks are made of;
     None of a model of others, whose code may be anywhere."""
     identity = request.identify()
     if not identity or not request.model.build.__module__.startswith("vs_sr.models."):
