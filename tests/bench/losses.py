@@ -26,7 +26,8 @@ def first(name: str, out: Path, options: argparse.Namespace) -> list[float]:
     """The losses of the first steps of a recipe; its run is in ``out``."""
     facts = recipes.load(name)
     command = [sys.executable, "-m", "vs_sr", "train", name, "--out", out, "--device", "cpu", "--threads", "1"]
-    command += ["--stop-at", STEPS, "--held-out", "1", "--video", options.video] if facts.data.video else []
+    command += ["--stop-at", STEPS, "--held-out", "1"]
+    command += ["--video", options.video] if facts.data.video else []
     command += ["--photos", options.photos] if any(each.photos for each in facts.data.scenes) else []
     command += ["--start", options.start / f"{_start(name)}.safetensors"] if facts.network.start == "?" else []
     (out / "pool").parent.mkdir(parents=True, exist_ok=True)
