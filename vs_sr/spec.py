@@ -255,7 +255,7 @@ class Request:
     cache: Path
     """A folder for what takes long to compile. It may not exist, or not be writable, and others may use it, too."""
     identify: Callable[[], str] = lambda: ""
-    """What tells the numbers of the weights from all others, known without the network; empty: nothing does."""
+    """What identifies the numbers of the weights, known without the network; empty: nothing does."""
 
     @cached_property
     def network(self) -> nn.Module:

@@ -23,7 +23,7 @@ import torch
 
 from vs_sr import registry, settings
 from vs_sr.engine import recurrence
-from vs_sr.models.merging import merged
+from vs_sr.models.merging import quickened
 from vs_sr.spec import Request, Variant
 from vs_sr.weights import store
 
@@ -136,7 +136,7 @@ def opened(
         sizes: width and height of the images that will come.
     """
     asked: dict[str, Any] = {"device": "cpu", "batch": 1, "cache": settings.cache_folder()}
-    load = partial(merged, network)
+    load = partial(quickened, network)
     run = backend.open(
         Request(model=model, variant=variant, load=load, precision=precision, sizes=sizes, **asked)
     ).network

@@ -14,7 +14,7 @@ import vapoursynth as vs
 from safetensors.torch import save_file
 
 from vs_sr import registry
-from vs_sr.models.merging import merged
+from vs_sr.models.merging import quickened
 from vs_sr.spec import Variant
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def by_hand(name: str, clip: vs.VideoNode, scale: int = 2) -> vs.VideoNode:
     YUV and GRAY clips that :func:`moving` made (BT.709, limited range) give YUV of their subsampling and GRAYS,
     RGB gives RGBS.
     """
-    net = merged(copy.deepcopy(network(name)).to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
+    net = quickened(copy.deepcopy(network(name)).to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
     net = net.to(memory_format=torch.channels_last)  # in the order of a session: merged weights have the same bits
     is_rgb = clip.format.color_family == vs.RGB
     is_gray = clip.format.color_family == vs.GRAY

@@ -14,7 +14,7 @@ from helpers.mutants import assert_seen, mutate
 from vs_sr.models import features
 from vs_sr.models.esrgan.discriminator import VGGDiscriminator
 from vs_sr.models.features.network import VGGFeatures
-from vs_sr.models.merging import merged
+from vs_sr.models.merging import quickened
 from vs_sr.models.srgan.discriminator import Discriminator
 from vs_sr.spec import Variant
 from vs_sr.weights import recognition
@@ -76,7 +76,7 @@ def test_a_file_gives_what_its_own_network_gives(name: str) -> None:
     network = found.model.build(found.variant).eval()
     loading.fit(network, {found.names[key]: state[key] for key in found.names}, name)
     assert vector.error(run(network, vector)) <= vector.tolerance
-    assert vector.error(run(merged(network), vector)) <= vector.tolerance  # as sessions run it
+    assert vector.error(run(quickened(network), vector)) <= vector.tolerance  # as sessions run it
 
 
 def training_network(vector: golden.ImageVector) -> tuple[nn.Module, dict[str, Tensor]]:

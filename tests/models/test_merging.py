@@ -19,7 +19,7 @@ from vs_sr.engine import recurrence
 from vs_sr.models.edsr.network import EDSR
 from vs_sr.models.layers import Conv, DeformableConv, NearestConv, side_by_side
 from vs_sr.models.mdsr.network import MDSR
-from vs_sr.models.merging import MergedChain, merged
+from vs_sr.models.merging import MergedChain, quickened
 from vs_sr.models.zooming_slow_mo.network import ZoomingSlowMo
 from vs_sr.training.start import single_image
 
@@ -37,7 +37,7 @@ def test_a_chain_is_one_convolution_up_to_the_edges(scale: int, size: tuple[int,
     image = torch.rand(2, 3, *size)
     with torch.inference_mode():
         expected = net(image)
-        found = merged(copy.deepcopy(net))(image)
+        found = quickened(copy.deepcopy(net))(image)
     assert found.shape == expected.shape
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
 
@@ -48,12 +48,12 @@ def test_of_several_scales_the_one_that_is_used(scale: int) -> None:
     net = MDSR(scale=scale, features=12, blocks=1, value_range=1.0).eval()
     image = torch.rand(1, 3, 7, 9)
     with torch.inference_mode():
-        torch.testing.assert_close(merged(copy.deepcopy(net))(image), net(image), atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(quickened(copy.deepcopy(net))(image), net(image), atol=1e-6, rtol=1e-6)
 
 
 def test_a_network_without_chains_stays_as_it_is() -> None:
     net = nn.Conv2d(3, 3, 1)
-    assert merged(net) is net
+    assert quickened(net) is net
 
 
 def test_it_is_what_filters_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +127,7 @@ def unaligned() -> ZoomingSlowMo:
 @pytest.mark.parametrize("multi", [1, 2, 4])
 def test_alignment_that_moves_nothing_is_left_out(unaligned: ZoomingSlowMo, multi: int) -> None:
     """At sizes that the pyramid does not divide, too."""
-    net = merged(copy.deepcopy(unaligned))
+    net = quickened(copy.deepcopy(unaligned))
     assert not any(isinstance(module, DeformableConv) for module in net.modules())
     frames = torch.rand(1, 3, 3, 18, 13)
     with torch.inference_mode():
@@ -147,7 +147,7 @@ def test_alignment_that_moves_nothing_is_left_out(unaligned: ZoomingSlowMo, mult
 def test_alignment_that_moves_something_stays(unaligned: ZoomingSlowMo, name: str) -> None:
     """Of the part that it is in; a fusion that takes something of the frame stays, too."""
     unaligned.get_parameter(name).view(-1)[0] += 0.25
-    net = merged(copy.deepcopy(unaligned))
+    net = quickened(copy.deepcopy(unaligned))
     frames = torch.rand(1, 2, 3, 12, 16)
     with torch.inference_mode():
         found, expected = (recurrence.sequence(each, frames, 2) for each in (net, unaligned))

@@ -155,11 +155,11 @@ class Session:
 def _network(key: Key) -> nn.Module:
     """The network with its weights, each time a new one."""
     from vs_sr import isolation
-    from vs_sr.models.merging import merged
+    from vs_sr.models.merging import quickened
 
     with isolation.ours(key.device), isolation.OwnRandomNumbers():
         network = store.network(key.model, key.variant, key.source)
-        return merged(network.eval().requires_grad_(False))
+        return quickened(network.eval().requires_grad_(False))
 
 
 _sessions: weakref.WeakValueDictionary[Key, Session] = weakref.WeakValueDictionary()

@@ -22,17 +22,17 @@ all others together, at sizes that double."""
 
 
 @runtime_checkable
-class Mergeable(Protocol):
-    """A network that has such a chain."""
+class Quickens(Protocol):
+    """A network that has quicker forms of its layers for inference, which give the same."""
 
-    def merge_chains(self) -> None:
-        """Put :class:`MergedChain` in their places; weights cannot be loaded afterwards."""
+    def quicken(self) -> None:
+        """Put them in the places of the layers; weights cannot be loaded afterwards."""
 
 
-def merged(network: nn.Module) -> nn.Module:
-    """The network with its chains merged, in place, where it has some."""
-    if isinstance(network, Mergeable):
-        network.merge_chains()
+def quickened(network: nn.Module) -> nn.Module:
+    """The network with its quicker layers, in place, where it has some."""
+    if isinstance(network, Quickens):
+        network.quicken()
     return network
 
 

@@ -197,7 +197,7 @@ def digest(source: Source) -> str:
 
 
 def fingerprint(source: Source | None) -> str:
-    """What tells the numbers of a file, and what the user says of them, from all others; empty where there is no file.
+    """What identifies the numbers of a file, and what the user says of them; empty where there is no file.
 
     Raises:
         WeightsError: the file has changed since the filter was made, or its checksum is wrong.

@@ -108,7 +108,7 @@ class EDSR(nn.Module):
         out = self.tail(features + self.body(features))
         return self.shift.leave(out.to(x.dtype))
 
-    def merge_chains(self) -> None:
+    def quicken(self) -> None:
         """What follows the trunk has no activation."""
         upsampler, last = self.tail
         self.tail = nn.Sequential(MergedChain([*cast("Upsampler", upsampler), last]))

@@ -53,7 +53,7 @@ class MDSR(nn.Module):
         out = self.tail(self.upsample[self.index](features + self.body(features)))
         return self.shift.leave(out.to(x.dtype))
 
-    def merge_chains(self) -> None:
+    def quicken(self) -> None:
         """What follows the trunk has no activation."""
         upsampler = cast("Upsampler", self.upsample[self.index])
         self.upsample[self.index] = nn.Identity()

@@ -196,7 +196,7 @@ class ZoomingSlowMo(nn.Module):
         self.HRconv = conv3_lrelu(hr_channels, hr_channels)
         self.conv_last = conv3(hr_channels, 3)
 
-    def merge_chains(self) -> None:
+    def quicken(self) -> None:
         """Leave out alignment that moves nothing."""
         for part in (self, self.ConvBLSTM.forward_net.pcd_h, self.ConvBLSTM.forward_net.pcd_c):
             straighten(part)
